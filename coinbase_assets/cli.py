@@ -1,0 +1,114 @@
+"""The command line; the only place where errors become exit statuses."""
+
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import click
+
+from coinbase_assets.exchange.errors import ExchangeError
+from coinbase_assets.series import Series
+from coinbase_assets.settings import Settings, SettingsError, load_settings
+from coinbase_assets.storage.errors import StorageError
+
+CLOSED_DAYS = 7
+INTERRUPTED = 130
+
+
+class _SeriesParameter(click.ParamType):
+    name = "PRODUCT:GRANULARITY"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Series:
+        try:
+            return Series.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _DayParameter(click.ParamType):
+    name = "YYYY-MM-DD"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a day; write YYYY-MM-DD", param, ctx)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Complete Coinbase candle history in your own Azure storage."""
+
+
+@cli.command()
+@click.option("--series", type=_SeriesParameter(), multiple=True, help="Default: all configured.")
+@click.option("--from", "first", type=_DayParameter(), help="First day, UTC. Default: 7 days ago.")
+@click.option("--to", "last", type=_DayParameter(), help="Last day, UTC. Default: today.")
+@click.option("--again", is_flag=True, help="Ask again for days that are settled, too.")
+def collect(series: Sequence[Series], first: date | None, last: date | None, again: bool) -> None:
+    """Collect candles, and join them to their months' history.
+
+    Days that are settled and recorded are skipped, so the same command goes on where it was ended.
+    """
+    settings = load_settings()
+    days = _days(settings, first, last)
+    from coinbase_assets.commands import collect_series
+
+    if not collect_series(settings, series or settings.series, days, again):
+        sys.exit(1)
+
+
+@cli.command()
+def status() -> None:
+    """Show what is in the lake of every configured series."""
+    settings = load_settings()
+    from coinbase_assets.commands import show_status
+
+    show_status(settings)
+
+
+@cli.command()
+def azurite() -> None:
+    """Run the embedded Azurite in the foreground, until Ctrl-C."""
+    from coinbase_assets.commands import run_azurite
+
+    run_azurite()
+
+
+def _days(settings: Settings, first: date | None, last: date | None) -> list[str]:
+    """The partition keys from the first to the last day, both inclusive."""
+    today = datetime.now(UTC).date()
+    last = last or today
+    first = first or max(settings.start, min(today - timedelta(days=CLOSED_DAYS), last))
+    if last > today:
+        raise click.UsageError(f"--to {last}: in the future; today is {today} (UTC)")
+    if first > last:
+        raise click.UsageError(f"--from {first}: after --to {last}; swap them")
+    if first < settings.start:
+        raise click.UsageError(
+            f"--from {first}: before COINBASE_START={settings.start}; set that to an earlier day"
+        )
+    return [str(first + timedelta(days=day)) for day in range((last - first).days + 1)]
+
+
+def main() -> None:
+    """Run the command line; an error is one line and an exit status."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        _fail(error.format_message(), error.exit_code)
+    except SettingsError as error:
+        _fail(str(error), 2)
+    except (ExchangeError, StorageError, OSError) as error:
+        _fail(str(error), 1)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(INTERRUPTED)
+
+
+def _fail(message: str, status: int) -> None:
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(status)

@@ -1,0 +1,147 @@
+"""The main job, headless: a range of days, then the months they touch, run in this process."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from types import ModuleType
+
+import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+)
+
+from coinbase_assets.assets import candle_history, raw_candles
+from coinbase_assets.assets.raw_candles import is_settled
+from coinbase_assets.candles import InvalidCandles
+from coinbase_assets.days import DAY
+from coinbase_assets.exchange.errors import ExchangeError
+from coinbase_assets.exchange.windows import request_windows
+from coinbase_assets.partitions import MONTHS_PER_RUN, day_start, days_per_run, month_of
+from coinbase_assets.series import Series
+from coinbase_assets.storage.errors import StorageError
+from coinbase_assets.storage.parquet_store import ParquetStore, StoredBlob
+
+Failure = ExchangeError | StorageError | InvalidCandles
+
+_SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Days of a series (partition keys, ascending), and those to collect, one list a run."""
+
+    series: Series
+    days: Sequence[str]
+    runs: Sequence[Sequence[str]]
+
+    @property
+    def requests(self) -> int:
+        """How many windows the runs ask for, at most."""
+        ends = [(day_start(days[0]), day_start(days[-1]) + DAY) for days in self.runs]
+        return sum(len(list(request_windows(*end, self.series.granularity))) for end in ends)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is in the lake of a plan's days: the partitions missing, and why if that is known."""
+
+    plan: Plan
+    missing: Sequence[str]
+    error: Failure | None
+
+
+class Collector:
+    """Runs the assets of `definitions` in this process; the runs are recorded in `instance`."""
+
+    def __init__(
+        self,
+        definitions: dg.Definitions,
+        instance: dg.DagsterInstance,
+        store: ParquetStore,
+        tags: dict[str, str],
+    ) -> None:
+        self._job = definitions.resolve_implicit_global_asset_job_def()
+        self._instance = instance
+        self._store = store
+        self._tags = tags
+
+    def plan(self, series: Series, days: Sequence[str], again: bool = False) -> Plan:
+        """Collect the days that are not both settled and recorded, or all of them `again`."""
+        blobs = self._blobs(series, raw_candles, days)
+        recorded = self._recorded(series, raw_candles)
+        kept = {day for day, blob in blobs.items() if is_settled(blob) and day in recorded}
+        due = [day for day in days if again or day not in kept]
+        return Plan(series, days, list(_runs(due, days, days_per_run(series.granularity))))
+
+    def collect(self, plan: Plan) -> Outcome:
+        """Collect the days, then the months that are older than one of their days."""
+        errors = [
+            self._run_all(plan.series, raw_candles, plan.runs),
+            self._run_all(plan.series, candle_history, self._stale_months(plan)),
+        ]
+        missing = self._missing(plan, raw_candles, plan.days)
+        missing += self._missing(plan, candle_history, _months(plan.days))
+        return Outcome(plan, missing, errors[0] or errors[1])
+
+    def _run_all(
+        self, series: Series, kind: ModuleType, runs: Iterable[Sequence[str]]
+    ) -> Failure | None:
+        try:
+            for keys in runs:
+                self._run(series, kind, keys)
+        except (ExchangeError, StorageError, InvalidCandles) as failure:
+            return failure
+        return None
+
+    def _run(self, series: Series, kind: ModuleType, keys: Sequence[str]) -> None:
+        self._job.execute_in_process(
+            instance=self._instance,
+            asset_selection=[dg.AssetKey(series.asset_key(kind.KIND))],
+            tags={
+                **self._tags,
+                ASSET_PARTITION_RANGE_START_TAG: keys[0],
+                ASSET_PARTITION_RANGE_END_TAG: keys[-1],
+            },
+            run_config=_SILENT,
+        )
+
+    def _stale_months(self, plan: Plan) -> Iterator[Sequence[str]]:
+        """Runs over the months that have a day recorded later than themselves."""
+        newest: dict[str, int] = {}
+        for day, storage_id in self._recorded(plan.series, raw_candles).items():
+            newest[month_of(day)] = max(storage_id, newest.get(month_of(day), 0))
+        built = self._recorded(plan.series, candle_history)
+        months = _months(plan.days)
+        stale = [month for month in months if newest.get(month, 0) > built.get(month, 0)]
+        return _runs(stale, months, MONTHS_PER_RUN)
+
+    def _missing(self, plan: Plan, kind: ModuleType, keys: Sequence[str]) -> list[str]:
+        blobs = self._blobs(plan.series, kind, keys)
+        there = blobs.keys() & self._recorded(plan.series, kind).keys()
+        return [f"{kind.KIND} {key}" for key in keys if key not in there]
+
+    def _blobs(
+        self, series: Series, kind: ModuleType, keys: Sequence[str]
+    ) -> dict[str, StoredBlob]:
+        template = series.blob_path(kind.KIND, kind.PARTITION)
+        paths = {template.format(partition=key): key for key in keys}
+        return {paths[path]: blob for path, blob in self._store.find(paths).items()}
+
+    def _recorded(self, series: Series, kind: ModuleType) -> Mapping[str, int]:
+        """The partitions that Dagster has recorded, with the place of the record in its log."""
+        return self._instance.get_latest_storage_id_by_partition(
+            dg.AssetKey(series.asset_key(kind.KIND)), dg.DagsterEventType.ASSET_MATERIALIZATION
+        )
+
+
+def _months(days: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(map(month_of, days)))
+
+
+def _runs(due: Sequence[str], among: Sequence[str], most: int) -> Iterator[Sequence[str]]:
+    """The keys that are due, in lists of at most so many that adjoin among all keys."""
+    position = {key: index for index, key in enumerate(among)}
+    for _, group in groupby(enumerate(due), key=lambda item: position[item[1]] - item[0]):
+        keys = [key for _, key in group]
+        yield from (keys[index : index + most] for index in range(0, len(keys), most))

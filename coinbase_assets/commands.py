@@ -1,0 +1,144 @@
+"""What the commands do: the lake opened, the work done, its result printed."""
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.exc import OperationalError
+
+from coinbase_assets.collect import Collector, Outcome
+from coinbase_assets.definitions import build_definitions, build_storage
+from coinbase_assets.orphans import fail_orphans, process_tags
+from coinbase_assets.progress import progress
+from coinbase_assets.series import Series
+from coinbase_assets.settings import (
+    CONNECTION_STRING,
+    DEVELOPMENT_STORAGE,
+    Settings,
+    load_settings,
+    project_folder,
+)
+from coinbase_assets.status import SeriesStatus, series_status
+from coinbase_assets.storage.azurite import running_azurite
+from coinbase_assets.storage.parquet_store import ParquetStore
+
+_MOST_NAMED = 10
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def collect_series(
+    settings: Settings, series: Sequence[Series], days: Sequence[str], again: bool
+) -> bool:
+    """Collect the days of each series, and say what the lake holds then; whether all is there."""
+    for stranger in set(series) - set(settings.series):
+        console.print(f"{stranger} is not in COINBASE_SERIES: the web UI does not show it")
+    with _lake(settings) as store, _instance(settings) as (instance, tags):
+        chosen = load_settings().model_copy(update={"series": tuple(series)})
+        definitions = build_definitions(chosen)
+        collector = Collector(definitions, instance, store, tags)
+        plans = [collector.plan(each, days, again) for each in series]
+        requests = sum(plan.requests for plan in plans)
+        names = ", ".join(map(str, series))
+        console.print(f"Collecting {names}, {days[0]} to {days[-1]}: {requests} requests")
+        try:
+            with progress(console, requests, settings.requests_per_second):
+                outcomes = [collector.collect(plan) for plan in plans]
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            console.print("Interrupted. All stored days stay; the same command goes on from there.")
+            _print_status([series_status(store, each) for each in series], store)
+            raise KeyboardInterrupt from None
+        _print_status([series_status(store, each) for each in series], store)
+    for outcome in outcomes:
+        _print_missing(outcome)
+    return not any(outcome.missing or outcome.error for outcome in outcomes)
+
+
+def show_status(settings: Settings) -> None:
+    """Print a line a series."""
+    with _lake(settings) as store:
+        _print_status([series_status(store, each) for each in settings.series], store)
+
+
+def run_azurite() -> None:
+    """Keep Azurite running until the process is told to end."""
+    with running_azurite(_azurite_data()):
+        console.print(
+            f"Azurite on 127.0.0.1:10000, data in {_azurite_data()}; use it with\n"
+            f"export {CONNECTION_STRING}={DEVELOPMENT_STORAGE}\nCtrl-C ends it."
+        )
+        signal.pause()
+
+
+@contextmanager
+def _lake(settings: Settings) -> Iterator[ParquetStore]:
+    """The store the settings name; where they name none, in Azurite, started if need be."""
+    with ExitStack() as stack:
+        if not settings.names_storage:
+            stack.enter_context(running_azurite(_azurite_data()))
+            os.environ[CONNECTION_STRING] = DEVELOPMENT_STORAGE
+        storage = stack.enter_context(
+            build_storage(load_settings()).process_config_and_initialize_cm()
+        )
+        service = stack.enter_context(storage.get_client())
+        yield ParquetStore(service, settings.container)
+
+
+@contextmanager
+def _instance(settings: Settings) -> Iterator[tuple[dg.DagsterInstance, dict[str, str]]]:
+    """The Dagster instance, rid of runs whose process is gone, and the tags for this one's."""
+    home = settings.dagster_home
+    home.mkdir(parents=True, exist_ok=True)
+    os.environ["DAGSTER_HOME"] = str(home)
+    try:
+        with dg.DagsterInstance.get() as instance, process_tags(home) as tags:
+            for run_id in fail_orphans(instance, home):
+                console.print(f"Run {run_id} was left over by a killed process; marked as failed")
+            yield instance, tags
+    except OperationalError as error:
+        raise OSError(f"{home}: Dagster's instance cannot be used ({error.orig})") from error
+
+
+def _azurite_data() -> Path:
+    return project_folder() / ".azurite"
+
+
+def _print_status(statuses: Sequence[SeriesStatus], store: ParquetStore) -> None:
+    table = Table(
+        "series", "candles", "first", "last", "days", "months", "age", box=None, pad_edge=False
+    )
+    now = datetime.now(UTC)
+    for status in statuses:
+        age = status.age(now)
+        table.add_row(
+            str(status.series),
+            f"{status.candles:,}",
+            *(
+                f"{time:%Y-%m-%d %H:%M}" if time else "-"
+                for time in (status.first_candle, status.last_candle)
+            ),
+            str(status.days),
+            str(status.months),
+            "-" if age is None else str(timedelta(seconds=max(0, round(age)))),
+        )
+    console.print(table)
+    console.print(f"Container {store.container_uri}; the history lies in candle_history/")
+
+
+def _print_missing(outcome: Outcome) -> None:
+    series = outcome.plan.series
+    if outcome.error:
+        errors.print(f"Error: {outcome.error}")
+    if outcome.missing:
+        shown = ", ".join(outcome.missing[:_MOST_NAMED])
+        more = len(outcome.missing) - _MOST_NAMED
+        errors.print(
+            f"{series}: not collected: {shown}" + (f" and {more} more" if more > 0 else "")
+        )

@@ -1,0 +1,138 @@
+"""A day of candles, cut from the exchange's answers, and what is known about it. Pure: no I/O."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import islice
+
+import pyarrow as pa
+
+from coinbase_assets.candles import clip_candles, empty_candles, merge_candles
+from coinbase_assets.exchange.answers import Answer
+from coinbase_assets.fields import table_fields, with_fields
+from coinbase_assets.series import Series
+
+DAY = timedelta(days=1)
+# The exchange revises young candles; those fetched a day after their day's end are taken as final.
+SETTLED_AFTER = timedelta(hours=24)
+
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True)
+class Day:
+    """The closed candles of one UTC day.
+
+    `fetched_at` is the exchange's time of the oldest answer they come from, `answered_through` up
+    to where the answers tell all, `requests` how many were sent for it (one may serve two days).
+    """
+
+    series: Series
+    start: datetime
+    candles: pa.Table
+    fetched_at: datetime
+    answered_through: datetime
+    requests: int
+
+    @property
+    def settled(self) -> bool:
+        return self.fetched_at >= self.start + DAY + SETTLED_AFTER
+
+    @property
+    def missing_buckets(self) -> int:
+        """Closed buckets without a candle: mostly, nothing was traded in them."""
+        buckets = (self.answered_through - self.start) // self.series.granularity.delta
+        return buckets - clip_candles(self.candles, self.start, self.answered_through).num_rows
+
+    def merged_with(self, stored: "Day") -> "Day":
+        """Both days' candles; of two for one time, the one of the newer answer.
+
+        A stored candle that the newer answer lacks stays: one answer may be incomplete.
+        """
+        older, newer = sorted((stored, self), key=lambda day: day.fetched_at)
+        return replace(
+            newer,
+            candles=merge_candles(older.candles, newer.candles),
+            answered_through=max(older.answered_through, newer.answered_through),
+        )
+
+    def to_table(self, source: str) -> pa.Table:
+        """The candles, with what is known about them in the schema metadata."""
+        return with_fields(
+            self.candles,
+            {
+                "series": str(self.series),
+                "source": source,
+                "version": str(int(self.fetched_at.timestamp())),
+                "fetched_at": self.fetched_at.strftime(_TIME),
+                "answered_through": self.answered_through.strftime(_TIME),
+                "settled": str(self.settled).lower(),
+                "requests": str(self.requests),
+                "missing_buckets": str(self.missing_buckets),
+                **first_and_last(self.candles),
+            },
+        )
+
+    @classmethod
+    def from_table(cls, series: Series, start: datetime, table: pa.Table) -> "Day":
+        """The day that `to_table` made the table of."""
+        fields = table_fields(table)
+        return cls(
+            series,
+            start,
+            table.replace_schema_metadata(None),
+            datetime.fromisoformat(fields["fetched_at"]),
+            datetime.fromisoformat(fields["answered_through"]),
+            int(fields["requests"]),
+        )
+
+
+def first_and_last(candles: pa.Table) -> Mapping[str, str]:
+    """The times of the first and the last candle as fields; none for no candles."""
+    if not candles.num_rows:
+        return {}
+    times = candles["time"]
+    return {
+        "first_candle": times[0].as_py().strftime(_TIME),
+        "last_candle": times[-1].as_py().strftime(_TIME),
+    }
+
+
+def cut_days(
+    answers: Iterable[Answer], series: Series, starts: Sequence[datetime]
+) -> Iterator[Day]:
+    """The days that begin at `starts`, adjoining and in order, each as soon as it is answered.
+
+    `answers` cover them in order, and may end early, where the exchange's present is reached: of
+    the days after it, the last answer says that nothing is there yet.
+    """
+    answers = iter(answers)
+    read: list[Answer] = []
+    for start in starts:
+        while not read or read[-1].window.end < start + DAY:
+            if not (more := list(islice(answers, 1))):
+                break
+            read += more
+        read = [answer for answer in read if answer.window.end > start] or read[-1:]
+        yield _day(series, start, read)
+
+
+def _day(series: Series, start: datetime, answers: list[Answer]) -> Day:
+    end = start + DAY
+    parts = [clip_candles(answer.candles, start, end) for answer in answers]
+    return Day(
+        series,
+        start,
+        merge_candles(empty_candles(), *parts),
+        min(answer.as_of for answer in answers),
+        min(max(_answered_through(answers), start), end),
+        sum(answer.requests for answer in answers),
+    )
+
+
+def _answered_through(answers: list[Answer]) -> datetime:
+    """The first instant that an answer, perhaps an old one out of a cache, tells nothing about."""
+    for answer in answers:
+        if answer.answered_through < answer.window.end:
+            return answer.answered_through
+    return answers[-1].window.end

@@ -1,0 +1,91 @@
+"""Where everything meets: settings in, Dagster definitions out."""
+
+import warnings
+
+import dagster as dg
+from dagster_azure.blob import (
+    AzureBlobStorageDefaultCredential,
+    AzureBlobStorageKeyCredential,
+    AzureBlobStorageResource,
+    AzureBlobStorageSASTokenCredential,
+)
+
+from coinbase_assets.assets.candle_history import build_candle_history
+from coinbase_assets.assets.raw_candles import build_raw_candles
+from coinbase_assets.exchange.resource import ExchangeResource
+from coinbase_assets.settings import (
+    ACCOUNT_URL,
+    CONNECTION_STRING,
+    DEVELOPMENT_STORAGE,
+    Settings,
+    SettingsError,
+    load_settings,
+)
+from coinbase_assets.storage.azure import AzureStorageResource
+from coinbase_assets.storage.io_manager import AzureParquetIOManager
+
+
+def build_definitions(
+    settings: Settings, *, storage: AzureBlobStorageResource | None = None
+) -> dg.Definitions:
+    """All assets and resources for these settings; `storage` in place of the one they name."""
+    with warnings.catch_warnings():
+        # Backfill policies and mappings to days not there yet are beta, and used on purpose.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        assets = [
+            build(series, settings.start)
+            for series in settings.series
+            for build in (build_raw_candles, build_candle_history)
+        ]
+    return dg.Definitions(
+        assets=assets,
+        resources={
+            "exchange": build_exchange(settings),
+            "lake": AzureParquetIOManager(
+                storage=storage or build_storage(settings), container=settings.container
+            ),
+        },
+        # One process a run: starting another for each step takes longer than most steps.
+        executor=dg.in_process_executor,
+    )
+
+
+def build_exchange(settings: Settings) -> ExchangeResource:
+    return ExchangeResource(
+        api_url=settings.api_url,
+        requests_per_second=settings.requests_per_second,
+        give_up_after=settings.give_up_after,
+        budget_path=str(settings.dagster_home / "request_budget.sqlite"),
+    )
+
+
+def build_storage(settings: Settings) -> AzureStorageResource:
+    """The storage account; its secrets stay in the environment, where the process reads them."""
+    if settings.connection_string:
+        return AzureStorageResource(connection_string=dg.EnvVar(CONNECTION_STRING))
+    if not settings.account_url:
+        raise SettingsError(
+            f"{CONNECTION_STRING}: not set, nor {ACCOUNT_URL}; set one of them to your storage"
+            f" account, or {CONNECTION_STRING}={DEVELOPMENT_STORAGE} for Azurite"
+        )
+    return AzureStorageResource(account_url=settings.account_url, credential=_credential(settings))
+
+
+def _credential(
+    settings: Settings,
+) -> (
+    AzureBlobStorageKeyCredential
+    | AzureBlobStorageSASTokenCredential
+    | AzureBlobStorageDefaultCredential
+):
+    if settings.account_key:
+        return AzureBlobStorageKeyCredential(key=dg.EnvVar("AZURE_STORAGE_KEY"))
+    if settings.sas_token:
+        return AzureBlobStorageSASTokenCredential(token=dg.EnvVar("AZURE_STORAGE_SAS_TOKEN"))
+    return AzureBlobStorageDefaultCredential()
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The code location, as Dagster loads it."""
+    return build_definitions(load_settings())

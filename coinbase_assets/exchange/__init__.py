@@ -1,0 +1,1 @@
+"""Asking the exchange: requests, answers, budget, errors. Only `resource` knows Dagster."""

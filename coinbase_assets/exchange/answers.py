@@ -1,0 +1,92 @@
+"""What an HTTP response of the exchange says: its candles, its time, or why there are none."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+import httpx
+import pyarrow as pa
+
+from coinbase_assets.candles import InvalidCandles, parse_candles
+from coinbase_assets.exchange.errors import (
+    ExchangeError,
+    ExchangeUnavailable,
+    InvalidAnswer,
+    ProductNotFound,
+    RateLimited,
+)
+from coinbase_assets.exchange.windows import Window
+from coinbase_assets.series import Granularity, Series
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the exchange holds of a window: its closed candles, ascending.
+
+    `as_of` is the exchange's time of the answer, `requests` how many were sent for it.
+    """
+
+    series: Series
+    window: Window
+    candles: pa.Table
+    as_of: datetime
+    requests: int
+
+    @property
+    def answered_through(self) -> datetime:
+        """Up to where the answer tells all: the window's end, or the bucket still open."""
+        step = self.series.granularity.delta
+        closed = self.window.start + (self.as_of - self.window.start) // step * step
+        return max(self.window.start, min(self.window.end, closed))
+
+
+class GarbledAnswer(InvalidAnswer):
+    """Something on the way spoilt the answer: asking again may give a whole one."""
+
+
+def refuse_errors(response: httpx.Response, product: str) -> None:
+    status = response.status_code
+    said = f"answered {status} {response.text[:200]!r}"
+    if status == httpx.codes.NOT_FOUND:
+        raise ProductNotFound(
+            f"the exchange does not know the product {product};"
+            f" {response.url.copy_with(path='/products', query=None)} lists those it knows"
+        )
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        raise RateLimited(said, _retry_after(response))
+    if response.is_server_error:
+        raise ExchangeUnavailable(said)
+    if status != httpx.codes.OK:
+        raise ExchangeError(f"{said} to {response.url}")
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Seconds the exchange asks to wait; it is not known to say, so one second else."""
+    value = response.headers.get("Retry-After", "")
+    return float(value) if value.isdecimal() else 1.0
+
+
+def exchange_time(response: httpx.Response) -> datetime:
+    """The exchange's time, or a little before, when it made the answer.
+
+    A cache keeps it for `Age` seconds; as that is cut to whole seconds, one more.
+    """
+    try:
+        date = parsedate_to_datetime(response.headers["Date"])
+        age = int(response.headers.get("Age", 0))
+        return date - timedelta(seconds=age + 1 if age else 0)
+    except (KeyError, ValueError) as error:
+        raise GarbledAnswer(f"no usable Date header ({error})") from error
+
+
+def read_candles(response: httpx.Response, granularity: Granularity, window: Window) -> pa.Table:
+    try:
+        rows = response.json()
+    except ValueError as error:
+        raise GarbledAnswer(f"not JSON: {response.text[:80]!r}") from error
+    if not isinstance(rows, list):
+        raise GarbledAnswer(f"not a list of candles: {response.text[:80]!r}")
+    try:
+        return parse_candles(rows, granularity, window.start, window.end)
+    except InvalidCandles as error:
+        raise InvalidAnswer(f"{error}; nothing of this answer is stored") from error

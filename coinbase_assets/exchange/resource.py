@@ -1,0 +1,52 @@
+"""The exchange as a Dagster resource: configuration, and a client without async around it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import dagster as dg
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from coinbase_assets.exchange.answers import Answer
+from coinbase_assets.exchange.budget import RequestBudget
+from coinbase_assets.exchange.client import ExchangeClient
+from coinbase_assets.series import Series
+
+
+@dataclass(frozen=True)
+class BlockingExchange:
+    """An ExchangeClient at work in a thread of its own, so that it fetches ahead meanwhile."""
+
+    client: ExchangeClient
+    portal: BlockingPortal
+
+    def fetch_candles(self, series: Series, start: datetime, end: datetime) -> Iterator[Answer]:
+        """See ExchangeClient.fetch_candles."""
+        answers = self.client.fetch_candles(series.product, series.granularity, start, end)
+        try:
+            while answer := self.portal.call(anext, answers, None):
+                yield answer
+        finally:
+            self.portal.call(answers.aclose)
+
+
+class ExchangeResource(dg.ConfigurableResource):
+    """The Coinbase Exchange, or a stand-in, asked within the budget that the machine shares."""
+
+    api_url: str
+    requests_per_second: float
+    give_up_after: float
+    budget_path: str
+
+    @contextmanager
+    def get_client(self) -> Iterator[BlockingExchange]:
+        with start_blocking_portal() as portal:
+            client = portal.call(self._new_client)
+            with portal.wrap_async_context_manager(client):
+                yield BlockingExchange(client, portal)
+
+    async def _new_client(self) -> ExchangeClient:
+        budget = RequestBudget(Path(self.budget_path), self.api_url, self.requests_per_second)
+        return ExchangeClient(self.api_url, budget, self.give_up_after)

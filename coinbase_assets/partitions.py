@@ -1,0 +1,46 @@
+"""The days of raw candles, the months of the history, and how many of them go in a run."""
+
+from datetime import UTC, date, datetime
+
+import dagster as dg
+
+from coinbase_assets.days import DAY
+from coinbase_assets.exchange.windows import MAX_CANDLES
+from coinbase_assets.series import Granularity
+
+# A run takes seconds to start and Dagster records some 50 partitions a second, so a run should ask
+# for about a minute's worth of requests, yet not hold its partitions back for much longer.
+_REQUESTS_PER_RUN = 500
+_MOST_DAYS_PER_RUN = 500
+MONTHS_PER_RUN = 24
+
+
+def daily_partitions(start: date) -> dg.DailyPartitionsDefinition:
+    """One partition a UTC day, the open day included."""
+    return dg.DailyPartitionsDefinition(start.isoformat(), end_offset=1)
+
+
+def monthly_partitions(start: date) -> dg.MonthlyPartitionsDefinition:
+    """One partition a UTC month, from the month of `start` to the open one; keys like 2024-01."""
+    return dg.MonthlyPartitionsDefinition(f"{start:%Y-%m}", fmt="%Y-%m", end_offset=1)
+
+
+def days_per_run(granularity: Granularity) -> int:
+    """How many daily partitions one run collects."""
+    days = _REQUESTS_PER_RUN * MAX_CANDLES * granularity.delta // DAY
+    return min(days, _MOST_DAYS_PER_RUN)
+
+
+def day_start(partition_key: str) -> datetime:
+    return datetime.fromisoformat(partition_key).replace(tzinfo=UTC)
+
+
+def month_of(day_key: str) -> str:
+    """The key of the month that holds a day: 2024-01 for 2024-01-31."""
+    return day_key[:7]
+
+
+def month_range(month_key: str) -> tuple[datetime, datetime]:
+    """The month's first instant, and the one after its last."""
+    start = day_start(f"{month_key}-01")
+    return start, (start + 31 * DAY).replace(day=1)

@@ -1,0 +1,170 @@
+"""Settings from the environment and `.env`. A wrong one is a SettingsError of one line."""
+
+import difflib
+import os
+import re
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from dotenv import load_dotenv
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from coinbase_assets.series import Series
+
+CONNECTION_STRING = "AZURE_STORAGE_CONNECTION_STRING"
+ACCOUNT_URL = "AZURE_STORAGE_ACCOUNT_URL"
+DEVELOPMENT_STORAGE = "UseDevelopmentStorage=true"
+
+_CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9](-?[a-z0-9])+")
+
+
+class SettingsError(Exception):
+    """A setting is wrong: the message names the variable, the value and what is allowed."""
+
+
+def project_folder() -> Path:
+    """The folder of the checkout this code runs from, else the current one."""
+    checkout = Path(__file__).resolve().parent.parent
+    return checkout if (checkout / "pyproject.toml").exists() else Path.cwd()
+
+
+class Settings(BaseSettings):
+    """See the README's table; use `load_settings`, which also reads `.env`."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True)
+
+    series: Annotated[tuple[Series, ...], NoDecode] = Field(
+        (Series.parse("ETH-EUR:15m"),), alias="COINBASE_SERIES"
+    )
+    start: date = Field(date(2018, 1, 1), alias="COINBASE_START")
+    container: str = Field("coinbasedata", alias="COINBASE_CONTAINER")
+    api_url: str = Field("https://api.exchange.coinbase.com", alias="COINBASE_API_URL")
+    requests_per_second: float = Field(10, alias="COINBASE_REQUESTS_PER_SECOND", gt=0, le=1000)
+    give_up_after: float = Field(120, alias="COINBASE_GIVE_UP_AFTER", gt=0, le=86_400)
+    connection_string: SecretStr | None = Field(None, alias="AZURE_STORAGE_CONNECTION_STRING")
+    account_url: str | None = Field(None, alias="AZURE_STORAGE_ACCOUNT_URL")
+    account_key: SecretStr | None = Field(None, alias="AZURE_STORAGE_KEY")
+    sas_token: SecretStr | None = Field(None, alias="AZURE_STORAGE_SAS_TOKEN")
+    dagster_home: Path = Field(
+        default_factory=lambda: project_folder() / ".dagster", alias="DAGSTER_HOME"
+    )
+
+    @property
+    def names_storage(self) -> bool:
+        """Whether any Azure setting says where the lake is."""
+        return bool(self.connection_string or self.account_url)
+
+    @field_validator("series", mode="before")
+    @classmethod
+    def _parse_series(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        series = tuple(Series.parse(text) for text in value.split(",") if text.strip())
+        if not series:
+            raise ValueError("names no series; write PRODUCT:GRANULARITY, such as ETH-EUR:15m")
+        return tuple(dict.fromkeys(series))
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _parse_start(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            start = date.fromisoformat(value)
+        except ValueError:
+            raise ValueError("not a day; write YYYY-MM-DD") from None
+        if start > datetime.now(UTC).date():
+            raise ValueError("in the future; give the first day to collect")
+        return start
+
+    @field_validator("container")
+    @classmethod
+    def _check_container(cls, value: str) -> str:
+        if not _CONTAINER.fullmatch(value):
+            raise ValueError("not a container name; use 3 to 63 of a-z, 0-9 and single dashes")
+        return value
+
+    @field_validator("api_url", "account_url")
+    @classmethod
+    def _check_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            _require_plain_url(value)
+        return value and value.rstrip("/")
+
+    @field_validator("connection_string")
+    @classmethod
+    def _check_connection_string(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _require_connection_string(value.get_secret_value())
+        return value
+
+    @field_validator("dagster_home")
+    @classmethod
+    def _check_home(cls, value: Path) -> Path:
+        if not value.is_absolute():
+            raise ValueError("not an absolute path, which Dagster requires")
+        return value
+
+    @model_validator(mode="after")
+    def _check_one_storage(self) -> Self:
+        if self.connection_string and self.account_url:
+            raise ValueError(f"{CONNECTION_STRING} and {ACCOUNT_URL} are both set; unset one")
+        if self.account_key and self.sas_token:
+            raise ValueError(
+                "AZURE_STORAGE_KEY and AZURE_STORAGE_SAS_TOKEN are both set; unset one"
+            )
+        if (self.account_key or self.sas_token) and not self.names_storage:
+            raise ValueError(
+                f"AZURE_STORAGE_KEY or _SAS_TOKEN is set without {ACCOUNT_URL}; set it"
+            )
+        return self
+
+
+def load_settings() -> Settings:
+    """The settings of this process. Raises SettingsError."""
+    load_dotenv(project_folder() / ".env")
+    _refuse_misspelt_names()
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(_one_line(error)) from None
+
+
+def _refuse_misspelt_names() -> None:
+    known = [str(field.alias) for field in Settings.model_fields.values()]
+    for name in os.environ:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
+        if close and name not in known:
+            raise SettingsError(f"{name}: no such setting; do you mean {close[0]}?")
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return message
+    name = str(first["loc"][0])
+    secret = name in (CONNECTION_STRING, "AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN")
+    return f"{name}: {message}" if secret else f"{name}={first['input']}: {message}"
+
+
+def _require_plain_url(value: str) -> None:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("not a URL; write https://HOST, or http://HOST:PORT for an emulator")
+    if parts.query or parts.username or parts.password:
+        raise ValueError("holds a secret; give a SAS in AZURE_STORAGE_SAS_TOKEN instead")
+
+
+def _require_connection_string(value: str) -> None:
+    parts = dict(part.partition("=")[::2] for part in value.split(";") if part)
+    if parts.get("UseDevelopmentStorage") == "true":
+        return
+    if not {"AccountName", "BlobEndpoint"} & parts.keys():
+        raise ValueError(
+            "not a connection string; copy it from the storage account's page"
+            f" (AccountName=...;AccountKey=...), or write {DEVELOPMENT_STORAGE} for Azurite"
+        )

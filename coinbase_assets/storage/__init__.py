@@ -1,0 +1,1 @@
+"""Keeping tables in Azure Blob Storage as Parquet. Knows no candles."""

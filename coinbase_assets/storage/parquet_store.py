@@ -1,0 +1,169 @@
+"""Tables as Parquet blobs in one container: listed, read, and replaced only if unchanged.
+
+A table's fields (see fields.py) go into the file and into the blob's own metadata, so that what a
+blob holds is known without reading it.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from azure.core import MatchConditions
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
+from azure.storage.blob import BlobClient, BlobProperties, BlobServiceClient, ContentSettings
+
+from coinbase_assets.fields import table_fields
+from coinbase_assets.storage.errors import (
+    BlobChanged,
+    BlobDamaged,
+    PartitionMissing,
+    StorageError,
+)
+
+_SIGNATURE = re.compile(r"(sig=)[^&\s]+", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class StoredBlob:
+    """A blob as it was found; `fields` is its metadata."""
+
+    path: str
+    etag: str
+    size: int
+    fields: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def version(self) -> int:
+        """Orders the writers of a blob: the greater one is the newer."""
+        return int(self.fields.get("version", 0))
+
+    @classmethod
+    def of(cls, properties: BlobProperties) -> "StoredBlob":
+        fields = dict(properties.metadata or {})
+        return cls(properties.name, properties.etag.strip('"'), properties.size, fields)
+
+
+class ParquetStore:
+    """The container of one storage account. Every method raises StorageError or a kind of it."""
+
+    def __init__(self, service: BlobServiceClient, container: str) -> None:
+        self._container = service.get_container_client(container)
+        self.container_uri = f"{service.primary_endpoint.split('?')[0].rstrip('/')}/{container}"
+
+    def uri(self, path: str) -> str:
+        return f"{self.container_uri}/{path}"
+
+    def find(self, paths: Collection[str]) -> dict[str, StoredBlob]:
+        """Those of the paths that have a blob."""
+        wanted = set(paths)
+        found = self.list(os.path.commonprefix(list(wanted)))  # noqa: RUF071 (names, not folders)
+        return {path: blob for path, blob in found.items() if path in wanted}
+
+    def list(self, prefix: str) -> dict[str, StoredBlob]:
+        """All blobs whose path begins so, by path; none where there is no container."""
+        with self._translated_errors(prefix):
+            try:
+                blobs = self._container.list_blobs(name_starts_with=prefix, include=["metadata"])
+                return {blob.name: StoredBlob.of(blob) for blob in blobs}
+            except ResourceNotFoundError:
+                return {}
+
+    def get(
+        self, path: str, columns: Sequence[str] | None = None, etag: str | None = None
+    ) -> pa.Table:
+        """The table at the path; with `etag` only if it is still that one, else BlobChanged."""
+        condition = MatchConditions.IfNotModified if etag else None
+        with self._translated_errors(path):
+            download = self._container.download_blob(path, etag=etag, match_condition=condition)
+            content = download.readall()
+        md5 = download.properties.content_settings.content_md5
+        if md5 and hashlib.md5(content, usedforsecurity=False).digest() != bytes(md5):
+            raise BlobDamaged(
+                f"{self.uri(path)}: its {len(content)} bytes do not have the MD5 stored with them;"
+                " delete the blob and materialise the partition again"
+            )
+        return self._decode(path, content, columns)
+
+    def put(self, path: str, table: pa.Table, replacing: StoredBlob | None) -> StoredBlob:
+        """Store the table in one atomic put, if the blob is still `replacing` (None: no blob)."""
+        content = _encode(table)
+        fields = table_fields(table) | {"rows": str(table.num_rows)}
+        condition = (
+            {"etag": replacing.etag, "match_condition": MatchConditions.IfNotModified}
+            if replacing
+            else {"match_condition": MatchConditions.IfMissing}
+        )
+        md5 = hashlib.md5(content, usedforsecurity=False).digest()
+        settings = ContentSettings("application/vnd.apache.parquet", content_md5=bytearray(md5))
+        with self._translated_errors(path):
+            answer = self._upload(
+                self._container.get_blob_client(path),
+                data=content,
+                overwrite=True,
+                metadata=fields,
+                content_settings=settings,
+                validate_content=True,
+                **condition,
+            )
+        return StoredBlob(path, answer["etag"].strip('"'), len(content), fields)
+
+    def _upload(self, blob: BlobClient, **upload: Any) -> dict[str, Any]:
+        """Put first: a credential limited to one container need not be allowed to create it."""
+        try:
+            return blob.upload_blob(**upload)
+        except ResourceNotFoundError as error:
+            if getattr(error, "error_code", "") != "ContainerNotFound":
+                raise
+        with suppress(ResourceExistsError):
+            self._container.create_container()
+        return blob.upload_blob(**upload)
+
+    def _decode(self, path: str, content: bytes, columns: Sequence[str] | None) -> pa.Table:
+        try:
+            return pq.read_table(pa.BufferReader(content), columns=columns, partitioning=None)
+        except pa.ArrowException as error:
+            raise BlobDamaged(
+                f"{self.uri(path)}: not a whole Parquet file ({str(error).splitlines()[0]});"
+                " delete the blob and materialise the partition again"
+            ) from error
+
+    @contextmanager
+    def _translated_errors(self, path: str) -> Iterator[None]:
+        """One line for whatever Azure answers. Not chained: its own messages may hold a SAS."""
+        try:
+            yield
+        except (ResourceModifiedError, ResourceExistsError):
+            raise BlobChanged(f"{self.uri(path)}: written by somebody else meanwhile") from None
+        except ResourceNotFoundError:
+            raise PartitionMissing(f"{self.uri(path)}: there is no such blob") from None
+        except AzureError as error:
+            raise StorageError(f"{self.uri(path)}: {_explain(error)}") from None
+
+
+def _encode(table: pa.Table) -> bytes:
+    buffer = BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _explain(error: AzureError) -> str:
+    said = _SIGNATURE.sub(r"\1...", str(error.message).strip().splitlines()[0])
+    if isinstance(error, ClientAuthenticationError):
+        return f"the storage account refused the credential ({said}); check AZURE_STORAGE_..."
+    if isinstance(error, HttpResponseError):
+        return f"the storage account answered {error.status_code} ({said})"
+    return f"the storage account cannot be reached ({said})"

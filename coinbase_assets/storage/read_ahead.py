@@ -1,0 +1,27 @@
+"""Several uploads or downloads at a time, in order and in bounded memory."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_THREADS = 8
+_AHEAD = 16
+
+
+def read_ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """`map(work, items)` in threads, at most 16 items ahead of who consumes the results.
+
+    When an item or a work raises, what was begun before it is finished first.
+    """
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) == _AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
