@@ -40,7 +40,7 @@ _TIMEOUT = httpx.Timeout(20, connect=10)
 # The exchange lets caches keep an answer for so long (its Cache-Control header), in seconds.
 _CACHE_LIFE = 300
 _LONGEST_PAUSE = 60.0
-_BACKOFF = tenacity.wait_exponential_jitter(initial=0.25, max=15)
+_BACKOFF = tenacity.wait_exponential(multiplier=0.25, max=15) + tenacity.wait_random(0, 0.5)
 _ATTEMPTS_BEFORE_WARNING = 3
 
 

