@@ -9,11 +9,11 @@ from pathlib import Path
 
 import dagster as dg
 from rich.console import Console
-from rich.table import Table
 from sqlalchemy.exc import OperationalError
 
 from coinbase_assets.collect import Collector, Outcome
 from coinbase_assets.definitions import build_definitions, build_storage
+from coinbase_assets.locks import exclusive
 from coinbase_assets.orphans import fail_orphans, process_tags
 from coinbase_assets.progress import progress
 from coinbase_assets.series import Series
@@ -98,7 +98,10 @@ def _instance(settings: Settings) -> Iterator[tuple[dg.DagsterInstance, dict[str
     home.mkdir(parents=True, exist_ok=True)
     os.environ["DAGSTER_HOME"] = str(home)
     try:
-        with dg.DagsterInstance.get() as instance, process_tags(home) as tags:
+        # Dagster itself spoils a new instance that two processes create at once.
+        with exclusive(home / "creating.lock"):
+            instance = dg.DagsterInstance.get()
+        with instance, process_tags(home) as tags:
             for run_id in fail_orphans(instance, home):
                 console.print(f"Run {run_id} was left over by a killed process; marked as failed")
             yield instance, tags
@@ -111,25 +114,27 @@ def _azurite_data() -> Path:
 
 
 def _print_status(statuses: Sequence[SeriesStatus], store: ParquetStore) -> None:
-    table = Table(
-        "series", "candles", "first", "last", "days", "months", "age", box=None, pad_edge=False
-    )
     now = datetime.now(UTC)
-    for status in statuses:
-        age = status.age(now)
-        table.add_row(
-            str(status.series),
-            f"{status.candles:,}",
-            *(
-                f"{time:%Y-%m-%d %H:%M}" if time else "-"
-                for time in (status.first_candle, status.last_candle)
-            ),
-            str(status.days),
-            str(status.months),
-            "-" if age is None else str(timedelta(seconds=max(0, round(age)))),
-        )
-    console.print(table)
+    rows = [("series", "candles", "first", "last", "days", "months", "age")]
+    rows += [_cells(status, now) for status in statuses]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        console.print("  ".join(cells).rstrip())
     console.print(f"Container {store.container_uri}; the history lies in candle_history/")
+
+
+def _cells(status: SeriesStatus, now: datetime) -> tuple[str, ...]:
+    age = status.age(now)
+    return (
+        str(status.series),
+        f"{status.candles:,}",
+        f"{status.first_candle:%F %H:%M}" if status.first_candle else "-",
+        f"{status.last_candle:%F %H:%M}" if status.last_candle else "-",
+        str(status.days),
+        str(status.months),
+        "-" if age is None else str(max(age, timedelta(0))).split(".")[0],
+    )
 
 
 def _print_missing(outcome: Outcome) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from coinbase_assets.assets import candle_history, raw_candles
 from coinbase_assets.series import Series
@@ -20,11 +20,11 @@ class SeriesStatus:
     days: int
     months: int
 
-    def age(self, now: datetime) -> float | None:
-        """Seconds since the newest candle's bucket ended."""
+    def age(self, now: datetime) -> timedelta | None:
+        """Time since the newest candle's bucket ended; None where there is no candle."""
         if self.last_candle is None:
             return None
-        return (now - self.last_candle - self.series.granularity.delta).total_seconds()
+        return now - self.last_candle - self.series.granularity.delta
 
 
 def series_status(store: ParquetStore, series: Series) -> SeriesStatus:

@@ -86,9 +86,9 @@ class ParquetStore:
         self, path: str, columns: Sequence[str] | None = None, etag: str | None = None
     ) -> pa.Table:
         """The table at the path; with `etag` only if it is still that one, else BlobChanged."""
-        condition = MatchConditions.IfNotModified if etag else None
+        condition: dict[str, Any] = _unchanged(etag) if etag else {}
         with self._translated_errors(path):
-            download = self._container.download_blob(path, etag=etag, match_condition=condition)
+            download = self._container.download_blob(path, **condition)
             content = download.readall()
         md5 = download.properties.content_settings.content_md5
         if md5 and hashlib.md5(content, usedforsecurity=False).digest() != bytes(md5):
@@ -103,7 +103,7 @@ class ParquetStore:
         content = _encode(table)
         fields = table_fields(table) | {"rows": str(table.num_rows)}
         condition = (
-            {"etag": replacing.etag, "match_condition": MatchConditions.IfNotModified}
+            _unchanged(replacing.etag)
             if replacing
             else {"match_condition": MatchConditions.IfMissing}
         )
@@ -152,6 +152,10 @@ class ParquetStore:
             raise PartitionMissing(f"{self.uri(path)}: there is no such blob") from None
         except AzureError as error:
             raise StorageError(f"{self.uri(path)}: {_explain(error)}") from None
+
+
+def _unchanged(etag: str) -> dict[str, Any]:
+    return {"etag": etag, "match_condition": MatchConditions.IfNotModified}
 
 
 def _encode(table: pa.Table) -> bytes:
