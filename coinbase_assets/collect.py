@@ -15,9 +15,9 @@ from coinbase_assets.assets import candle_history, raw_candles
 from coinbase_assets.assets.raw_candles import is_settled
 from coinbase_assets.candles import InvalidCandles
 from coinbase_assets.days import DAY
-from coinbase_assets.exchange.errors import ExchangeError
+from coinbase_assets.exchange.errors import ExchangeError, ExchangeUnavailable
 from coinbase_assets.exchange.windows import request_windows
-from coinbase_assets.partitions import MONTHS_PER_RUN, day_start, days_per_run, month_of
+from coinbase_assets.partitions import MONTHS_PER_RUN, day_start, days_per_run, month_of, ordinal
 from coinbase_assets.series import Series
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore, StoredBlob
@@ -72,7 +72,18 @@ class Collector:
         recorded = self._recorded(series, raw_candles)
         kept = {day for day, blob in blobs.items() if is_settled(blob) and day in recorded}
         due = [day for day in days if again or day not in kept]
-        return Plan(series, days, list(_runs(due, days, days_per_run(series.granularity))))
+        return Plan(series, days, list(_runs(due, days_per_run(series.granularity))))
+
+    def collect_all(self, plans: Iterable[Plan]) -> Iterator[Outcome]:
+        """Collect one series after another; once the exchange is out of reach, no more of them."""
+        outage: Failure | None = None
+        for plan in plans:
+            if outage:
+                yield Outcome(plan, self._missing(plan), outage)
+                continue
+            outcome = self.collect(plan)
+            outage = outcome.error if isinstance(outcome.error, ExchangeUnavailable) else None
+            yield outcome
 
     def collect(self, plan: Plan) -> Outcome:
         """Collect the days, then the months that are older than one of their days."""
@@ -80,9 +91,7 @@ class Collector:
             self._run_all(plan.series, raw_candles, plan.runs),
             self._run_all(plan.series, candle_history, self._stale_months(plan)),
         ]
-        missing = self._missing(plan, raw_candles, plan.days)
-        missing += self._missing(plan, candle_history, _months(plan.days))
-        return Outcome(plan, missing, errors[0] or errors[1])
+        return Outcome(plan, self._missing(plan), errors[0] or errors[1])
 
     def _run_all(
         self, series: Series, kind: ModuleType, runs: Iterable[Sequence[str]]
@@ -114,12 +123,15 @@ class Collector:
         built = self._recorded(plan.series, candle_history)
         months = _months(plan.days)
         stale = [month for month in months if newest.get(month, 0) > built.get(month, 0)]
-        return _runs(stale, months, MONTHS_PER_RUN)
+        return _runs(stale, MONTHS_PER_RUN)
 
-    def _missing(self, plan: Plan, kind: ModuleType, keys: Sequence[str]) -> list[str]:
-        blobs = self._blobs(plan.series, kind, keys)
-        there = blobs.keys() & self._recorded(plan.series, kind).keys()
-        return [f"{kind.KIND} {key}" for key in keys if key not in there]
+    def _missing(self, plan: Plan) -> list[str]:
+        missing = []
+        for kind, keys in ((raw_candles, plan.days), (candle_history, _months(plan.days))):
+            stored = self._blobs(plan.series, kind, keys).keys()
+            there = stored & self._recorded(plan.series, kind).keys()
+            missing += [f"{kind.KIND} {key}" for key in keys if key not in there]
+        return missing
 
     def _blobs(
         self, series: Series, kind: ModuleType, keys: Sequence[str]
@@ -139,9 +151,8 @@ def _months(days: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(map(month_of, days)))
 
 
-def _runs(due: Sequence[str], among: Sequence[str], most: int) -> Iterator[Sequence[str]]:
-    """The keys that are due, in lists of at most so many that adjoin among all keys."""
-    position = {key: index for index, key in enumerate(among)}
-    for _, group in groupby(enumerate(due), key=lambda item: position[item[1]] - item[0]):
-        keys = [key for _, key in group]
-        yield from (keys[index : index + most] for index in range(0, len(keys), most))
+def _runs(keys: Sequence[str], most: int) -> Iterator[Sequence[str]]:
+    """The keys, ascending days or months, in lists of at most so many that adjoin."""
+    for _, group in groupby(enumerate(keys), key=lambda item: ordinal(item[1]) - item[0]):
+        adjoining = [key for _, key in group]
+        yield from (adjoining[index : index + most] for index in range(0, len(adjoining), most))

@@ -3,11 +3,12 @@
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+from pydantic import SecretStr
 from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
@@ -21,7 +22,6 @@ from coinbase_assets.settings import (
     CONNECTION_STRING,
     DEVELOPMENT_STORAGE,
     Settings,
-    load_settings,
     project_folder,
 )
 from coinbase_assets.status import SeriesStatus, series_status
@@ -40,31 +40,36 @@ def collect_series(
     """Collect the days of each series, and say what the lake holds then; whether all is there."""
     for stranger in set(series) - set(settings.series):
         console.print(f"{stranger} is not in COINBASE_SERIES: the web UI does not show it")
-    with _lake(settings) as store, _instance(settings) as (instance, tags):
-        chosen = load_settings().model_copy(update={"series": tuple(series)})
-        definitions = build_definitions(chosen)
-        collector = Collector(definitions, instance, store, tags)
-        plans = [collector.plan(each, days, again) for each in series]
-        requests = sum(plan.requests for plan in plans)
-        names = ", ".join(map(str, series))
-        console.print(f"Collecting {names}, {days[0]} to {days[-1]}: {requests} requests")
+    settings = settings.model_copy(update={"series": tuple(dict.fromkeys(series))})
+    with _storage(settings) as settings, _store(settings) as store:
         try:
-            with progress(console, requests, settings.requests_per_second):
-                outcomes = [collector.collect(plan) for plan in plans]
+            outcomes = _collect(settings, store, days, again)
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            _print_status(settings, store)
             console.print("Interrupted. All stored days stay; the same command goes on from there.")
-            _print_status([series_status(store, each) for each in series], store)
             raise KeyboardInterrupt from None
-        _print_status([series_status(store, each) for each in series], store)
-    for outcome in outcomes:
-        _print_missing(outcome)
+        _print_status(settings, store)
+    _print_failures(outcomes)
     return not any(outcome.missing or outcome.error for outcome in outcomes)
+
+
+def _collect(
+    settings: Settings, store: ParquetStore, days: Sequence[str], again: bool
+) -> list[Outcome]:
+    with _instance(settings.dagster_home) as (instance, tags):
+        collector = Collector(build_definitions(settings), instance, store, tags)
+        plans = [collector.plan(series, days, again) for series in settings.series]
+        requests = sum(plan.requests for plan in plans)
+        names = ", ".join(map(str, settings.series))
+        console.print(f"Collecting {names}, {days[0]} to {days[-1]}: {requests} requests")
+        with progress(console, requests, settings.requests_per_second):
+            return list(collector.collect_all(plans))
 
 
 def show_status(settings: Settings) -> None:
     """Print a line a series."""
-    with _lake(settings) as store:
-        _print_status([series_status(store, each) for each in settings.series], store)
+    with _storage(settings) as settings, _store(settings) as store:
+        _print_status(settings, store)
 
 
 def run_azurite() -> None:
@@ -78,24 +83,28 @@ def run_azurite() -> None:
 
 
 @contextmanager
-def _lake(settings: Settings) -> Iterator[ParquetStore]:
-    """The store the settings name; where they name none, in Azurite, started if need be."""
-    with ExitStack() as stack:
-        if not settings.names_storage:
-            stack.enter_context(running_azurite(_azurite_data()))
-            os.environ[CONNECTION_STRING] = DEVELOPMENT_STORAGE
-        storage = stack.enter_context(
-            build_storage(load_settings()).process_config_and_initialize_cm()
-        )
-        service = stack.enter_context(storage.get_client())
+def _storage(settings: Settings) -> Iterator[Settings]:
+    """The settings; where they name no storage, those for Azurite, which then runs."""
+    if settings.names_storage:
+        yield settings
+        return
+    with running_azurite(_azurite_data()):
+        os.environ[CONNECTION_STRING] = DEVELOPMENT_STORAGE
+        yield settings.model_copy(update={"connection_string": SecretStr(DEVELOPMENT_STORAGE)})
+
+
+@contextmanager
+def _store(settings: Settings) -> Iterator[ParquetStore]:
+    with (
+        build_storage(settings).process_config_and_initialize_cm() as storage,
+        storage.get_client() as service,
+    ):
         yield ParquetStore(service, settings.container)
 
 
 @contextmanager
-def _instance(settings: Settings) -> Iterator[tuple[dg.DagsterInstance, dict[str, str]]]:
+def _instance(home: Path) -> Iterator[tuple[dg.DagsterInstance, dict[str, str]]]:
     """The Dagster instance, rid of runs whose process is gone, and the tags for this one's."""
-    home = settings.dagster_home
-    home.mkdir(parents=True, exist_ok=True)
     os.environ["DAGSTER_HOME"] = str(home)
     try:
         # Dagster itself spoils a new instance that two processes create at once.
@@ -113,10 +122,10 @@ def _azurite_data() -> Path:
     return project_folder() / ".azurite"
 
 
-def _print_status(statuses: Sequence[SeriesStatus], store: ParquetStore) -> None:
+def _print_status(settings: Settings, store: ParquetStore) -> None:
     now = datetime.now(UTC)
     rows = [("series", "candles", "first", "last", "days", "months", "age")]
-    rows += [_cells(status, now) for status in statuses]
+    rows += [_cells(series_status(store, series), now) for series in settings.series]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -124,7 +133,7 @@ def _print_status(statuses: Sequence[SeriesStatus], store: ParquetStore) -> None
     console.print(f"Container {store.container_uri}; the history lies in candle_history/")
 
 
-def _cells(status: SeriesStatus, now: datetime) -> tuple[str, ...]:
+def _cells(status: SeriesStatus, now: datetime) -> tuple[str, str, str, str, str, str, str]:
     age = status.age(now)
     return (
         str(status.series),
@@ -137,13 +146,12 @@ def _cells(status: SeriesStatus, now: datetime) -> tuple[str, ...]:
     )
 
 
-def _print_missing(outcome: Outcome) -> None:
-    series = outcome.plan.series
-    if outcome.error:
-        errors.print(f"Error: {outcome.error}")
-    if outcome.missing:
-        shown = ", ".join(outcome.missing[:_MOST_NAMED])
-        more = len(outcome.missing) - _MOST_NAMED
-        errors.print(
-            f"{series}: not collected: {shown}" + (f" and {more} more" if more > 0 else "")
-        )
+def _print_failures(outcomes: Sequence[Outcome]) -> None:
+    for error in dict.fromkeys(str(outcome.error) for outcome in outcomes if outcome.error):
+        errors.print(f"Error: {error}")
+    for outcome in outcomes:
+        if outcome.missing:
+            shown = ", ".join(outcome.missing[:_MOST_NAMED])
+            more = f" and {len(outcome.missing) - _MOST_NAMED} more"
+            more = more if len(outcome.missing) > _MOST_NAMED else ""
+            errors.print(f"{outcome.plan.series}: not collected: {shown}{more}")

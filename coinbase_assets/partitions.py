@@ -44,3 +44,9 @@ def month_range(month_key: str) -> tuple[datetime, datetime]:
     """The month's first instant, and the one after its last."""
     start = day_start(f"{month_key}-01")
     return start, (start + 31 * DAY).replace(day=1)
+
+
+def ordinal(key: str) -> int:
+    """A number that grows by one from a day's, or a month's, key to the next."""
+    year, month, *day = map(int, key.split("-"))
+    return date(year, month, *day).toordinal() if day else 12 * year + month

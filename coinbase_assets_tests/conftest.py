@@ -61,5 +61,6 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """A Dagster instance on disk, as users have it."""
     home = tmp_path / "instance"
     home.mkdir()
-    with dg.DagsterInstance.local_temp(str(home)) as instance:
+    overrides = {"telemetry": {"enabled": False}}
+    with dg.DagsterInstance.local_temp(str(home), overrides=overrides) as instance:
         yield instance

@@ -1,20 +1,232 @@
 """Collecting days, run by Dagster against the stand-in exchange and Azurite."""
 
-import dagster as dg
+from collections.abc import Mapping
+from datetime import UTC, datetime
 
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from coinbase_assets.assets import raw_candles
+from coinbase_assets.candles import SCHEMA
+from coinbase_assets.exchange.errors import ExchangeUnavailable, InvalidAnswer
+from coinbase_assets.settings import Settings
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.exchange import StandInExchange
+from coinbase_assets_tests.faults import random_faults
+from coinbase_assets_tests.markets import ListMarket, SyntheticMarket
 from coinbase_assets_tests.running import collect_raw, partition_metadata, settings_for
+
+DAY_1 = 1_704_067_200  # 2024-01-01
+HOUR = 3_600
+ROWS = [[DAY_1 + hour * HOUR, 1.0, 2.0, 1.5, 1.75, 10.0] for hour in range(24)]
+
+
+def hourly(exchange: StandInExchange) -> Settings:
+    return settings_for(exchange.url, "ETH-EUR:1h")
+
+
+def exchange_of(rows: list[list[float]]) -> StandInExchange:
+    return StandInExchange(rate=None, markets={"ETH-EUR": ListMarket({HOUR: rows})})
+
+
+def day(store: ParquetStore, key: str = "2024-01-01", granularity: str = "1h") -> pa.Table:
+    folder = f"raw_candles/product=ETH-EUR/granularity={granularity}"
+    return store.get(f"{folder}/date={key}/candles.parquet")
+
+
+def values(table: pa.Table) -> list[dict[str, object]]:
+    return table.to_pylist()
+
+
+def recorded(instance: dg.DagsterInstance) -> set[str]:
+    return instance.get_materialized_partitions(dg.AssetKey(["raw_candles", "ETH-EUR", "1h"]))
 
 
 def test_a_range_run_asks_in_windows_that_run_across_days(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     with StandInExchange(rate=None) as exchange:
-        result = collect_raw(
-            settings_for(exchange.url, "ETH-EUR:15m"), instance, "2024-01-01", "2024-01-31"
-        )
+        settings = settings_for(exchange.url, "ETH-EUR:15m")
+        collect_raw(settings, instance, "2024-01-01", "2024-01-31")
         assert len(exchange.requests) == 10  # 31 days of 96 candles, 300 a request
-    metadata = partition_metadata(result)
-    assert len(metadata) == 31
     assert len(lake.list("raw_candles/")) == 31
+
+
+def test_each_partition_says_what_it_holds(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with exchange_of(ROWS[:5] + ROWS[6:]) as exchange:
+        result = collect_raw(hourly(exchange), instance, "2024-01-01", "2024-01-02")
+        source = exchange.url
+    metadata = partition_metadata(result)
+    path = "raw_candles/product=ETH-EUR/granularity=1h/date=2024-01-01/candles.parquet"
+    blob = lake.list(path)[path]
+    first = metadata["2024-01-01"]
+    fetched_at = datetime.fromisoformat(str(first.pop("fetched_at")))
+    assert abs((datetime.now(UTC) - fetched_at).total_seconds()) < 60
+    assert first.pop("version") == int(fetched_at.timestamp())
+    assert first == {
+        "dagster/row_count": 23,
+        "dagster/uri": lake.uri(path),
+        "size_bytes": blob.size,
+        "series": "ETH-EUR:1h",
+        "source": source,
+        "answered_through": "2024-01-02T00:00:00Z",
+        "settled": True,
+        "requests": 1,
+        "missing_buckets": 1,
+        "first_candle": "2024-01-01T00:00:00Z",
+        "last_candle": "2024-01-01T23:00:00Z",
+    }
+    assert metadata["2024-01-02"]["missing_buckets"] == 24
+
+
+def test_a_day_without_trades_is_an_empty_blob_with_the_schema(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with exchange_of(ROWS) as exchange:
+        collect_raw(hourly(exchange), instance, "2023-12-31", "2024-01-02")
+    for key in ("2023-12-31", "2024-01-02"):
+        assert day(lake, key).num_rows == 0
+        assert day(lake, key).schema.equals(SCHEMA)
+    assert day(lake).num_rows == 24
+
+
+def test_only_candles_closed_by_the_exchange_s_clock_are_stored(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    now = DAY_1 + 5 * HOUR + 1_800
+    with StandInExchange(
+        rate=None, clock=lambda: now, markets={"ETH-EUR": ListMarket({HOUR: ROWS})}
+    ) as exchange:
+        result = collect_raw(hourly(exchange), instance, "2024-01-01")
+    assert day(lake).num_rows == 5
+    metadata = partition_metadata(result)["2024-01-01"]
+    assert metadata["answered_through"] == "2024-01-01T05:00:00Z"
+    assert metadata["settled"] is False
+
+
+def test_a_day_is_settled_when_fetched_a_day_after_its_end(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    now = DAY_1 + 72 * HOUR - 1
+    with StandInExchange(rate=None, clock=lambda: now) as exchange:
+        result = collect_raw(hourly(exchange), instance, "2024-01-01", "2024-01-02")
+    settled = {key: fields["settled"] for key, fields in partition_metadata(result).items()}
+    assert settled == {"2024-01-01": True, "2024-01-02": False}
+
+
+def test_asked_again_the_newer_answer_wins_and_what_it_lacks_stays(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with exchange_of(ROWS) as exchange:
+        collect_raw(hourly(exchange), instance, "2024-01-01")
+    revised = [*ROWS[1][:5], 11.0]
+    with exchange_of([ROWS[0], revised, *ROWS[3:]]) as exchange:
+        collect_raw(hourly(exchange), instance, "2024-01-01")
+    volumes = [row["volume"] for row in values(day(lake))]
+    assert volumes == [10.0, 11.0] + [10.0] * 22
+
+
+def test_data_that_breaks_a_rule_is_refused_and_what_is_stored_stays(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with exchange_of(ROWS) as exchange:
+        collect_raw(hourly(exchange), instance, "2024-01-01")
+    before = day(lake)
+    low_above_high = [ROWS[2][0], 3.0, 2.0, 2.5, 2.5, 10.0]
+    with (
+        exchange_of([*ROWS[:2], low_above_high, *ROWS[3:]]) as exchange,
+        pytest.raises(InvalidAnswer) as refused,
+    ):
+        collect_raw(hourly(exchange), instance, "2024-01-01")
+    assert "ETH-EUR:1h 2024-01-01T00:00:00Z to before 2024-01-02T00:00:00Z" in str(refused.value)
+    assert "2024-01-01T02:00:00Z" in str(refused.value)
+    assert "low never exceeds high" in str(refused.value)
+    assert day(lake).equals(before, check_metadata=True)
+
+
+def test_a_failed_run_leaves_answered_days_and_asks_only_for_the_rest(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    def after_a_month(number: int, product: str, params: Mapping[str, str]) -> str | None:
+        return "500" if params["end"] >= "2024-02-01" else None
+
+    with StandInExchange(rate=None, faults=after_a_month) as exchange:
+        failing = hourly(exchange).model_copy(update={"give_up_after": 1.0})
+        with pytest.raises(ExchangeUnavailable, match=r"ETH-EUR:1h 2024-01-26T.*attempts \d+.*500"):
+            collect_raw(failing, instance, "2024-01-01", "2024-03-10")
+    assert len(lake.list("raw_candles/")) == 25  # two answers of 300 hours: 25 whole days
+    assert recorded(instance) == set()
+
+    with StandInExchange(rate=None) as exchange:
+        result = collect_raw(hourly(exchange), instance, "2024-01-01", "2024-03-10")
+        assert min(request.params["start"] for request in exchange.requests) >= "2024-01-25T23"
+    assert len(recorded(instance)) == 70
+    assert partition_metadata(result)["2024-01-01"]["dagster/row_count"] == day(lake).num_rows
+
+
+def test_a_recorded_day_materialised_again_is_fetched_again(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with exchange_of(ROWS) as exchange:
+        collect_raw(hourly(exchange), instance, "2024-01-01")
+        collect_raw(hourly(exchange), instance, "2024-01-01")
+        assert len(exchange.requests) == 2
+
+
+def test_failing_answers_cost_no_candle(lake: ParquetStore, instance: dg.DagsterInstance) -> None:
+    market = SyntheticMarket("ETH-EUR")
+    with StandInExchange(
+        rate=None, markets={"ETH-EUR": market}, faults=random_faults(0.5)
+    ) as exchange:
+        settings = hourly(exchange).model_copy(update={"give_up_after": 60.0})
+        collect_raw(settings, instance, "2024-01-01", "2024-01-31")
+        assert any(request.fault for request in exchange.requests)
+    expected = market.candles(HOUR, DAY_1, DAY_1 + (31 * 24 - 1) * HOUR, datetime.now().timestamp())
+    tables = [lake.get(path) for path in sorted(lake.list("raw_candles/"))]
+    times = [row["time"].timestamp() for table in tables for row in table.to_pylist()]
+    volumes = [row["volume"] for table in tables for row in table.to_pylist()]
+    assert list(zip(times, volumes, strict=True)) == [(row[0], row[5]) for row in expected]
+
+
+def test_spurious_empty_answers_cost_no_candle(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    asked: set[str] = set()
+
+    def first_attempts(number: int, product: str, params: Mapping[str, str]) -> str | None:
+        is_first = params["end"] not in asked
+        asked.add(params["end"])
+        return "empty" if is_first else None
+
+    market = SyntheticMarket("ETH-EUR", untraded=0.0)
+    with StandInExchange(rate=None, faults=first_attempts, markets={"ETH-EUR": market}) as exchange:
+        collect_raw(hourly(exchange), instance, "2024-01-01", "2024-01-31")
+    assert [lake.get(path).num_rows for path in lake.list("raw_candles/")] == [24] * 31
+
+
+def test_days_are_stored_while_later_ones_are_still_asked_for(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    """The output streams: memory does not grow with the range."""
+    stored_by_then: list[int] = []
+
+    def look(number: int, product: str, params: Mapping[str, str]) -> None:
+        if params["end"] >= "2024-07-15":
+            stored_by_then.append(len(lake.list("raw_candles/")))
+
+    with StandInExchange(rate=None, faults=look) as exchange:
+        collect_raw(settings_for(exchange.url, "ETH-EUR:15m"), instance, "2024-01-01", "2024-07-18")
+    assert min(stored_by_then) > 80
+
+
+def test_the_asset_declares_its_columns() -> None:
+    asset = raw_candles.build_raw_candles(
+        settings_for("http://127.0.0.1").series[0], datetime(2024, 1, 1, tzinfo=UTC).date()
+    )
+    schema = asset.metadata_by_key[asset.key]["dagster/column_schema"]
+    assert [(column.name, column.type) for column in schema.columns] == [
+        (field.name, str(field.type)) for field in SCHEMA
+    ]

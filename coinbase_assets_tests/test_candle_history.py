@@ -1,0 +1,106 @@
+"""Joining raw days to months, run by Dagster on Azurite."""
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from coinbase_assets.candles import SCHEMA, InvalidCandles, merge_candles
+from coinbase_assets.fields import table_fields, with_fields
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.exchange import StandInExchange
+from coinbase_assets_tests.running import (
+    build_history,
+    collect_raw,
+    partition_metadata,
+    settings_for,
+)
+
+RAW = "raw_candles/product=ETH-EUR/granularity=15m/"
+HISTORY = "candle_history/product=ETH-EUR/granularity=15m/"
+
+
+def raw_days(store: ParquetStore, month: str) -> list[pa.Table]:
+    return [store.get(path) for path in sorted(store.list(f"{RAW}date={month}"))]
+
+
+def history(store: ParquetStore, month: str) -> pa.Table:
+    return store.get(f"{HISTORY}month={month}/candles.parquet")
+
+
+def candles(rows: dict[str, float], version: int) -> pa.Table:
+    """Flat candles with these volumes at these times, as a raw day keeps them."""
+    times = pa.array([time.replace("Z", "") for time in rows]).cast(pa.timestamp("us"))
+    columns = {"time": times.cast(SCHEMA.field("time").type)}
+    columns |= {name: pa.array([1.0] * len(rows)) for name in ("open", "high", "low", "close")}
+    columns["volume"] = pa.array(list(rows.values()))
+    return with_fields(pa.table(columns).cast(SCHEMA), {"version": str(version)})
+
+
+def store_day(store: ParquetStore, day: str, table: pa.Table) -> None:
+    store.put(f"{RAW}date={day}/candles.parquet", table, None)
+
+
+def test_a_range_of_months_equals_its_raw_days(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with StandInExchange(rate=None) as exchange:
+        settings = settings_for(exchange.url, "ETH-EUR:15m")
+        collect_raw(settings, instance, "2024-01-20", "2024-03-10")
+        result = build_history(settings, instance, "2023-12", "2024-03")
+    for month in ("2024-01", "2024-02", "2024-03"):
+        days = raw_days(lake, month)
+        assert history(lake, month).equals(merge_candles(*days))
+        versions = [int(table_fields(day)["version"]) for day in days]
+        assert table_fields(history(lake, month))["version"] == str(sum(versions))
+    metadata = partition_metadata(result)
+    assert {
+        month: (fields["days"], fields["days_missing"]) for month, fields in metadata.items()
+    } == {"2023-12": (0, 31), "2024-01": (12, 19), "2024-02": (29, 0), "2024-03": (10, 21)}
+    assert metadata["2024-02"]["dagster/row_count"] == history(lake, "2024-02").num_rows
+    assert history(lake, "2023-12").schema.equals(SCHEMA)
+
+
+def test_the_open_month_misses_no_day_that_has_not_begun(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    settings = settings_for("http://127.0.0.1:1", "ETH-EUR:15m")
+    today = dg.DailyPartitionsDefinition("2024-01-01", end_offset=1).get_last_partition_key()
+    assert today is not None
+    result = build_history(settings, instance, today[:7])
+    assert partition_metadata(result)[today[:7]]["days_missing"] == int(today[8:])
+
+
+def test_rebuilding_gives_the_same_and_takes_over_what_is_new(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    settings = settings_for("http://127.0.0.1:1", "ETH-EUR:15m")
+    store_day(lake, "2024-01-01", candles({"2024-01-01T00:00:00": 1.0}, version=5))
+    build_history(settings, instance, "2024-01")
+    before = history(lake, "2024-01")
+    build_history(settings, instance, "2024-01")
+    assert history(lake, "2024-01").equals(before, check_metadata=True)
+    store_day(lake, "2024-01-02", candles({"2024-01-02T00:00:00": 2.0}, version=4))
+    build_history(settings, instance, "2024-01")
+    assert history(lake, "2024-01")["volume"].to_pylist() == [1.0, 2.0]
+
+
+def test_of_two_candles_for_one_time_the_newer_answer_s_wins(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    twice = "2024-01-02T00:00:00"
+    store_day(lake, "2024-01-01", candles({"2024-01-01T00:00:00": 1.0, twice: 9.0}, version=8))
+    store_day(lake, "2024-01-02", candles({twice: 2.0, "2024-01-02T00:15:00": 3.0}, version=7))
+    build_history(settings_for("http://127.0.0.1:1", "ETH-EUR:15m"), instance, "2024-01")
+    assert history(lake, "2024-01")["volume"].to_pylist() == [1.0, 9.0, 3.0]
+
+
+def test_a_raw_day_that_breaks_a_rule_leaves_the_history_as_it_was(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    settings = settings_for("http://127.0.0.1:1", "ETH-EUR:15m")
+    store_day(lake, "2024-01-01", candles({"2024-01-01T00:00:00": 1.0}, version=1))
+    build_history(settings, instance, "2024-01")
+    store_day(lake, "2024-01-02", candles({"2024-01-02T00:07:00": 1.0}, version=2))
+    with pytest.raises(InvalidCandles, match="time lies on the 15m grid"):
+        build_history(settings, instance, "2024-01")
+    assert history(lake, "2024-01").num_rows == 1

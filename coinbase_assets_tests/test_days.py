@@ -1,0 +1,200 @@
+"""Days: cut from answers over windows of any length, merged, and stored with what is known."""
+
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from coinbase_assets.candles import SCHEMA
+from coinbase_assets.days import DAY, Day, cut_days
+from coinbase_assets.exchange.answers import Answer
+from coinbase_assets.exchange.windows import Window
+from coinbase_assets.fields import table_fields
+from coinbase_assets.series import Series
+
+SERIES = Series.parse("ETH-EUR:1h")
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def at(hour: float) -> datetime:
+    return START + timedelta(hours=hour)
+
+
+LATE = at(1000)
+
+
+def candles(hours: Collection[int], price: float = 1.0) -> pa.Table:
+    return pa.table([[at(hour) for hour in hours], *[[price] * len(hours)] * 5], SCHEMA)
+
+
+def answer(
+    first: int, end: int, as_of: datetime = LATE, untraded: Collection[int] = (), requests: int = 1
+) -> Answer:
+    """The answer to the window of these hours; only closed candles, as the client gives them."""
+    hours = [h for h in range(first, end) if h not in untraded and at(h + 1) <= as_of]
+    return Answer(SERIES, Window(at(first), at(end)), candles(hours), as_of, requests)
+
+
+def cut(*answers: Answer, days: int = 1) -> list[Day]:
+    return list(cut_days(answers, SERIES, [START + n * DAY for n in range(days)]))
+
+
+def day(
+    hours: Collection[int], fetched_at: datetime, through: datetime = START + DAY, price: float = 1
+) -> Day:
+    return Day(SERIES, START, candles(hours, price), fetched_at, through, 1)
+
+
+def hours_of(day: Day) -> list[int]:
+    return [int((time - START) / timedelta(hours=1)) for time in day.candles["time"].to_pylist()]
+
+
+# Cutting
+
+
+def test_days_are_cut_from_windows_across_them() -> None:
+    days = cut(answer(0, 30), answer(30, 60, requests=3), answer(60, 72), days=3)
+    assert [day.start for day in days] == [START, START + DAY, START + 2 * DAY]
+    assert [hours_of(day) for day in days] == [[*range(n, n + 24)] for n in (0, 24, 48)]
+    assert [day.answered_through for day in days] == [START + n * DAY for n in (1, 2, 3)]
+    assert [day.requests for day in days] == [1, 4, 4]
+
+
+def test_one_answer_serves_many_days() -> None:
+    days = cut(answer(0, 72), days=3)
+    assert [len(hours_of(day)) for day in days] == [24, 24, 24]
+
+
+def test_a_day_is_there_as_soon_as_it_is_answered() -> None:
+    read: list[int] = []
+
+    def answers() -> Iterator[Answer]:
+        for first in (0, 12, 24, 36):
+            read.append(first)
+            yield answer(first, first + 12)
+
+    days = cut_days(answers(), SERIES, [START, START + DAY])
+    assert hours_of(next(days)) == [*range(24)]
+    assert read == [0, 12]
+
+
+def test_a_day_is_as_old_as_its_oldest_answer() -> None:
+    first, second = cut(
+        answer(0, 20, at(900)), answer(20, 30, at(800)), answer(30, 48, at(700)), days=2
+    )
+    assert (first.fetched_at, second.fetched_at) == (at(800), at(700))
+
+
+def test_an_old_answer_in_the_middle_bounds_what_is_known() -> None:
+    (day,) = cut(answer(0, 8), answer(8, 16, at(10.5)), answer(16, 24))
+    assert hours_of(day) == [*range(10), *range(16, 24)]
+    assert (day.fetched_at, day.answered_through) == (at(10.5), at(10))
+    assert day.missing_buckets == 0
+    assert not day.settled
+
+
+def test_an_answer_older_than_its_window_tells_nothing_of_it() -> None:
+    (day,) = cut(answer(0, 8), answer(8, 16, at(3)), answer(16, 24))
+    assert day.answered_through == at(8)
+
+
+def test_an_old_answer_for_the_day_before_does_not_count() -> None:
+    _, second = cut(answer(0, 24, at(10)), answer(24, 48), days=2)
+    assert (second.fetched_at, second.answered_through) == (LATE, at(48))
+
+
+def test_a_range_that_ends_at_the_exchanges_present() -> None:
+    first, second, third = cut(answer(0, 30, at(26.5)), days=3)
+    assert (hours_of(first), first.answered_through) == ([*range(24)], at(24))
+    assert (hours_of(second), second.answered_through) == ([24, 25], at(26))
+    assert (hours_of(third), third.answered_through) == ([], at(48))
+    assert third.candles.schema.equals(SCHEMA)
+    assert [day.missing_buckets for day in (first, second, third)] == [0, 0, 0]
+    assert [day.fetched_at for day in (first, second, third)] == [at(26.5)] * 3
+
+
+def test_windows_left_out_at_the_present_are_not_answered() -> None:
+    (day,) = cut(answer(0, 8, at(9)), answer(8, 16, at(16)))
+    assert day.answered_through == at(16)
+
+
+# What is known of a day
+
+
+def test_missing_buckets_are_closed_ones_without_a_candle() -> None:
+    (whole,) = cut(answer(0, 24, untraded={0, 3, 4, 23}))
+    (running,) = cut(answer(0, 24, at(10.5), untraded={0, 3, 4, 23}))
+    assert (whole.missing_buckets, running.missing_buckets) == (4, 3)
+
+
+def test_candles_beyond_what_is_answered_fill_no_gap() -> None:
+    assert day([0, 1, 5, 6], at(4), through=at(4)).missing_buckets == 2
+
+
+@pytest.mark.parametrize(("seconds", "settled"), [(-1, False), (0, True)])
+def test_a_day_is_settled_24_hours_after_its_end(seconds: int, settled: bool) -> None:
+    assert day([], at(48) + timedelta(seconds=seconds)).settled is settled
+
+
+def test_a_day_is_stored_with_what_is_known_of_it() -> None:
+    table = day([1, 2, 5], at(6.5), through=at(6)).to_table("https://exchange")
+    assert table_fields(table) == {
+        "series": "ETH-EUR:1h",
+        "source": "https://exchange",
+        "version": str(int(at(6.5).timestamp())),
+        "fetched_at": "2024-01-01T06:30:00Z",
+        "answered_through": "2024-01-01T06:00:00Z",
+        "settled": "false",
+        "requests": "1",
+        "missing_buckets": "3",
+        "first_candle": "2024-01-01T01:00:00Z",
+        "last_candle": "2024-01-01T05:00:00Z",
+    }
+    assert table.schema.equals(SCHEMA)
+
+
+def test_an_empty_day_has_no_first_and_no_last_candle() -> None:
+    table = day([], LATE).to_table("")
+    assert table.schema.equals(SCHEMA)
+    assert {"first_candle", "last_candle"}.isdisjoint(table_fields(table))
+    assert table_fields(table)["settled"] == "true"
+
+
+@pytest.mark.parametrize("hours", [[], [0, 7, 23]])
+def test_a_stored_day_comes_back_as_it_was(hours: list[int]) -> None:
+    before = day(hours, at(30.25), through=at(23))
+    after = Day.from_table(SERIES, START, before.to_table("https://exchange"))
+    assert after == before
+    assert after.candles.schema.equals(SCHEMA, check_metadata=True)
+
+
+# Merging
+
+
+@pytest.mark.parametrize("newer_is_stored", [False, True])
+def test_the_newer_answer_wins_for_every_candle_it_holds(newer_is_stored: bool) -> None:
+    older, newer = day([0, 1, 2], at(30), price=1), day([1, 3], at(40), price=2)
+    merged = older.merged_with(newer) if newer_is_stored else newer.merged_with(older)
+    assert hours_of(merged) == [0, 1, 2, 3]
+    assert merged.candles["close"].to_pylist() == [1, 2, 1, 2]
+    assert merged.candles["volume"].to_pylist() == [1, 2, 1, 2]
+    assert merged.fetched_at == at(40)
+
+
+@pytest.mark.parametrize("newer_is_stored", [False, True])
+def test_an_incomplete_newer_answer_takes_nothing_away(newer_is_stored: bool) -> None:
+    older, newer = day([*range(24)], at(30)), day([], at(40), through=at(8))
+    merged = older.merged_with(newer) if newer_is_stored else newer.merged_with(older)
+    assert hours_of(merged) == [*range(24)]
+    assert (merged.fetched_at, merged.answered_through) == (at(40), at(24))
+
+
+def test_of_two_equally_old_answers_the_stored_one_yields() -> None:
+    stored, asked = day([0, 1], at(30), price=1), day([1, 2], at(30), price=2)
+    assert asked.merged_with(stored).candles["close"].to_pylist() == [1, 2, 2]
+
+
+def test_a_day_merged_with_itself_is_itself() -> None:
+    once = day([0, 1], at(30))
+    assert once.merged_with(once) == once

@@ -1,0 +1,59 @@
+"""Series and granularities: how they are written, and the names that follow from them."""
+
+import pytest
+
+from coinbase_assets.series import Granularity, Series
+
+ETH = Series("ETH-EUR", Granularity.FIFTEEN_MINUTES)
+
+
+def test_the_exchange_knows_six_granularities() -> None:
+    seconds = {"1m": 60, "5m": 300, "15m": 900, "1h": 3_600, "6h": 21_600, "1d": 86_400}
+    assert {str(g): g.seconds for g in Granularity} == seconds
+    assert {g.delta.total_seconds() for g in Granularity} == set(seconds.values())
+
+
+@pytest.mark.parametrize("granularity", Granularity)
+def test_a_series_is_read_as_it_is_written(granularity: Granularity) -> None:
+    series = Series("1INCH-USD", granularity)
+    assert str(series) == f"1INCH-USD:{granularity}"
+    assert Series.parse(f" {series}\n") == series
+
+
+@pytest.mark.parametrize(
+    "product", ["eth-eur", "ETHEUR", "ETH-", "-EUR", "ETH/EUR", "ETH-EUR-X", ""]
+)
+def test_what_is_not_a_product_is_refused_with_the_rule(product: str) -> None:
+    with pytest.raises(ValueError, match="write PRODUCT:GRANULARITY in capitals") as refusal:
+        Series.parse(f"{product}:15m")
+    assert str(refusal.value).startswith(f"'{product}:15m': '{product}' is not a product")
+
+
+@pytest.mark.parametrize("granularity", ["2m", "15M", "900", "15m:1h", " 15m", ""])
+def test_an_unknown_granularity_is_refused_with_those_allowed(granularity: str) -> None:
+    with pytest.raises(ValueError, match=r"allowed are 1m 5m 15m 1h 6h 1d$") as refusal:
+        Series.parse(f"ETH-EUR:{granularity}")
+    beginning = f"'ETH-EUR:{granularity}': unknown granularity '{granularity}'"
+    assert str(refusal.value).startswith(beginning)
+
+
+def test_a_series_without_a_colon_is_refused() -> None:
+    with pytest.raises(ValueError, match="'ETH-EUR': unknown granularity ''"):
+        Series.parse("ETH-EUR")
+
+
+def test_series_sort_by_product_then_granularity() -> None:
+    btc = Series("BTC-USD", Granularity.ONE_MINUTE)
+    assert sorted([ETH, btc]) == [btc, ETH]
+
+
+def test_names_that_follow() -> None:
+    assert ETH.asset_key("raw_candles") == ["raw_candles", "ETH-EUR", "15m"]
+    assert ETH.group == "ETH_EUR"
+
+
+def test_blobs_lie_hive_style() -> None:
+    folder = "candle_history/product=ETH-EUR/granularity=15m/"
+    assert ETH.blob_folder("candle_history") == folder
+    path = ETH.blob_path("candle_history", "month")
+    assert path.format(partition="2024-01") == f"{folder}month=2024-01/candles.parquet"
