@@ -1,5 +1,6 @@
 """What the commands do: the lake opened, the work done, its result printed."""
 
+import logging
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ from coinbase_assets.settings import (
     project_folder,
 )
 from coinbase_assets.status import SeriesStatus, series_status
+from coinbase_assets.storage import azurite
 from coinbase_assets.storage.azurite import running_azurite
 from coinbase_assets.storage.parquet_store import ParquetStore
 
@@ -32,6 +34,9 @@ _MOST_NAMED = 10
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+logging.basicConfig(format="%(message)s")
+logging.getLogger(azurite.__name__).setLevel(logging.INFO)
 
 
 def collect_series(
@@ -88,6 +93,7 @@ def _storage(settings: Settings) -> Iterator[Settings]:
     if settings.names_storage:
         yield settings
         return
+    console.print(f"No Azure storage is set: using Azurite, with its data in {_azurite_data()}")
     with running_azurite(_azurite_data()):
         os.environ[CONNECTION_STRING] = DEVELOPMENT_STORAGE
         yield settings.model_copy(update={"connection_string": SecretStr(DEVELOPMENT_STORAGE)})

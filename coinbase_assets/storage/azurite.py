@@ -5,6 +5,7 @@ which file locks tell even of processes that were killed.
 """
 
 import importlib
+import logging
 import os
 import shutil
 import signal
@@ -19,6 +20,8 @@ import httpx
 
 from coinbase_assets.locks import exclusive, is_held, open_lock, share, try_exclusive
 from coinbase_assets.storage.errors import AzuriteError
+
+log = logging.getLogger(__name__)
 
 PORT = 10000
 _VERSION = "3.35.0"
@@ -133,6 +136,7 @@ def _installed() -> Path:
 
 
 def _install(folder: Path) -> None:
+    log.info("Installing Azurite %s into %s; this happens once", _VERSION, folder)
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     arguments = ["install", "--prefix", str(unfinished), f"azurite@{_VERSION}"]

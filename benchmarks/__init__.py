@@ -1,0 +1,1 @@
+"""How fast and how small the project is, measured; `make bench` prints it."""
