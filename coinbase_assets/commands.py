@@ -101,10 +101,7 @@ def _storage(settings: Settings) -> Iterator[Settings]:
 
 @contextmanager
 def _store(settings: Settings) -> Iterator[ParquetStore]:
-    with (
-        build_storage(settings).process_config_and_initialize_cm() as storage,
-        storage.get_client() as service,
-    ):
+    with build_storage(settings, os.environ.__getitem__).get_client() as service:
         yield ParquetStore(service, settings.container)
 
 

@@ -1,6 +1,7 @@
 """Where everything meets: settings in, Dagster definitions out."""
 
 import warnings
+from collections.abc import Callable
 
 import dagster as dg
 from dagster_azure.blob import (
@@ -59,29 +60,36 @@ def build_exchange(settings: Settings) -> ExchangeResource:
     )
 
 
-def build_storage(settings: Settings) -> AzureStorageResource:
-    """The storage account; its secrets stay in the environment, where the process reads them."""
+def build_storage(
+    settings: Settings, secret: Callable[[str], str] = dg.EnvVar
+) -> AzureStorageResource:
+    """The storage account; its secrets stay in the environment, where Dagster reads them.
+
+    Outside Dagster, `secret` reads them: it takes a variable's name. Raises SettingsError.
+    """
     if settings.connection_string:
-        return AzureStorageResource(connection_string=dg.EnvVar(CONNECTION_STRING))
+        return AzureStorageResource(connection_string=secret(CONNECTION_STRING))
     if not settings.account_url:
         raise SettingsError(
             f"{CONNECTION_STRING}: not set, nor {ACCOUNT_URL}; set one of them to your storage"
             f" account, or {CONNECTION_STRING}={DEVELOPMENT_STORAGE} for Azurite"
         )
-    return AzureStorageResource(account_url=settings.account_url, credential=_credential(settings))
+    return AzureStorageResource(
+        account_url=settings.account_url, credential=_credential(settings, secret)
+    )
 
 
 def _credential(
-    settings: Settings,
+    settings: Settings, secret: Callable[[str], str]
 ) -> (
     AzureBlobStorageKeyCredential
     | AzureBlobStorageSASTokenCredential
     | AzureBlobStorageDefaultCredential
 ):
     if settings.account_key:
-        return AzureBlobStorageKeyCredential(key=dg.EnvVar("AZURE_STORAGE_KEY"))
+        return AzureBlobStorageKeyCredential(key=secret("AZURE_STORAGE_KEY"))
     if settings.sas_token:
-        return AzureBlobStorageSASTokenCredential(token=dg.EnvVar("AZURE_STORAGE_SAS_TOKEN"))
+        return AzureBlobStorageSASTokenCredential(token=secret("AZURE_STORAGE_SAS_TOKEN"))
     return AzureBlobStorageDefaultCredential()
 
 
