@@ -36,6 +36,7 @@ console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 logging.basicConfig(format="%(message)s")
+logging.getLogger("azure").setLevel(logging.ERROR)
 logging.getLogger(azurite.__name__).setLevel(logging.INFO)
 
 

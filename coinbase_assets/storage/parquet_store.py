@@ -34,6 +34,7 @@ from coinbase_assets.storage.errors import (
     StorageError,
 )
 
+_SERVER_ERROR = 500
 _SIGNATURE = re.compile(r"(sig=)[^&\s]+", re.IGNORECASE)
 
 
@@ -75,7 +76,7 @@ class ParquetStore:
 
     def list(self, prefix: str) -> dict[str, StoredBlob]:
         """All blobs whose path begins so, by path; none where there is no container."""
-        with self._translated_errors(prefix):
+        with self._translated_errors():
             try:
                 blobs = self._container.list_blobs(name_starts_with=prefix, include=["metadata"])
                 return {blob.name: StoredBlob.of(blob) for blob in blobs}
@@ -142,7 +143,7 @@ class ParquetStore:
             ) from error
 
     @contextmanager
-    def _translated_errors(self, path: str) -> Iterator[None]:
+    def _translated_errors(self, path: str = "") -> Iterator[None]:
         """One line for whatever Azure answers. Not chained: its own messages may hold a SAS."""
         try:
             yield
@@ -169,5 +170,6 @@ def _explain(error: AzureError) -> str:
     if isinstance(error, ClientAuthenticationError):
         return f"the storage account refused the credential ({said}); check AZURE_STORAGE_..."
     if isinstance(error, HttpResponseError):
-        return f"the storage account answered {error.status_code} ({said})"
+        full = "; is the disk of the emulator full?" if error.status_code == _SERVER_ERROR else ""
+        return f"the storage account answered {error.status_code} ({said}){full}"
     return f"the storage account cannot be reached ({said})"
