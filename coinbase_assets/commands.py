@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.instance.ref import InstanceRef
 from pydantic import SecretStr
 from rich.console import Console
 from sqlalchemy.exc import OperationalError
@@ -31,6 +32,14 @@ from coinbase_assets.storage.azurite import running_azurite
 from coinbase_assets.storage.parquet_store import ParquetStore
 
 _MOST_NAMED = 10
+
+# They would take this process's standard output away from its progress bar.
+_NO_COMPUTE_LOGS = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -109,11 +118,11 @@ def _store(settings: Settings) -> Iterator[ParquetStore]:
 @contextmanager
 def _instance(home: Path) -> Iterator[tuple[dg.DagsterInstance, dict[str, str]]]:
     """The Dagster instance, rid of runs whose process is gone, and the tags for this one's."""
-    os.environ["DAGSTER_HOME"] = str(home)
     try:
         # Dagster itself spoils a new instance that two processes create at once.
         with exclusive(home / "creating.lock"):
-            instance = dg.DagsterInstance.get()
+            ref = InstanceRef.from_dir(str(home), overrides=_NO_COMPUTE_LOGS)
+            instance = dg.DagsterInstance.from_ref(ref)
         with instance, process_tags(home) as tags:
             for run_id in fail_orphans(instance, home):
                 console.print(f"Run {run_id} was left over by a killed process; marked as failed")
