@@ -1,6 +1,6 @@
 """The exchange as a Dagster resource: configuration, and a client without async around it."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +22,7 @@ class BlockingExchange:
     client: ExchangeClient
     portal: BlockingPortal
 
-    def fetch_candles(self, series: Series, start: datetime, end: datetime) -> Iterator[Answer]:
+    def fetch_candles(self, series: Series, start: datetime, end: datetime) -> Generator[Answer, None, None]:
         """See ExchangeClient.fetch_candles."""
         answers = self.client.fetch_candles(series.product, series.granularity, start, end)
         try:

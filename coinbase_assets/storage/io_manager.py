@@ -1,8 +1,8 @@
 """A Dagster IO manager that keeps tables as Parquet blobs in Azure, one blob a partition."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any, get_args, get_origin
 
 import dagster as dg
@@ -73,8 +73,9 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
             replacement = value if callable(value) else _as_table(value, context)
             return key, self._replace(paths[key], replacement, found.get(paths[key]), context)
 
-        for key, blob in read_ahead(write, _partitions(obj, list(paths))):
-            _add_metadata(context, key, self._store.uri(blob.path), blob)
+        with closing(obj) if isinstance(obj, Generator) else nullcontext():
+            for key, blob in read_ahead(write, _partitions(obj, list(paths))):
+                _add_metadata(context, key, self._store.uri(blob.path), blob)
 
     def _replace(
         self,
