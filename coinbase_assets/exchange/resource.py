@@ -22,7 +22,9 @@ class BlockingExchange:
     client: ExchangeClient
     portal: BlockingPortal
 
-    def fetch_candles(self, series: Series, start: datetime, end: datetime) -> Generator[Answer, None, None]:
+    def fetch_candles(
+        self, series: Series, start: datetime, end: datetime
+    ) -> Generator[Answer, None, None]:
         """See ExchangeClient.fetch_candles."""
         answers = self.client.fetch_candles(series.product, series.granularity, start, end)
         try:
