@@ -28,8 +28,12 @@ SCHEMA = pa.schema(
 # The exchange's own order, which is not open, high, low, close (its documentation).
 _ANSWER_COLUMNS = ("time", "low", "high", "open", "close", "volume")
 
-# Fewer rows than this may all lie on a coarser grid by chance: at most one in 3**24 answers.
-_ROWS_THAT_SHOW_A_GRID = 24
+# Rows that all lie on a coarser grid may do so by chance, but not by one of so many.
+_MORE_THAN_CHANCE = 10**12
+
+# The year 9999, and what a float64 holds exactly.
+_LAST_TIME = 253_402_300_799
+_LARGEST_INTEGER = 2**53
 
 
 class InvalidCandles(ValueError):
@@ -48,8 +52,7 @@ def parse_candles(
     Rows before `start` are clipped: the exchange may send them (its documentation).
     Raises InvalidCandles for everything else that breaks a rule.
     """
-    table = clip_candles(_table(rows), start, datetime.max.replace(tzinfo=UTC))
-    table = table.sort_by("time")
+    table = clip_candles(_table(rows), start, datetime.max.replace(tzinfo=UTC)).sort_by("time")
     if table.num_rows > 1:
         table = _without_repetitions(table)
     validate_candles(table, granularity, start, end)
@@ -59,22 +62,26 @@ def parse_candles(
 
 def _table(rows: list[object]) -> pa.Table:
     for row in rows:
-        if not isinstance(row, list) or len(row) != len(_ANSWER_COLUMNS):
-            raise InvalidCandles(f"row {row!r}: not {len(_ANSWER_COLUMNS)} values")
-        for value in row:
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise InvalidCandles(f"row {row!r}: {value!r} is not a number")
-        if not isinstance(row[0], int):
-            raise InvalidCandles(f"row {row!r}: time is not a whole number of seconds")
+        if broken := _broken_shape(row):
+            raise InvalidCandles(f"row {repr(row)[:200]}: {broken}")
     columns = dict(zip(_ANSWER_COLUMNS, zip(*rows, strict=True), strict=True)) if rows else {}
-    arrays = [
-        pa.array(
-            columns.get(field.name, ()),
-            pa.timestamp("s", "UTC") if field.name == "time" else field.type,
-        )
-        for field in SCHEMA
-    ]
-    return pa.table(dict(zip(SCHEMA.names, arrays, strict=True))).cast(SCHEMA)
+    time = pa.array(columns.pop("time", ()), pa.timestamp("s", "UTC"))
+    values = [pa.array(columns.get(name, ()), pa.float64()) for name in SCHEMA.names[1:]]
+    return pa.table([time, *values], SCHEMA.names).cast(SCHEMA)
+
+
+def _broken_shape(row: object) -> str:
+    """The rule that the row's shape breaks, if any."""
+    if not isinstance(row, list) or len(row) != len(_ANSWER_COLUMNS):
+        return f"not {len(_ANSWER_COLUMNS)} values"
+    for value in row:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return f"{value!r} is not a number"
+        if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
+            return "a whole number is too large"
+    if not isinstance(row[0], int) or not 0 <= row[0] <= _LAST_TIME:
+        return "time is not a whole number of seconds since 1970"
+    return ""
 
 
 def _without_repetitions(table: pa.Table) -> pa.Table:
@@ -86,14 +93,16 @@ def _without_repetitions(table: pa.Table) -> pa.Table:
 
 
 def _refuse_coarser_grid(table: pa.Table, granularity: Granularity) -> None:
-    if table.num_rows < _ROWS_THAT_SHOW_A_GRID:
-        return
-    coarser = [g for g in Granularity if g.seconds > granularity.seconds]
-    if coarser and not (_epoch_seconds(table) % coarser[0].seconds).any():
-        raise InvalidCandles(
-            f"all {table.num_rows} rows from {_describe(table, 0)} lie on the {coarser[0]} grid:"
-            f" candles of another granularity than {granularity}"
-        )
+    time = _epoch_seconds(table)
+    for coarser in Granularity:
+        times = coarser.seconds // granularity.seconds
+        if times < 2 or (time % coarser.seconds).any():
+            continue
+        if times ** len(time) > _MORE_THAN_CHANCE:
+            raise InvalidCandles(
+                f"all {len(time)} rows from {_describe(table, 0)} lie on the {coarser} grid:"
+                f" candles of another granularity than {granularity}"
+            )
 
 
 def validate_candles(
@@ -113,7 +122,7 @@ def _broken_rules(
     time = _epoch_seconds(table)
     open_, high, low, close, volume = (table[name].to_numpy() for name in SCHEMA.names[1:])
     values = np.stack([open_, high, low, close, volume])
-    yield "every value is finite", ~np.isfinite(values.sum(axis=0))
+    yield "every value is finite", np.logical_not(np.isfinite(values)).max(axis=0)
     yield "no value is negative", values.min(axis=0) < 0
     yield "low never exceeds high", low > high
     yield "open lies between low and high", (open_ < low) | (open_ > high)

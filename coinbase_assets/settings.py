@@ -87,12 +87,19 @@ class Settings(BaseSettings):
             raise ValueError("not a container name; use 3 to 63 of a-z, 0-9 and single dashes")
         return value
 
-    @field_validator("api_url", "account_url")
+    @field_validator("api_url")
     @classmethod
-    def _check_url(cls, value: str | None) -> str | None:
-        if value is not None:
-            _require_plain_url(value)
-        return value and value.rstrip("/")
+    def _check_api_url(cls, value: str) -> str:
+        _require_plain_url(value, "takes neither a query nor a login")
+        return value.rstrip("/")
+
+    @field_validator("account_url")
+    @classmethod
+    def _check_account_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        _require_plain_url(value, "give its SAS in AZURE_STORAGE_SAS_TOKEN")
+        return value.rstrip("/")
 
     @field_validator("connection_string")
     @classmethod
@@ -118,7 +125,7 @@ class Settings(BaseSettings):
             )
         if (self.account_key or self.sas_token) and not self.names_storage:
             raise ValueError(
-                f"AZURE_STORAGE_KEY or _SAS_TOKEN is set without {ACCOUNT_URL}; set it"
+                f"AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN is set, {ACCOUNT_URL} is not; set it"
             )
         return self
 
@@ -136,7 +143,7 @@ def load_settings() -> Settings:
 def _refuse_misspelt_names() -> None:
     known = [str(field.alias) for field in Settings.model_fields.values()]
     for name in os.environ:
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.93)
         if close and name not in known:
             raise SettingsError(f"{name}: no such setting; do you mean {close[0]}?")
 
@@ -147,23 +154,33 @@ def _one_line(error: ValidationError) -> str:
     if not first["loc"]:
         return message
     name = str(first["loc"][0])
-    secret = name in (CONNECTION_STRING, "AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN")
-    return f"{name}: {message}" if secret else f"{name}={first['input']}: {message}"
+    value = " ".join(str(first["input"]).split())
+    return f"{name}: {message}" if _may_be_secret(name, value) else f"{name}={value}: {message}"
 
 
-def _require_plain_url(value: str) -> None:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+def _may_be_secret(name: str, value: str) -> bool:
+    if name in (CONNECTION_STRING, "AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN"):
+        return True
+    return name.endswith("_URL") and bool(set("?@;=") & set(value))
+
+
+def _require_plain_url(value: str, no_secrets: str) -> None:
+    try:
+        parts = urlsplit(value)
+        is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url:
         raise ValueError("not a URL; write https://HOST, or http://HOST:PORT for an emulator")
     if parts.query or parts.username or parts.password:
-        raise ValueError("holds a secret; give a SAS in AZURE_STORAGE_SAS_TOKEN instead")
+        raise ValueError(f"holds what may be secret; {no_secrets}")
 
 
 def _require_connection_string(value: str) -> None:
     parts = dict(part.partition("=")[::2] for part in value.split(";") if part)
     if parts.get("UseDevelopmentStorage") == "true":
         return
-    if not {"AccountName", "BlobEndpoint"} & parts.keys():
+    if not all(parts.values()) or not {"AccountName", "BlobEndpoint"} & parts.keys():
         raise ValueError(
             "not a connection string; copy it from the storage account's page"
             f" (AccountName=...;AccountKey=...), or write {DEVELOPMENT_STORAGE} for Azurite"

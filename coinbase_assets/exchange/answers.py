@@ -1,7 +1,7 @@
 """What an HTTP response of the exchange says: its candles, its time, or why there are none."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 import httpx
@@ -73,10 +73,15 @@ def exchange_time(response: httpx.Response) -> datetime:
     """
     try:
         date = parsedate_to_datetime(response.headers["Date"])
-        age = int(response.headers.get("Age", 0))
-        return date - timedelta(seconds=age + 1 if age else 0)
-    except (KeyError, ValueError) as error:
+        age = timedelta(seconds=int(response.headers.get("Age", 0)))
+        time = date.replace(tzinfo=date.tzinfo or UTC) - age
+    except (KeyError, ValueError, OverflowError) as error:
         raise GarbledAnswer(f"no usable Date header ({error})") from error
+    if age < timedelta(0):
+        raise GarbledAnswer(
+            f"no usable Date header (made in the future: Age {age.total_seconds():.0f})"
+        )
+    return time - timedelta(seconds=1) if age else time
 
 
 def read_candles(response: httpx.Response, granularity: Granularity, window: Window) -> pa.Table:

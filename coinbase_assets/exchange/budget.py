@@ -7,6 +7,7 @@ MAX_RESERVED of them, so processes get equal shares and one that dies takes that
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +45,7 @@ class RequestBudget:
         self._burst = burst
         self._clock = clock
         self._reserving = asyncio.Semaphore(MAX_RESERVED)
-        self._writing = asyncio.Lock()
+        self._using = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
     async def wait(self) -> None:
@@ -57,28 +58,29 @@ class RequestBudget:
         await self._update(lambda backlog: (max(backlog, self._burst + seconds * self.rate), 0.0))
 
     def close(self) -> None:
-        if self._connection:
-            self._connection.close()
+        with self._using:
+            if self._connection:
+                self._connection.close()
 
     def _reserve(self, backlog: float) -> tuple[float, float]:
         """The backlog with one more request in it, and the seconds until that one's slot."""
         return backlog + 1, max(0.0, (backlog + 1 - self._burst) / self.rate)
 
     async def _update(self, change: Callable[[float], tuple[float, float]]) -> float:
-        async with self._writing:
-            return await asyncio.to_thread(self._transact, change)
+        return await asyncio.to_thread(self._transact, change)
 
     def _transact(self, change: Callable[[float], tuple[float, float]]) -> float:
+        """Change the backlog in one step; the lock outlives a task that is cancelled meanwhile."""
         try:
-            connection = self._connect()
-            connection.execute("BEGIN IMMEDIATE")
-            with connection:
+            with self._using, self._connect() as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(_TABLE)
                 backlog, result = change(self._drained(connection))
                 connection.execute(
                     "REPLACE INTO request_budget VALUES (?, ?, ?)",
                     (self._exchange, backlog, self._clock()),
                 )
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise ExchangeError(
                 f"{self._path}: the shared request budget cannot be used ({error});"
                 " free disk space, or delete the file"
@@ -96,11 +98,9 @@ class RequestBudget:
     def _connect(self) -> sqlite3.Connection:
         if not self._connection:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(
+            self._connection = sqlite3.connect(
                 self._path, timeout=30, isolation_level=None, check_same_thread=False
             )
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(_TABLE)
-            self._connection = connection
+            # A backlog lost in a power cut is worked off by then.
+            self._connection.execute("PRAGMA synchronous = OFF")
         return self._connection

@@ -28,7 +28,7 @@ from coinbase_assets.exchange.errors import (
     InvalidAnswer,
     RateLimited,
 )
-from coinbase_assets.exchange.windows import MAX_CANDLES, Window, request_windows
+from coinbase_assets.exchange.windows import Window, request_windows
 from coinbase_assets.series import Granularity, Series
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ _AHEAD = 30
 _TIMEOUT = httpx.Timeout(20, connect=10)
 # The exchange lets caches keep an answer for so long (its Cache-Control header), in seconds.
 _CACHE_LIFE = 300
+_EARLIEST = 30
 _LONGEST_PAUSE = 60.0
 _BACKOFF = tenacity.wait_exponential(multiplier=0.25, max=15) + tenacity.wait_random(0, 0.5)
 _ATTEMPTS_BEFORE_WARNING = 3
@@ -91,7 +92,9 @@ class ExchangeClient:
         """
         series = Series(product, granularity)
         windows = deque(request_windows(start, end, granularity))
-        tasks = deque([asyncio.create_task(self._ask(series, windows.popleft()))])
+        tasks: deque[asyncio.Task[Answer]] = deque()
+        if windows:
+            tasks.append(asyncio.create_task(self._ask(series, windows.popleft())))
         try:
             while tasks:
                 yield await tasks.popleft()
@@ -108,11 +111,11 @@ class ExchangeClient:
 
     async def _ask(self, series: Series, window: Window) -> Answer:
         """The window's closed candles; an answer without any is believed when it comes twice."""
-        shift = int(self._clock()) % _CACHE_LIFE
-        candles, as_of, requests = await self._retry(series, window, shift)
+        variant = int(self._clock())
+        candles, as_of, requests = await self._retry(series, window, variant)
         if not candles.num_rows and as_of >= window.start + series.granularity.delta:
-            shift += series.granularity.seconds // 2
-            candles, as_of, more = await self._retry(series, window, shift)
+            variant += _CACHE_LIFE // 2
+            candles, as_of, more = await self._retry(series, window, variant)
             requests += more
         closed = closed_candles(candles, series.granularity, as_of)
         answer = Answer(series, window, closed, as_of, requests)
@@ -120,7 +123,7 @@ class ExchangeClient:
         return answer
 
     async def _retry(
-        self, series: Series, window: Window, shift: int
+        self, series: Series, window: Window, variant: int
     ) -> tuple[pa.Table, datetime, int]:
         """Candles, the exchange's time and the number of requests it took."""
         question = f"{series} {window}"
@@ -129,24 +132,29 @@ class ExchangeClient:
             wait=_pause,
             stop=tenacity.stop_before_delay(self._give_up_after),
             before_sleep=lambda state: _log_retry(question, state),
+            sleep=self._sleep,
             reraise=True,
         )
+        await self._budget.wait()
         try:
-            page: tuple[pa.Table, datetime] = await retrying(self._request, series, window, shift)
+            page: tuple[pa.Table, datetime] = await retrying(self._request, series, window, variant)
         except ExchangeError as error:
             attempts = retrying.statistics["attempt_number"]
             kind = InvalidAnswer if isinstance(error, GarbledAnswer) else type(error)
             raise kind(f"{question}, attempts {attempts}: {error}") from error
         return *page, retrying.statistics["attempt_number"]
 
-    async def _request(
-        self, series: Series, window: Window, shift: int
-    ) -> tuple[pa.Table, datetime]:
+    async def _sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
         await self._budget.wait()
+
+    async def _request(
+        self, series: Series, window: Window, variant: int
+    ) -> tuple[pa.Table, datetime]:
         try:
             response = await self._http.get(
                 f"/products/{series.product}/candles",
-                params=_parameters(series.granularity, window, shift),
+                params=_parameters(series.granularity, window, variant),
             )
         except httpx.RequestError as error:
             raise ExchangeUnavailable(
@@ -163,16 +171,14 @@ class ExchangeClient:
         return read_candles(response, series.granularity, window), as_of
 
 
-def _parameters(granularity: Granularity, window: Window, shift: int) -> dict[str, str]:
-    """Both ends are inclusive. A start some seconds early gives the same candles (more are clipped)
-    under another URL, which no cache has an answer for."""
-    last = window.end - granularity.delta
-    spare = MAX_CANDLES * granularity.delta - (last - window.start)
-    start = window.start - timedelta(seconds=shift) % spare
+def _parameters(granularity: Granularity, window: Window, variant: int) -> dict[str, str]:
+    """Both ends are inclusive. Moved by some seconds, together less than a bucket, they give the
+    same candles (more are clipped) under another URL, which no cache has an answer for."""
+    late, early = divmod(variant % _CACHE_LIFE, _EARLIEST)
     return {
         "granularity": str(granularity.seconds),
-        "start": start.strftime("%FT%TZ"),
-        "end": last.strftime("%FT%TZ"),
+        "start": (window.start - timedelta(seconds=early)).strftime("%FT%TZ"),
+        "end": (window.end - granularity.delta + timedelta(seconds=late)).strftime("%FT%TZ"),
     }
 
 

@@ -31,6 +31,10 @@ class AzureStorageResource(AzureBlobStorageResource):
     )
     connection_string: str = ""
 
+    def __repr_args__(self) -> list[tuple[str, str]]:
+        """Nothing that may be secret."""
+        return [("account_url", self.account_url)]
+
     @contextmanager
     def get_client(self) -> Iterator[BlobServiceClient]:
         if self.connection_string:

@@ -20,7 +20,7 @@ from coinbase_assets.storage.errors import (
 )
 from coinbase_assets.storage.parquet_store import ParquetStore, StoredBlob
 from coinbase_assets.storage.partition_tables import PartitionTables
-from coinbase_assets.storage.paths import UNPARTITIONED, blob_path
+from coinbase_assets.storage.paths import PATH_METADATA, UNPARTITIONED, blob_path
 from coinbase_assets.storage.read_ahead import read_ahead
 
 # Given the blob that is stored, if any: the table to replace it, or None to leave it.
@@ -120,7 +120,7 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
         tables = PartitionTables(keys, load)
         if wanted is PartitionTables:
             return tables
-        return dict(tables.items()) if get_origin(wanted) else _joined(tables, context)
+        return dict(tables.items()) if _is_mapping(wanted) else _joined(tables, context)
 
 
 def _paths(
@@ -128,7 +128,18 @@ def _paths(
 ) -> dict[str, str]:
     """The blob of every partition asked for; under the empty key that of an unpartitioned asset."""
     keys = context.asset_partition_keys if context.has_asset_partitions else [UNPARTITIONED]
-    return {key: blob_path(context.asset_key, metadata, key) for key in keys}
+    paths = {key: blob_path(context.asset_key, metadata, key) for key in keys}
+    if len(set(paths.values())) < len(paths):
+        raise StorageError(
+            f"{context.asset_key.to_user_string()}: {len(paths)} partitions share the blob"
+            f" {next(iter(paths.values()))}; name the partition in {PATH_METADATA}"
+        )
+    return paths
+
+
+def _is_mapping(wanted: Any) -> bool:
+    origin = get_origin(wanted)
+    return isinstance(origin, type) and issubclass(origin, Mapping)
 
 
 def _partitions(obj: object, keys: list[str]) -> Iterator[tuple[str, object]]:
@@ -163,7 +174,11 @@ def _as_table(value: object, context: dg.OutputContext) -> pa.Table:
             " return a pandas DataFrame or a pyarrow Table"
         )
     version = (context.output_metadata or {}).get("version")
-    return value if version is None else with_fields(value, {"version": str(version.value)})
+    if version is None:
+        return value
+    if not isinstance(version.value, int):
+        raise StorageError(f"version {version.value!r}: not an integer, which orders writers")
+    return with_fields(value, {"version": str(version.value)})
 
 
 def _version(table: pa.Table) -> int:
@@ -187,7 +202,7 @@ def _check_schema(
     if columns is not None:
         expected = {name: expected.get(name, "not declared") for name in columns}
     actual = {field.name: str(field.type) for field in schema}
-    if actual != expected:
+    if list(actual.items()) != list(expected.items()):
         raise BlobDamaged(f"{path}: holds the columns {actual}, declared are {expected}")
 
 
@@ -199,18 +214,16 @@ def _joined(partitions: PartitionTables, context: dg.InputContext) -> pd.DataFra
         return tables[0]
     if isinstance(tables[0], pd.DataFrame):
         return pd.concat(tables, ignore_index=True)
-    return pa.concat_tables(table.replace_schema_metadata(None) for table in tables)
+    bare = [table.replace_schema_metadata(None) for table in tables]
+    return pa.concat_tables(bare, promote_options="permissive")
 
 
 def _add_metadata(context: dg.OutputContext, key: str, uri: str, blob: StoredBlob) -> None:
     """What the web UI shows of the blob: its place, size and fields."""
     fields = {name: _value(text) for name, text in blob.fields.items()}
-    metadata = {
-        "dagster/row_count": fields.pop("rows"),
-        "dagster/uri": uri,
-        "size_bytes": blob.size,
-        **fields,
-    }
+    metadata = {"dagster/uri": uri, "size_bytes": blob.size, **fields}
+    if "rows" in metadata:
+        metadata["dagster/row_count"] = metadata.pop("rows")
     context.step_context.add_asset_metadata(metadata, context.asset_key, key or None)
 
 

@@ -34,6 +34,7 @@ from coinbase_assets.storage.errors import (
     StorageError,
 )
 
+_REFUSED = (401, 403)
 _SERVER_ERROR = 500
 _SIGNATURE = re.compile(r"(sig=)[^&\s]+", re.IGNORECASE)
 
@@ -71,6 +72,8 @@ class ParquetStore:
     def find(self, paths: Collection[str]) -> dict[str, StoredBlob]:
         """Those of the paths that have a blob."""
         wanted = set(paths)
+        if not wanted:
+            return {}
         found = self.list(os.path.commonprefix(list(wanted)))  # noqa: RUF071 (names, not folders)
         return {path: blob for path, blob in found.items() if path in wanted}
 
@@ -102,7 +105,8 @@ class ParquetStore:
     def put(self, path: str, table: pa.Table, replacing: StoredBlob | None) -> StoredBlob:
         """Store the table in one atomic put, if the blob is still `replacing` (None: no blob)."""
         content = _encode(table)
-        fields = table_fields(table) | {"rows": str(table.num_rows)}
+        fields = {name: text for name, text in table_fields(table).items() if text}
+        fields["rows"] = str(table.num_rows)
         condition = (
             _unchanged(replacing.etag)
             if replacing
@@ -135,12 +139,18 @@ class ParquetStore:
 
     def _decode(self, path: str, content: bytes, columns: Sequence[str] | None) -> pa.Table:
         try:
-            return pq.read_table(pa.BufferReader(content), columns=columns, partitioning=None)
-        except pa.ArrowException as error:
+            with pq.ParquetFile(pa.BufferReader(content)) as file:
+                table = file.read(columns)
+        except (pa.ArrowException, OSError) as error:
             raise BlobDamaged(
                 f"{self.uri(path)}: not a whole Parquet file ({str(error).splitlines()[0]});"
                 " delete the blob and materialise the partition again"
             ) from error
+        if columns is None:
+            return table
+        if missing := set(columns) - set(table.column_names):
+            raise StorageError(f"{self.uri(path)}: has no column {', '.join(sorted(missing))}")
+        return table.select(list(columns))
 
     @contextmanager
     def _translated_errors(self, path: str = "") -> Iterator[None]:
@@ -167,9 +177,10 @@ def _encode(table: pa.Table) -> bytes:
 
 def _explain(error: AzureError) -> str:
     said = _SIGNATURE.sub(r"\1...", str(error.message).strip().splitlines()[0])
-    if isinstance(error, ClientAuthenticationError):
+    status = error.status_code if isinstance(error, HttpResponseError) else None
+    if status in _REFUSED or isinstance(error, ClientAuthenticationError):
         return f"the storage account refused the credential ({said}); check AZURE_STORAGE_..."
-    if isinstance(error, HttpResponseError):
-        full = "; is the disk of the emulator full?" if error.status_code == _SERVER_ERROR else ""
-        return f"the storage account answered {error.status_code} ({said}){full}"
+    if status:
+        full = "; is the disk of the emulator full?" if status == _SERVER_ERROR else ""
+        return f"the storage account answered {status} ({said}){full}"
     return f"the storage account cannot be reached ({said})"

@@ -14,13 +14,16 @@ class PartitionTables(Mapping[str, Any]):
     """
 
     def __init__(self, keys: list[str], load: Callable[[str], Any]) -> None:
-        self._keys = keys
+        self._keys = dict.fromkeys(keys)
         self._load = load
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._keys:
             raise KeyError(key)
         return self._load(key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._keys)
