@@ -85,6 +85,10 @@ def _days(settings: Settings, first: date | None, last: date | None) -> list[str
     first = first or max(settings.start, min(today - timedelta(days=CLOSED_DAYS), last))
     if last > today:
         raise click.UsageError(f"--to {last}: in the future; today is {today} (UTC)")
+    if last < settings.start:
+        raise click.UsageError(
+            f"--to {last}: before COINBASE_START={settings.start}; set that to an earlier day"
+        )
     if first > last:
         raise click.UsageError(f"--from {first}: after --to {last}; swap them")
     if first < settings.start:
@@ -99,6 +103,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         cli(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(2)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except SettingsError as error:

@@ -33,19 +33,21 @@ from coinbase_assets.storage.parquet_store import ParquetStore
 
 _MOST_NAMED = 10
 
-# They would take this process's standard output away from its progress bar.
-_NO_COMPUTE_LOGS = {
+# Compute logs would take this process's standard output away from its progress bar.
+_QUIET = {
+    "telemetry": {"enabled": False},
     "compute_logs": {
         "module": "dagster._core.storage.noop_compute_log_manager",
         "class": "NoOpComputeLogManager",
-    }
+    },
 }
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 logging.basicConfig(format="%(message)s")
-logging.getLogger("azure").setLevel(logging.ERROR)
+for name in ("azure", "dagster"):
+    logging.getLogger(name).setLevel(logging.ERROR)
 logging.getLogger(azurite.__name__).setLevel(logging.INFO)
 
 
@@ -60,7 +62,6 @@ def collect_series(
         try:
             outcomes = _collect(settings, store, days, again)
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
-            _print_status(settings, store)
             console.print("Interrupted. All stored days stay; the same command goes on from there.")
             raise KeyboardInterrupt from None
         _print_status(settings, store)
@@ -77,8 +78,12 @@ def _collect(
         requests = sum(plan.requests for plan in plans)
         names = ", ".join(map(str, settings.series))
         console.print(f"Collecting {names}, {days[0]} to {days[-1]}: {requests} requests")
-        with progress(console, requests, settings.requests_per_second):
-            return list(collector.collect_all(plans))
+        try:
+            with progress(console, requests, settings.requests_per_second):
+                return list(collector.collect_all(plans))
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            _print_status(settings, store)
+            raise
 
 
 def show_status(settings: Settings) -> None:
@@ -119,16 +124,21 @@ def _store(settings: Settings) -> Iterator[ParquetStore]:
 def _instance(home: Path) -> Iterator[tuple[dg.DagsterInstance, dict[str, str]]]:
     """The Dagster instance, rid of runs whose process is gone, and the tags for this one's."""
     try:
-        # Dagster itself spoils a new instance that two processes create at once.
-        with exclusive(home / "creating.lock"):
-            ref = InstanceRef.from_dir(str(home), overrides=_NO_COMPUTE_LOGS)
-            instance = dg.DagsterInstance.from_ref(ref)
-        with instance, process_tags(home) as tags:
+        with _open_instance(home) as instance, process_tags(home) as tags:
             for run_id in fail_orphans(instance, home):
                 console.print(f"Run {run_id} was left over by a killed process; marked as failed")
             yield instance, tags
     except OperationalError as error:
-        raise OSError(f"{home}: Dagster's instance cannot be used ({error.orig})") from error
+        raise OSError(f"DAGSTER_HOME={home}: cannot be used ({error.orig})") from error
+
+
+def _open_instance(home: Path) -> dg.DagsterInstance:
+    try:
+        # Dagster itself spoils a new instance that two processes create at once.
+        with exclusive(home / "creating.lock"):
+            return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_QUIET))
+    except OSError as error:
+        raise OSError(f"DAGSTER_HOME={home}: cannot be used ({error.strerror})") from error
 
 
 def _azurite_data() -> Path:

@@ -36,8 +36,12 @@ def try_exclusive(file: IO[bytes]) -> bool:
 
 
 def is_held(path: Path) -> bool:
-    """Whether any process holds the lock."""
+    """Whether a process holds the lock alone."""
     if not path.exists():
         return False
     with open_lock(path) as file:
-        return not try_exclusive(file)
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False

@@ -1,7 +1,6 @@
 """`raw_candles/<product>/<granularity>`: what the exchange answered, one partition a UTC day."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from datetime import date
 from itertools import groupby
 
@@ -85,9 +84,9 @@ def _fetched(
     series: Series, keys: Sequence[str], client: BlockingExchange, source: str, store: ParquetStore
 ) -> Iterator[tuple[str, Update]]:
     starts = [day_start(key) for key in keys]
-    with closing(client.fetch_candles(series, starts[0], starts[-1] + DAY)) as answers:
-        for key, day in zip(keys, cut_days(answers, series, starts), strict=True):
-            yield key, _update(day, source, store)
+    answers = client.fetch_candles(series, starts[0], starts[-1] + DAY)
+    for key, day in zip(keys, cut_days(answers, series, starts), strict=True):
+        yield key, _update(day, source, store)
 
 
 def _update(day: Day, source: str, store: ParquetStore) -> Update:

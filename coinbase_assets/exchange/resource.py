@@ -1,6 +1,6 @@
 """The exchange as a Dagster resource: configuration, and a client without async around it."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,21 +17,19 @@ from coinbase_assets.series import Series
 
 @dataclass(frozen=True)
 class BlockingExchange:
-    """An ExchangeClient at work in a thread of its own, so that it fetches ahead meanwhile."""
+    """An ExchangeClient at work in a thread of its own, so that it fetches ahead meanwhile.
+
+    What it still fetches when nobody wants it any more ends with the thread.
+    """
 
     client: ExchangeClient
     portal: BlockingPortal
 
-    def fetch_candles(
-        self, series: Series, start: datetime, end: datetime
-    ) -> Generator[Answer, None, None]:
+    def fetch_candles(self, series: Series, start: datetime, end: datetime) -> Iterator[Answer]:
         """See ExchangeClient.fetch_candles."""
         answers = self.client.fetch_candles(series.product, series.granularity, start, end)
-        try:
-            while answer := self.portal.call(anext, answers, None):
-                yield answer
-        finally:
-            self.portal.call(answers.aclose)
+        while answer := self.portal.call(anext, answers, None):
+            yield answer
 
 
 class ExchangeResource(dg.ConfigurableResource):

@@ -27,6 +27,8 @@ PORT = 10000
 _VERSION = "3.35.0"
 _START_SECONDS = 30
 _STOP_SECONDS = 10
+# Arguments: the log file, the file for the process id, the command.
+_LAUNCH = 'pid=$1; shift; "$@" </dev/null >>"$0" 2>&1 & echo $! >"$pid"'
 
 
 @contextmanager
@@ -38,11 +40,11 @@ def running_azurite(data: Path, port: int = PORT) -> Iterator[None]:
     """
     server = _Server(port, data)
     with open_lock(server.users) as users:
-        with exclusive(server.changing):
-            share(users)
-            if not _answers(port):
-                server.start()
         try:
+            with exclusive(server.changing):
+                share(users)
+                if not _answers(port):
+                    server.start()
             yield
         finally:
             with exclusive(server.changing):
@@ -65,48 +67,42 @@ class _Server:
         self.changing = folder / "changing.lock"
         self._alive = folder / "alive.lock"
         self._pid = folder / "pid"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._log = data / "azurite.log"
 
     def start(self) -> None:
-        main = _installed()
-        self._data.mkdir(parents=True, exist_ok=True)
-        log = self._data / "azurite.log"
-        node = Path(str(_nodejs().__file__)).parent / "bin" / "node"
-        command = [str(node), str(main), "--silent", "--skipApiVersionCheck"]
-        command += ["--disableTelemetry", "--blobHost", "127.0.0.1"]
-        command += ["--blobPort", str(self._port), "--location", str(self._data)]
-        with log.open("ab") as output, open_lock(self._alive) as alive:
-            if not try_exclusive(alive):
-                raise AzuriteError(f"Azurite runs (process {self._pid.read_text()}) but is silent")
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                pass_fds=[alive.fileno()],
-            )
-        self._pid.write_text(str(self._process.pid))
-        self._wait_until_it_answers(self._process, log)
-
-    def _wait_until_it_answers(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        """Start the server, unless one is starting already, and wait until it answers."""
+        if not is_held(self._alive):
+            self._launch()
         give_up = time.monotonic() + _START_SECONDS
         while not _answers(self._port):
-            if process.poll() is not None or time.monotonic() > give_up:
-                self.stop()
-                raise AzuriteError(f"Azurite did not start; see {log}")
+            if not is_held(self._alive) or time.monotonic() > give_up:
+                raise AzuriteError(f"Azurite did not start; see {self._log}")
             time.sleep(0.1)
+
+    def _launch(self) -> None:
+        node = Path(str(_nodejs().__file__)).parent / "bin" / "node"
+        command = [str(node), str(_installed()), "--silent", "--skipApiVersionCheck"]
+        command += ["--disableTelemetry", "--blobHost", "127.0.0.1"]
+        command += ["--blobPort", str(self._port), "--location", str(self._data)]
+        self._data.mkdir(parents=True, exist_ok=True)
+        with open_lock(self._alive) as alive:
+            try_exclusive(alive)
+            # The shell leaves at once, so that the server is nobody's child.
+            subprocess.run(
+                ["sh", "-c", _LAUNCH, str(self._log), str(self._pid), *command],
+                start_new_session=True,
+                pass_fds=[alive.fileno()],
+                check=True,
+            )
 
     def stop(self) -> None:
         """End the server this module started, if there is one."""
         for how in (signal.SIGTERM, signal.SIGKILL):
             give_up = time.monotonic() + _STOP_SECONDS
             if is_held(self._alive):
-                os.killpg(int(self._pid.read_text()), how)
+                os.kill(int(self._pid.read_text()), how)
             while is_held(self._alive) and time.monotonic() < give_up:
                 time.sleep(0.05)
-        if self._process:
-            self._process.wait()
 
 
 def _answers(port: int) -> bool:
