@@ -36,7 +36,8 @@ class Day:
 
     @property
     def settled(self) -> bool:
-        return self.fetched_at >= self.start + DAY + SETTLED_AFTER
+        end = self.start + DAY
+        return self.answered_through >= end and self.fetched_at >= end + SETTLED_AFTER
 
     @property
     def missing_buckets(self) -> int:

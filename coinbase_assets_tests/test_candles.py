@@ -95,7 +95,7 @@ def test_the_last_bucket_before_the_end_is_inside() -> None:
 
 def recorded_answers() -> list[Any]:
     files = sorted(RECORDED.glob("*.json"))
-    absent = pytest.param(None, marks=pytest.mark.skip(f"no recorded answers in {RECORDED.name}/"))
+    absent = pytest.param(None, marks=pytest.mark.skip("no folder ../shared/candles/responses"))
     return [pytest.param(file, id=file.stem) for file in files] or [absent]
 
 
@@ -176,7 +176,7 @@ def test_times_that_were_not_asked_for_are_refused(second: int, rule: str) -> No
 
 @pytest.mark.parametrize("power", [3, 6, 9, 400])
 def test_a_time_in_another_unit_or_beyond_all_bounds_is_refused(power: int) -> None:
-    with pytest.raises(InvalidCandles, match=r"^row .*time"):
+    with pytest.raises(InvalidCandles, match=r"^row "):
         parse(row(0), row(time=FIRST * 10**power))
 
 
@@ -237,7 +237,9 @@ def test_another_schema_is_refused() -> None:
 def test_stored_candles_must_lie_in_their_range_and_ascend() -> None:
     table = parse(row(0), row(1))
     validate_candles(table, MINUTE, START, END)
-    with pytest.raises(InvalidCandles, match=r"00:00:00Z .*time is not before 2024-01-01T00:01:00Z"):
+    with pytest.raises(
+        InvalidCandles, match=r"00:00:00Z .*time is not before 2024-01-01T00:01:00Z"
+    ):
         validate_candles(table, MINUTE, START + MINUTE.delta, END)
     with pytest.raises(InvalidCandles, match=r"00:00:00Z .*time is unique and ascending"):
         validate_candles(table.take([1, 0]), MINUTE, START, END)
@@ -270,7 +272,7 @@ def test_of_two_candles_for_one_time_the_later_table_has_the_say() -> None:
 
 def test_a_merged_table_has_the_schema_alone() -> None:
     table = parse(row()).replace_schema_metadata({"coinbase_assets.version": "1"})
-    merged = merge_candles(empty_candles(), table, empty_candles())
+    merged = merge_candles(table, empty_candles(), table)
     assert merged.schema.equals(SCHEMA, check_metadata=True)
     assert merged == parse(row())
 

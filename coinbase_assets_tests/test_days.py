@@ -105,13 +105,13 @@ def test_an_old_answer_for_the_day_before_does_not_count() -> None:
 
 
 def test_a_range_that_ends_at_the_exchanges_present() -> None:
-    first, second, third = cut(answer(0, 30, at(26.5)), days=3)
+    first, second, third = cut(answer(0, 26, at(26.2)), answer(26, 30, at(26.5)), days=3)
     assert (hours_of(first), first.answered_through) == ([*range(24)], at(24))
     assert (hours_of(second), second.answered_through) == ([24, 25], at(26))
     assert (hours_of(third), third.answered_through) == ([], at(48))
     assert third.candles.schema.equals(SCHEMA)
     assert [day.missing_buckets for day in (first, second, third)] == [0, 0, 0]
-    assert [day.fetched_at for day in (first, second, third)] == [at(26.5)] * 3
+    assert [day.fetched_at for day in (first, second, third)] == [at(26.2), at(26.2), at(26.5)]
 
 
 def test_windows_left_out_at_the_present_are_not_answered() -> None:
@@ -135,6 +135,10 @@ def test_candles_beyond_what_is_answered_fill_no_gap() -> None:
 @pytest.mark.parametrize(("seconds", "settled"), [(-1, False), (0, True)])
 def test_a_day_is_settled_24_hours_after_its_end(seconds: int, settled: bool) -> None:
     assert day([], at(48) + timedelta(seconds=seconds)).settled is settled
+
+
+def test_a_day_that_is_not_answered_to_its_end_is_not_settled() -> None:
+    assert [day.settled for day in cut(answer(0, 30), days=3)] == [True, False, False]
 
 
 def test_a_day_is_stored_with_what_is_known_of_it() -> None:

@@ -197,8 +197,8 @@ def test_spurious_empty_answers_cost_no_candle(
     asked: set[str] = set()
 
     def first_attempts(number: int, product: str, params: Mapping[str, str]) -> str | None:
-        is_first = params["end"] not in asked
-        asked.add(params["end"])
+        is_first = params["end"][:10] not in asked
+        asked.add(params["end"][:10])
         return "empty" if is_first else None
 
     market = SyntheticMarket("ETH-EUR", untraded=0.0)

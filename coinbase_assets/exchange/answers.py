@@ -62,8 +62,16 @@ def refuse_errors(response: httpx.Response, product: str) -> None:
 
 def _retry_after(response: httpx.Response) -> float:
     """Seconds the exchange asks to wait; it is not known to say, so one second else."""
-    value = response.headers.get("Retry-After", "")
-    return float(value) if value.isdecimal() else 1.0
+    value = response.headers.get("Retry-After", "1")
+    try:
+        return float(value) if value.isdecimal() else _seconds_until(value, response)
+    except ValueError:
+        return 1.0
+
+
+def _seconds_until(date: str, response: httpx.Response) -> float:
+    then = parsedate_to_datetime(date).replace(tzinfo=UTC)
+    return max(0.0, (then - exchange_time(response)).total_seconds())
 
 
 def exchange_time(response: httpx.Response) -> datetime:

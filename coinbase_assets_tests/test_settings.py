@@ -1,0 +1,324 @@
+"""Settings: what is read, what is refused and how, and that no secret is ever shown."""
+
+import os
+import traceback
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from unittest import mock
+
+import dotenv
+import pytest
+
+from coinbase_assets.series import Series
+from coinbase_assets.settings import Settings, SettingsError, load_settings, project_folder
+
+SERIES = "COINBASE_SERIES"
+START = "COINBASE_START"
+CONTAINER = "COINBASE_CONTAINER"
+API = "COINBASE_API_URL"
+RATE = "COINBASE_REQUESTS_PER_SECOND"
+GIVE_UP = "COINBASE_GIVE_UP_AFTER"
+CONNECTION = "AZURE_STORAGE_CONNECTION_STRING"
+ACCOUNT = "AZURE_STORAGE_ACCOUNT_URL"
+KEY = "AZURE_STORAGE_KEY"
+SAS = "AZURE_STORAGE_SAS_TOKEN"
+HOME = "DAGSTER_HOME"
+
+URL = "https://account.blob.core.windows.net"
+SECRET = "c2VjcmV0LW5ldmVyLXRvLWJlLXNlZW4="
+STRING = f"DefaultEndpointsProtocol=https;AccountName=account;AccountKey={SECRET}"
+FUTURE = str(datetime.now(UTC).date() + timedelta(days=2))
+
+DEFAULTS = {
+    "series": (Series.parse("ETH-EUR:15m"),),
+    "start": date(2018, 1, 1),
+    "container": "coinbasedata",
+    "api_url": "https://api.exchange.coinbase.com",
+    "requests_per_second": 10,
+    "give_up_after": 120,
+    "connection_string": None,
+    "account_url": None,
+    "account_key": None,
+    "sas_token": None,
+}
+
+
+def load(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return load_settings()
+
+
+def refusal(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
+    """The message with which these settings are refused: always one line, without the secret."""
+    with pytest.raises(SettingsError) as refused:
+        load(monkeypatch, **environment)
+    message = str(refused.value)
+    assert "\n" not in message
+    assert SECRET not in "".join(traceback.format_exception(refused.value))
+    return message
+
+
+def test_without_any_setting_the_defaults_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(HOME)
+    settings = load_settings()
+    values = {name: getattr(settings, name) for name in DEFAULTS}
+    assert values == DEFAULTS
+    assert settings.dagster_home == project_folder() / ".dagster"
+    assert not settings.names_storage
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = (str(field.alias) for field in Settings.model_fields.values())
+    settings = load(monkeypatch, **dict.fromkeys(names, ""))
+    assert {name: getattr(settings, name) for name in DEFAULTS} == DEFAULTS
+    assert settings.dagster_home == project_folder() / ".dagster"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "field", "value"),
+    [
+        (SERIES, "BTC-USD:1m", "series", (Series.parse("BTC-USD:1m"),)),
+        (START, "2024-02-29", "start", date(2024, 2, 29)),
+        (CONTAINER, "my-candles-2", "container", "my-candles-2"),
+        (API, "http://127.0.0.1:8900/", "api_url", "http://127.0.0.1:8900"),
+        (RATE, "2.5", "requests_per_second", 2.5),
+        (GIVE_UP, "7", "give_up_after", 7),
+        (ACCOUNT, f"{URL}/", "account_url", URL),
+        (HOME, "/var/lib/dagster", "dagster_home", Path("/var/lib/dagster")),
+    ],
+)
+def test_a_setting_is_read(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, field: str, value: object
+) -> None:
+    assert getattr(load(monkeypatch, **{name: text}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("secret", "others"),
+    [(CONNECTION, {}), (KEY, {ACCOUNT: URL}), (SAS, {ACCOUNT: URL})],
+)
+def test_a_secret_is_read_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, secret: str, others: dict[str, str]
+) -> None:
+    text = STRING if secret == CONNECTION else f"sig={SECRET}"
+    settings = load(monkeypatch, **{secret: text}, **others)
+    (field,) = (name for name, info in Settings.model_fields.items() if info.alias == secret)
+    assert getattr(settings, field).get_secret_value() == text
+    assert settings.names_storage
+    for shown in (repr(settings), str(settings), settings.model_dump(), settings.model_dump_json()):
+        assert SECRET not in str(shown)
+
+
+def test_azurite_is_named_as_every_azure_tool_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, **{CONNECTION: "UseDevelopmentStorage=true"}).names_storage
+
+
+def test_series_are_a_list_in_which_repetitions_and_spaces_do_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = load(monkeypatch, **{SERIES: "ETH-EUR:15m, BTC-USD:1m,ETH-EUR:15m,,\nETH-EUR:1d"})
+    assert list(map(str, settings.series)) == ["ETH-EUR:15m", "BTC-USD:1m", "ETH-EUR:1d"]
+
+
+@pytest.mark.parametrize("value", ["2018-01-01", str(datetime.now(UTC).date())])
+def test_the_first_day_may_be_any_until_today(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    assert str(load(monkeypatch, **{START: value}).start) == value
+
+
+@pytest.mark.parametrize("value", ["abc", "a" * 63, "0-1-2"])
+def test_azures_container_names_are_taken(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    assert load(monkeypatch, **{CONTAINER: value}).container == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        (SERIES, "ETH-EUR:2m", "unknown granularity '2m'; allowed are 1m 5m 15m 1h 6h 1d"),
+        (SERIES, "ETH-EUR:15M", "allowed are 1m 5m 15m 1h 6h 1d"),
+        (SERIES, "ETH-EUR", "allowed are 1m 5m 15m 1h 6h 1d"),
+        (SERIES, "ETHEUR:15m", "write PRODUCT:GRANULARITY in capitals, such as ETH-EUR:15m"),
+        (
+            SERIES,
+            "eth-eur:15m",
+            "'eth-eur' is not a product; write PRODUCT:GRANULARITY in capitals",
+        ),
+        (SERIES, "ETH-EUR:15m BTC-USD:1m", "allowed are 1m 5m 15m 1h 6h 1d"),
+        (SERIES, ",", "write PRODUCT:GRANULARITY"),
+        (START, FUTURE, "in the future"),
+        (START, "2024-02-30", "write YYYY-MM-DD"),
+        (START, "01.02.2024", "write YYYY-MM-DD"),
+        (START, "yesterday", "write YYYY-MM-DD"),
+        (CONTAINER, "ab", "3 to 63"),
+        (CONTAINER, "a" * 64, "3 to 63"),
+        (CONTAINER, "Coinbase", "a-z"),
+        (CONTAINER, "coin_base", "a-z, 0-9 and single dashes"),
+        (CONTAINER, "coin--base", "single dashes"),
+        (CONTAINER, "-coinbase", "single dashes"),
+        (CONTAINER, "coinbase-", "single dashes"),
+        (API, "api.exchange.coinbase.com", "write https://HOST"),
+        (API, "ftp://api.exchange.coinbase.com", "write https://HOST"),
+        (API, "https://", "write https://HOST"),
+        (API, "http://[::1", "write https://HOST"),
+        (API, "http://127.0.0.1:port", "write https://HOST"),
+        (API, "http://127.0.0.1:99999", "write https://HOST"),
+        (ACCOUNT, "account", "write https://HOST"),
+        (ACCOUNT, f"{URL}:port", "write https://HOST"),
+        (RATE, "ten", "valid number"),
+        (RATE, "0", "greater than 0"),
+        (RATE, "-1", "greater than 0"),
+        (RATE, "nan", "less than or equal to 1000"),
+        (RATE, "1001", "less than or equal to 1000"),
+        (GIVE_UP, "soon", "valid number"),
+        (GIVE_UP, "0", "greater than 0"),
+        (GIVE_UP, "86401", "less than or equal to 86400"),
+        (HOME, ".dagster", "absolute path"),
+        (HOME, "~/dagster", "absolute path"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_variable_and_the_rule(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, rule: str
+) -> None:
+    message = refusal(monkeypatch, **{name: value})
+    assert message.startswith(name)
+    assert value in message
+    assert rule in message
+
+
+@pytest.mark.parametrize("name", [SERIES, START, CONTAINER])
+def test_a_value_of_two_lines_is_refused_in_one(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert refusal(monkeypatch, **{name: "ETH-EUR:15m\nBTC-USD:1m"}).startswith(name)
+
+
+@pytest.mark.parametrize("name", [ACCOUNT, API])
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"{URL}?sv=2024-01-01&sig={SECRET}",
+        f"https://user:{SECRET}@account.blob.core.windows.net",
+        f"account.blob.core.windows.net?sig={SECRET}",
+        f"?sv=2024-01-01&sig={SECRET}",
+        STRING,
+    ],
+)
+def test_a_url_with_a_secret_is_refused_without_showing_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    assert refusal(monkeypatch, **{name: value}).startswith(name)
+
+
+def test_where_a_sas_belongs_is_said_of_the_account_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert SAS not in refusal(monkeypatch, **{API: "https://user:password@127.0.0.1"})
+    monkeypatch.delenv(API)
+    assert SAS in refusal(monkeypatch, **{ACCOUNT: f"{URL}?sig={SECRET}"})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        SECRET,
+        f"AccountKey={SECRET}",
+        f"sig={SECRET}",
+        "UseDevelopmentStorage=false",
+        f"AccountName=account;AccountKey={SECRET};and-so-on",
+    ],
+)
+def test_a_wrong_connection_string_is_refused_without_showing_it(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    message = refusal(monkeypatch, **{CONNECTION: value})
+    assert message.startswith(CONNECTION)
+    assert "AccountName=...;AccountKey=..." in message
+    assert "UseDevelopmentStorage=true" in message
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({CONNECTION: STRING, ACCOUNT: URL}, [CONNECTION, ACCOUNT, "unset one"]),
+        ({ACCOUNT: URL, KEY: SECRET, SAS: SECRET}, [KEY, SAS, "unset one"]),
+        ({KEY: SECRET}, [KEY, ACCOUNT, "set it"]),
+        ({SAS: SECRET}, [SAS, ACCOUNT, "set it"]),
+    ],
+)
+def test_settings_that_do_not_go_together_are_all_named(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], named: list[str]
+) -> None:
+    message = refusal(monkeypatch, **environment)
+    assert [name for name in named if name not in message] == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("COINBASE_SERIS", SERIES),
+        ("COINBASE_CONTAINERS", CONTAINER),
+        ("COINBASE_REQUEST_PER_SECOND", RATE),
+        ("AZURE_STORAGE_CONNECTIONSTRING", CONNECTION),
+        ("DAGSTER_HOM", HOME),
+    ],
+)
+def test_a_misspelt_variable_is_refused_with_the_right_spelling(
+    monkeypatch: pytest.MonkeyPatch, wrong: str, right: str
+) -> None:
+    message = refusal(monkeypatch, **{wrong: SECRET})
+    assert message.startswith(wrong)
+    assert message.endswith(f"{right}?")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "COINBASE_API_KEY",
+        "COINBASE_API_SECRET",
+        "AZURE_STORAGE_ACCOUNT",  # az, the command line of Azure, reads this one.
+        "AZURE_STORAGE_AUTH_MODE",
+        "AZURE_CLIENT_ID",
+    ],
+)
+def test_variables_of_other_tools_are_nobodys_error(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    assert load(monkeypatch, **{name: "x"}).container == "coinbasedata"
+
+
+def test_an_env_file_is_read_and_the_environment_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text(f"{SERIES}=BTC-USD:1h\n{CONTAINER}=from-file\n#{RATE}=1\n")
+    monkeypatch.setattr("coinbase_assets.settings.load_dotenv", dotenv.load_dotenv)
+    monkeypatch.setattr("coinbase_assets.settings.project_folder", lambda: tmp_path)
+    with mock.patch.dict(os.environ, {CONTAINER: "from-environment"}):
+        settings = load_settings()
+    assert list(map(str, settings.series)) == ["BTC-USD:1h"]
+    assert settings.container == "from-environment"
+    assert settings.requests_per_second == 10
+
+
+def test_a_wrong_or_misspelt_setting_in_an_env_file_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("coinbase_assets.settings.load_dotenv", dotenv.load_dotenv)
+    monkeypatch.setattr("coinbase_assets.settings.project_folder", lambda: tmp_path)
+    for line in ("COINBASE_SERIES=ETH-EUR:2m", "COINBASE_SERIS=ETH-EUR:15m"):
+        (tmp_path / ".env").write_text(f"{line}\n")
+        with mock.patch.dict(os.environ):
+            assert refusal(monkeypatch).startswith(line.split("=")[0])
+
+
+def test_the_example_env_file_names_every_setting_with_its_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = (project_folder() / ".env.example").read_text().splitlines()
+    settings = [line[1:].partition("=") for line in lines if line.startswith("#") and "=" in line]
+    named = {name: value for name, _, value in settings if name.isupper() and " " not in name}
+    assert named.keys() == {str(field.alias) for field in Settings.model_fields.values()}
+    named[ACCOUNT] = ""
+    assert load(monkeypatch, **named) == Settings.model_validate(
+        {HOME: load_settings().dagster_home}
+    )
+
+
+def test_settings_cannot_be_changed_by_accident() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().container = "other"  # type: ignore[misc]
