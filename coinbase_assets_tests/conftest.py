@@ -1,6 +1,7 @@
 """What many tests need: a real Azurite, a container of their own, a Dagster instance."""
 
 import os
+import signal
 import socket
 import uuid
 from collections.abc import Iterator
@@ -17,6 +18,10 @@ from coinbase_assets.storage.parquet_store import ParquetStore
 AZURITE_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
+
+
+# A job in a shell's background ignores Ctrl-C, and so would the processes that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def free_port() -> int:

@@ -397,13 +397,13 @@ def test_ctrl_c_and_sigterm_end_it_in_seconds_with_the_days_kept(new_user: NewUs
             assert UNFINISHED.isdisjoint(users[number].runs().values())
 
 
-def test_ctrl_c_ends_it_in_seconds_while_the_storage_account_is_silent(
+def test_sigterm_ends_it_in_seconds_while_the_storage_account_is_silent(
     background: Background,
 ) -> None:
     process = background.at_silent_storage
     background.silent.settimeout(60)
     with background.silent.accept()[0]:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=10)
     assert (process.returncode, errors.strip()) == (130, "")
 

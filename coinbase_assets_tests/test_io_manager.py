@@ -418,16 +418,17 @@ def test_declared_columns_are_stored_and_loaded(run: Runner) -> None:
 @pytest.mark.parametrize(
     ("output", "named"),
     [
-        (iter([(FIRST, rows(1)), (SECOND, rows(1))]), THIRD),
-        (iter([(FIRST, rows(1)), ("2025-01-01", rows(1))]), "2025-01-01"),
-        (iter([(FIRST, rows(1)), (SECOND, rows(1)), (FIRST, rows(1))]), FIRST),
+        ([(FIRST, rows(1)), (SECOND, rows(1))], THIRD),
+        ([(FIRST, rows(1)), ("2025-01-01", rows(1))], "2025-01-01"),
+        ([(FIRST, rows(1)), (SECOND, rows(1)), (FIRST, rows(1))], FIRST),
         ({FIRST: rows(1), THIRD: rows(1)}, SECOND),
     ],
     ids=["missing", "foreign", "repeated", "missing in a mapping"],
 )
 def test_other_partitions_than_the_run_has_are_named(output: Any, named: str, run: Runner) -> None:
+    pairs = iter(output) if isinstance(output, list) else output
     with pytest.raises(StorageError, match=f"'{named}'"):
-        run(prices(lambda context: dg.Output(output)), keys=THREE_DAYS)
+        run(prices(lambda context: dg.Output(pairs)), keys=THREE_DAYS)
 
 
 @pytest.mark.parametrize(
