@@ -20,7 +20,7 @@ from coinbase_assets.storage.errors import (
 )
 from coinbase_assets.storage.parquet_store import ParquetStore, StoredBlob
 from coinbase_assets.storage.partition_tables import PartitionTables
-from coinbase_assets.storage.paths import PATH_METADATA, UNPARTITIONED, blob_path
+from coinbase_assets.storage.paths import UNPARTITIONED, blob_path
 from coinbase_assets.storage.read_ahead import read_ahead
 
 # Given the blob that is stored, if any: the table to replace it, or None to leave it.
@@ -60,6 +60,10 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
             self._store = ParquetStore(service, self.container)
             yield self
 
+    def __repr_args__(self) -> list[tuple[str, str]]:
+        """Nothing that may be secret: a storage resource may show its credential."""
+        return [("container", self.container)]
+
     @property
     def store(self) -> ParquetStore:
         return self._store
@@ -89,11 +93,12 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
                 table = value if isinstance(value, pa.Table) else value(found)
                 if table is None:
                     return _existing(found, path)
+                version = _version(table)
                 _check_schema(path, table.schema, context.definition_metadata)
                 return self._store.put(path, table, found)
             except BlobChanged:
                 found = self._store.find([path]).get(path)
-                if isinstance(value, pa.Table) and found and found.version > _version(value):
+                if isinstance(value, pa.Table) and found and found.version > version:
                     return found
 
     def load_input(self, context: dg.InputContext) -> object:
@@ -128,13 +133,7 @@ def _paths(
 ) -> dict[str, str]:
     """The blob of every partition asked for; under the empty key that of an unpartitioned asset."""
     keys = context.asset_partition_keys if context.has_asset_partitions else [UNPARTITIONED]
-    paths = {key: blob_path(context.asset_key, metadata, key) for key in keys}
-    if len(set(paths.values())) < len(paths):
-        raise StorageError(
-            f"{context.asset_key.to_user_string()}: {len(paths)} partitions share the blob"
-            f" {next(iter(paths.values()))}; name the partition in {PATH_METADATA}"
-        )
-    return paths
+    return {key: blob_path(context.asset_key, metadata, key) for key in keys}
 
 
 def _is_mapping(wanted: Any) -> bool:
@@ -174,15 +173,14 @@ def _as_table(value: object, context: dg.OutputContext) -> pa.Table:
             " return a pandas DataFrame or a pyarrow Table"
         )
     version = (context.output_metadata or {}).get("version")
-    if version is None:
-        return value
-    if not isinstance(version.value, int):
-        raise StorageError(f"version {version.value!r}: not an integer, which orders writers")
-    return with_fields(value, {"version": str(version.value)})
+    return value if version is None else with_fields(value, {"version": str(version.value)})
 
 
 def _version(table: pa.Table) -> int:
-    return int(table_fields(table).get("version", 0))
+    version = table_fields(table).get("version", "0")
+    if not version.isdecimal():
+        raise StorageError(f"version {version!r}: not a whole number, which orders writers")
+    return int(version)
 
 
 def _existing(found: StoredBlob | None, path: str) -> StoredBlob:

@@ -51,7 +51,8 @@ class StoredBlob:
     @property
     def version(self) -> int:
         """Orders the writers of a blob: the greater one is the newer."""
-        return int(self.fields.get("version", 0))
+        version = self.fields.get("version", "")
+        return int(version) if version.isdecimal() else 0
 
     @classmethod
     def of(cls, properties: BlobProperties) -> "StoredBlob":
