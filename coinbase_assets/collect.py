@@ -86,7 +86,7 @@ class Collector:
             yield outcome
 
     def collect(self, plan: Plan) -> Outcome:
-        """Collect the days, then the months that are older than one of their days."""
+        """Collect the days, then the months that do not hold them yet."""
         errors = [
             self._run_all(plan.series, raw_candles, plan.runs),
             self._run_all(plan.series, candle_history, self._stale_months(plan)),
@@ -116,13 +116,17 @@ class Collector:
         )
 
     def _stale_months(self, plan: Plan) -> Iterator[Sequence[str]]:
-        """Runs over the months that have a day recorded later than themselves."""
+        """Runs over the months that have a day just collected, or recorded later than they are."""
+        touched = {month_of(day) for days in plan.runs for day in days}
         newest: dict[str, int] = {}
         for day, storage_id in self._recorded(plan.series, raw_candles).items():
             newest[month_of(day)] = max(storage_id, newest.get(month_of(day), 0))
         built = self._recorded(plan.series, candle_history)
-        months = _months(plan.days)
-        stale = [month for month in months if newest.get(month, 0) > built.get(month, 0)]
+        stale = [
+            month
+            for month in _months(plan.days)
+            if month in newest and (month in touched or newest[month] > built.get(month, 0))
+        ]
         return _runs(stale, MONTHS_PER_RUN)
 
     def _missing(self, plan: Plan) -> list[str]:

@@ -66,6 +66,13 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """A Dagster instance on disk, as users have it."""
     home = tmp_path / "instance"
     home.mkdir()
-    overrides = {"telemetry": {"enabled": False}}
+    overrides = {
+        "telemetry": {"enabled": False},
+        # Capturing them starts four processes a step.
+        "compute_logs": {
+            "module": "dagster._core.storage.noop_compute_log_manager",
+            "class": "NoOpComputeLogManager",
+        },
+    }
     with dg.DagsterInstance.local_temp(str(home), overrides=overrides) as instance:
         yield instance

@@ -12,7 +12,7 @@ from coinbase_assets.settings import Settings
 
 PROJECT = Path(__file__).resolve().parent.parent
 _SCRIPTS = Path(sys.executable).parent
-_SECONDS = 60.0
+_SECONDS = 120.0
 
 Process = subprocess.Popen[str]
 Start = Callable[..., Process]
@@ -21,7 +21,7 @@ Start = Callable[..., Process]
 def process_environment(home: Path, **settings: str) -> dict[str, str]:
     """These settings, a Dagster instance at `home`, and of this process's environment the least.
 
-    The other settings are there and empty, which counts as unset, so no `.env` file sets them.
+    The other settings are there and empty, which counts as unset, so that no `.env` sets them.
     """
     names = (str(field.alias) for field in Settings.model_fields.values())
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
@@ -36,16 +36,14 @@ def quiet_instance(home: Path) -> Path:
 
 
 @contextmanager
-def processes() -> Iterator[Start]:
-    """Gives a function that starts scripts; ends what still runs of them at the end."""
+def processes(folder: Path) -> Iterator[Start]:
+    """Gives a function that starts scripts; ends what still runs of them at the end.
+
+    They start in `folder`, not in the project's, since Dagster prefers the `.env` there.
+    """
     started: list[Process] = []
 
-    def start(
-        script: str,
-        *arguments: str,
-        environment: Mapping[str, str],
-        folder: Path | None = None,
-    ) -> Process:
+    def start(script: str, *arguments: str, environment: Mapping[str, str]) -> Process:
         process = subprocess.Popen(
             [str(_SCRIPTS / script), *arguments],
             env=environment,

@@ -77,8 +77,8 @@ RunHere = Callable[..., Result]
 
 
 @pytest.fixture(scope="module")
-def start() -> Iterator[Start]:
-    with processes() as start:
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    with processes(tmp_path_factory.mktemp("folder")) as start:
         yield start
 
 
@@ -135,7 +135,7 @@ def exit_status() -> int:
 
 @dataclass(frozen=True)
 class Background:
-    """Collections that begin with the first test and are looked at by the last ones."""
+    """Collections that begin together and are looked at one by one."""
 
     unknown_product: Process
     silent: socket.socket
@@ -145,7 +145,7 @@ class Background:
     sharing_processes: Sequence[Process]
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def background(
     new_user: NewUser, azurite: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Background]:
@@ -303,7 +303,8 @@ def collector(new_user: NewUser) -> User:
 
 
 @pytest.fixture(scope="module")
-def collected(collector: User) -> Result:
+def collected(collector: User, background: Background) -> Result:
+    """The main job's output; what runs in the background begins with it, to save time."""
     return collector.run("collect", "--series", "ETH-EUR:15m", "--series", "BTC-USD:15m", *DAYS)
 
 

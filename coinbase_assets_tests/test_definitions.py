@@ -1,6 +1,7 @@
 """The code location: what it defines, and that Dagster's own commands and server load it."""
 
 import importlib
+import shutil
 import tomllib
 import uuid
 import warnings
@@ -222,7 +223,8 @@ def started(
         home = quiet_instance(folder / name)
         return process_environment(home, COINBASE_API_URL=exchange.url, **settings)
 
-    with processes() as start:
+    shutil.copy(PROJECT / "pyproject.toml", folder)
+    with processes(folder) as start:
         server = start_server(start, folder, environment("server", {}))
         materialize = start(
             *("dagster", "asset", "materialize", "--select", RAW.to_user_string()),
@@ -233,7 +235,6 @@ def started(
             name: start(
                 *("dagster", "definitions", "validate", *arguments),
                 environment=environment(name, settings),
-                folder=PROJECT,
             )
             for name, settings, arguments in [
                 ("project", right, []),
@@ -262,7 +263,7 @@ def finished(started: dict[str, Process], name: str) -> tuple[CompletedProcess[s
     return result, result.stdout + result.stderr
 
 
-def test_dagster_finds_and_validates_the_code_location_in_the_project_folder(
+def test_dagster_finds_the_code_location_by_the_projects_own_settings(
     started: dict[str, Process],
 ) -> None:
     result, output = finished(started, "project")

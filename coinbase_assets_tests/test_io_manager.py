@@ -258,13 +258,14 @@ def test_partitions_are_loaded_by_key(run: Runner) -> None:
 
 
 def test_partitions_are_joined_in_order(run: Runner) -> None:
-    """Also when their fields differ."""
+    """Their fields differ, and are not those of the whole."""
     readers = [Reader(pd.DataFrame, DAYS), Reader(pa.Table, DAYS)]
     asset = prices(lambda context: {key: rows(n, n + 5, version=n) for n, key in enumerate(KEYS)})
     run(asset, *(reader.asset for reader in readers), keys=THREE_DAYS)
     assert [reader.kind for reader in readers] == [pd.DataFrame, pa.Table]
     for reader in readers:
         assert_is(reader.value, rows(0, 5, 1, 6, 2, 7))
+    assert not readers[1].value.schema.metadata
 
 
 def test_a_table_is_loaded_where_nothing_else_is_asked_for(run: Runner) -> None:

@@ -233,7 +233,7 @@ def test_a_wrong_connection_string_is_refused_without_showing_it(
 
 
 @pytest.mark.parametrize(
-    ("environment", "named"),
+    ("together", "named"),
     [
         ({CONNECTION: STRING, ACCOUNT: URL}, [CONNECTION, ACCOUNT, "unset one"]),
         ({ACCOUNT: URL, KEY: SECRET, SAS: SECRET}, [KEY, SAS, "unset one"]),
@@ -242,9 +242,9 @@ def test_a_wrong_connection_string_is_refused_without_showing_it(
     ],
 )
 def test_settings_that_do_not_go_together_are_all_named(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], named: list[str]
+    monkeypatch: pytest.MonkeyPatch, together: dict[str, str], named: list[str]
 ) -> None:
-    message = refusal(monkeypatch, **environment)
+    message = refusal(monkeypatch, **together)
     assert [name for name in named if name not in message] == []
 
 
