@@ -307,9 +307,9 @@ def test_errors_are_not_cached(client: httpx.Client) -> None:
 
 
 def test_token_bucket_starts_full_and_refills(client: httpx.Client) -> None:
-    with StandInExchange(rate=4, burst=3) as exchange:
+    with StandInExchange(rate=0.5, burst=3) as exchange:
         answers = [candles(client, exchange, "ETH-USD") for _ in range(4)]
-        time.sleep(0.3)
+        time.sleep(2.1)
         answers += [client.get(f"{exchange.url}/products") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 200, 429]
     assert answers[3].text == '{"message":"Public rate limit exceeded"}'
