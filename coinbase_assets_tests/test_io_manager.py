@@ -9,7 +9,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -713,7 +713,9 @@ def test_updates_of_two_runs_at_once_lose_no_row(run: Runner, lake: ParquetStore
         return asset(lambda: update)
 
     def add(numbers: range) -> None:
-        run(*map(adding, numbers))
+        # An instance each: SQLite in memory refuses the second of two writers at once.
+        with dg.DagsterInstance.ephemeral() as instance:
+            replace(run, instance=instance)(*map(adding, numbers))
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(add, [range(20), range(20, 40)]))
