@@ -1,17 +1,22 @@
 """The request budget: bursts, rate, pauses and clocks; and its sharing between real processes."""
 
 import asyncio
+import random
+import selectors
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from itertools import chain
+from contextlib import closing
+from itertools import chain, zip_longest
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from coinbase_assets.exchange.budget import BURST, RequestBudget
+from coinbase_assets.exchange.budget import BURST, HEADROOM, RequestBudget
 from coinbase_assets.exchange.errors import ExchangeError
 
 URL = "https://exchange"
@@ -47,11 +52,12 @@ def granted(
     burst: int = 2,
     url: str = URL,
     within: float = 0.3,
+    urgent: bool = False,
 ) -> int:
     """How many of the requests of a new process may be sent within so many seconds."""
 
     async def count() -> int:
-        budget = RequestBudget(path, url, rate, burst, clock)
+        budget = RequestBudget(path, url, rate, burst, clock, urgent=urgent)
         waits = [asyncio.create_task(budget.wait()) for _ in range(requests)]
         sent, late = await asyncio.wait(waits, timeout=within)
         for wait in late:
@@ -144,9 +150,185 @@ def test_a_short_pause_does_not_cut_a_long_one(path: Path, clock: Clock) -> None
     assert granted(path, 1, clock) == 0
 
 
+def test_pauses_of_several_processes_do_not_add_up(path: Path, clock: Clock) -> None:
+    for _ in range(3):
+        pause(path, clock, 30)
+    clock.now += 31
+    assert granted(path, 2, clock) == 1
+
+
 def test_a_pause_holds_back_no_other_exchange(path: Path, clock: Clock) -> None:
     pause(path, clock, 30)
     assert granted(path, 2, clock, url="http://127.0.0.1:8900") == 2
+
+
+def test_a_pause_holds_back_urgent_requests_too(path: Path, clock: Clock) -> None:
+    pause(path, clock, 30)
+    clock.now += 29
+    assert granted(path, 1, clock, urgent=True) == 0
+    clock.now += 2
+    assert granted(path, 2, clock, urgent=True) == 1
+
+
+# The urgent lane, on a clock of its own: times are exact however busy the machine is
+
+
+class _Selector(selectors.SelectSelector):
+    """Adds up the seconds to wait instead of waiting."""
+
+    now = 1000.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.now += timeout or 0.0
+        return super().select(0)
+
+
+class SimulatedLoop(asyncio.SelectorEventLoop):
+    """An event loop in which nothing but sleeping takes time."""
+
+    def __init__(self) -> None:
+        self._simulated = _Selector()
+        super().__init__(self._simulated)
+
+    def time(self) -> float:
+        return self._simulated.now
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: None, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
+        done = self.create_future()
+        done.set_result(func(*args))
+        return done
+
+
+class Simulation:
+    """Processes that share a budget; `sent` gets the times of their requests, from 0 s on."""
+
+    def __init__(self, path: Path, rate: float = 1) -> None:
+        self.path, self.rate = path, rate
+        self.loop = asyncio.get_running_loop()
+        self.began = self.loop.time()
+        self.sent: list[float] = []
+        self.urgent: list[float] = []
+
+    def process(self, *, urgent: bool = False) -> RequestBudget:
+        return RequestBudget(self.path, URL, self.rate, clock=self.loop.time, urgent=urgent)
+
+    async def send(self, budget: RequestBudget, times: list[float], requests: int = 1) -> None:
+        for _ in range(requests):
+            await budget.wait()
+            times.append(round(self.loop.time() - self.began, 3))
+
+    async def backfill(self, processes: int, requests: int) -> None:
+        """Each process sends as many as it is let."""
+        budgets = [self.process() for _ in range(processes)]
+        await asyncio.gather(
+            *(self.send(each, self.sent, requests) for each in budgets for _ in range(5))
+        )
+        for budget in budgets:
+            budget.close()
+
+    async def refresh(self, at: float, requests: int = 1) -> None:
+        """A process that sends so many urgent requests together."""
+        await asyncio.sleep(self.began + at - self.loop.time())
+        budget = self.process(urgent=True)
+        await asyncio.gather(*(self.send(budget, self.urgent) for _ in range(requests)))
+        budget.close()
+
+
+def simulate(
+    path: Path,
+    backfills: tuple[int, int],
+    *refreshes: tuple[float, int],
+    rate: float = 1,
+    pause: tuple[float, float] | None = None,
+) -> tuple[list[float], list[float]]:
+    """When ordinary and when urgent requests were sent: `backfills` are processes and a fifth of
+    the requests of each, `refreshes` times and urgent requests, `pause` its time and seconds."""
+
+    async def main() -> tuple[list[float], list[float]]:
+        simulation = Simulation(path, rate)
+        tasks = [simulation.backfill(*backfills)]
+        tasks += [simulation.refresh(*each) for each in refreshes]
+        if pause:
+            tasks.append(pause_at(simulation, *pause))
+        await asyncio.gather(*tasks)
+        return simulation.sent, simulation.urgent
+
+    with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
+        return runner.run(main())
+
+
+async def pause_at(simulation: Simulation, at: float, seconds: float) -> None:
+    await asyncio.sleep(at)
+    budget = simulation.process()
+    await budget.pause(seconds)
+    budget.close()
+
+
+SLOTS = [0.0] * 12 + [float(second) for second in range(1, 1000)]
+"""When ordinary requests are sent at one a second, if no urgent one comes."""
+
+
+@pytest.mark.parametrize("processes", [3, 10, 30])
+def test_an_urgent_request_goes_at_once_however_many_wait(path: Path, processes: int) -> None:
+    sent, urgent = simulate(path, (processes, 4), (5.5, 1), (8.5, 1))
+    assert urgent == [5.5, 8.5]
+    assert len(sent) == processes * 20
+
+
+def test_urgent_requests_go_at_the_rate_before_all_others(path: Path) -> None:
+    sent, urgent = simulate(path, (3, 4), (5.5, 2), (6, 2))
+    assert urgent == [5.5, 6.5, 7.5, 8.5]
+    assert not [time for time in sent if 5.5 < time < 9.5]
+
+
+def test_what_urgent_requests_take_the_others_give_back(path: Path) -> None:
+    sent, _ = simulate(path, (3, 4), (5.5, 3), (20.2, 1))
+    begun = SLOTS.index(6)
+    again = SLOTS.index(18)
+    expected = SLOTS[:begun] + [slot + 3 for slot in SLOTS[begun:again]]
+    assert sent == expected + [slot + 4 for slot in SLOTS[again : len(sent)]]
+
+
+def test_who_is_pushed_back_while_pushed_back_waits_for_both(path: Path) -> None:
+    sent, urgent = simulate(path, (1, 3), (0.5, 1), (1.5, 1))
+    assert urgent == [0.5, 1.5]
+    assert sent == [0.0] * 12 + [3.0, 4.0, 5.0]
+
+
+def test_urgent_requests_have_the_burst_where_nobody_waits(path: Path) -> None:
+    _, urgent = simulate(path, (1, 1), (1000, 3), (1000, 3), (1000, 3), (1000, 6))
+    assert urgent == [1000] * 13 + [1001, 1002]
+
+
+def test_a_pause_holds_back_who_has_reserved_before(path: Path) -> None:
+    sent, urgent = simulate(path, (3, 4), (40, 1), pause=(5.5, 30))
+    assert [time for time in sent if time > 4][:7] == [5, 36, 37, 38, 39, 40, 42]
+    assert urgent == [40]
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("rate", [1.0, 10.0])
+def test_both_lanes_together_never_overrun_the_exchange(path: Path, rate: float, seed: int) -> None:
+    dice = random.Random(seed)
+    refreshes = [(dice.uniform(0, 90 / rate), dice.randint(1, 9)) for _ in range(10)]
+    sent, urgent = simulate(path, (8, 2), *refreshes, rate=rate)
+    tokens, last = float(BURST), 0.0
+    for sent_at in sorted(sent + urgent):
+        tokens = min(BURST, tokens + (sent_at - last) * rate) - 1
+        last = sent_at
+        assert tokens > HEADROOM - 1.1
+    assert len(sent) == 80
+
+
+def test_a_clock_set_back_keeps_no_urgent_request_waiting(path: Path, clock: Clock) -> None:
+    assert granted(path, 9, clock) == 2
+    clock.now -= HOUR
+    assert granted(path, 2, clock, urgent=True) == 1
+    clock.now += 2
+    assert granted(path, 2, clock, urgent=True) == 1
+    assert granted(path, 1, clock) == 0
 
 
 # The file
@@ -174,6 +356,19 @@ def test_a_folder_that_cannot_be_made_is_named_in_one_line(path: Path) -> None:
     message = refusal(path)
     assert str(path) in message
     assert "\n" not in message
+
+
+def test_the_file_of_an_older_version_is_used_and_its_table_left_alone(
+    path: Path, clock: Clock
+) -> None:
+    path.parent.mkdir()
+    row = (urlsplit(URL).netloc, 5.0, clock())
+    with closing(sqlite3.connect(path, isolation_level=None)) as older:
+        older.execute("CREATE TABLE request_budget (exchange TEXT PRIMARY KEY, backlog REAL, at)")
+        older.execute("INSERT INTO request_budget VALUES (?, ?, ?)", row)
+        assert granted(path, 9, clock) == 2
+        assert granted(path, 9, clock, urgent=True) == 1
+        assert older.execute("SELECT * FROM request_budget").fetchall() == [row]
 
 
 def test_a_process_that_is_just_creating_the_file_is_waited_for(path: Path) -> None:
@@ -224,8 +419,8 @@ import asyncio, sys, time
 from pathlib import Path
 from coinbase_assets.exchange.budget import RequestBudget
 
-async def main(path, url, rate, burst, tasks, seconds):
-    budget = RequestBudget(Path(path), url, float(rate), int(burst))
+async def main(path, url, rate, burst, tasks, seconds, urgent):
+    budget = RequestBudget(Path(path), url, float(rate), int(burst), urgent=urgent == "True")
     print("ready", flush=True)
     sys.stdin.readline()
     end = time.monotonic() + float(seconds)
@@ -242,16 +437,22 @@ asyncio.run(main(*sys.argv[1:]))
 Process = subprocess.Popen[str]
 
 
-def start(path: Path, *tasks: int, seconds: float) -> tuple[float, list[Process]]:
-    """Processes with so many tasks that send requests for so many seconds, and their start."""
+def start(
+    path: Path, *tasks: int, seconds: float, urgent: bool = False
+) -> tuple[float, list[Process]]:
+    """Processes with so many tasks that send requests for so many seconds, and their start.
+
+    With `urgent`, those of the first process are.
+    """
+    common = (path, URL, RATE, SPARE)
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER, *map(str, (path, URL, RATE, SPARE, number, seconds))],
+            [sys.executable, "-c", WORKER, *map(str, (*common, number, seconds, lane))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        for number in tasks
+        for number, lane in zip_longest(tasks, [urgent], fillvalue=False)
     ]
     for process in processes:
         assert process.stdout
@@ -284,8 +485,9 @@ def test_processes_get_equal_shares_however_much_they_want(path: Path) -> None:
     assert within_budget(began, *times)
 
 
-def test_killing_a_process_leaves_the_others_the_full_rate(path: Path) -> None:
-    began, (victim, *others) = start(path, 8, 8, 8, seconds=2)
+@pytest.mark.parametrize("urgent", [False, True])
+def test_killing_a_process_leaves_the_others_the_full_rate(path: Path, urgent: bool) -> None:
+    began, (victim, *others) = start(path, 8, 8, 8, seconds=2, urgent=urgent)
     time.sleep(0.8)
     victim.kill()
     killed = time.monotonic()

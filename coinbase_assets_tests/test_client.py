@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from coinbase_assets.exchange.answers import Answer
-from coinbase_assets.exchange.budget import RequestBudget
+from coinbase_assets.exchange.budget import BURST, HEADROOM, RequestBudget
 from coinbase_assets.exchange.client import ExchangeClient
 from coinbase_assets.exchange.errors import (
     ExchangeError,
@@ -24,7 +25,8 @@ from coinbase_assets.exchange.errors import (
     ProductNotFound,
     RateLimited,
 )
-from coinbase_assets.series import Granularity
+from coinbase_assets.exchange.resource import ExchangeResource
+from coinbase_assets.series import Granularity, Series
 from coinbase_assets_tests import answers as http
 from coinbase_assets_tests.conftest import free_port
 from coinbase_assets_tests.exchange import StandInExchange
@@ -351,6 +353,44 @@ def test_a_429_holds_back_every_process(fetch: Fetch, budget_file: Path) -> None
         assert len(exchange.requests) == 1
         with pytest.raises(TimeoutError):
             asyncio.run(another_process(exchange.url))
+
+
+def resource(url: str, budget_file: Path, rate: float) -> ExchangeResource:
+    return ExchangeResource(
+        api_url=url, requests_per_second=rate, give_up_after=10, budget_path=str(budget_file)
+    )
+
+
+def answered(exchange: ExchangeResource, windows: int = 1, **options: Any) -> int:
+    """How many answers a client of its own gets."""
+    series = Series("BTC-USD", MINUTE)
+    with exchange.get_client(**options) as client:
+        return len(list(client.fetch_candles(series, START, START + windows * WINDOW)))
+
+
+def test_urgent_clients_among_others_never_hit_the_exchanges_limit(budget_file: Path) -> None:
+    with StandInExchange(rate=10, burst=15) as exchange, ThreadPoolExecutor() as threads:
+        shared = resource(exchange.url, budget_file, rate=10)
+        backfills = [threads.submit(answered, shared, 15) for _ in range(3)]
+        assert [answered(shared, 2, urgent=True) for _ in range(5)] == [2] * 5
+        assert [backfill.result() for backfill in backfills] == [15] * 3
+    assert [request.status for request in exchange.requests] == [200] * 55
+
+
+def test_an_urgent_client_does_not_wait_for_others(budget_file: Path) -> None:
+    with StandInExchange() as exchange:
+        shared = resource(exchange.url, budget_file, rate=0.05)
+        assert answered(shared, BURST - HEADROOM) == BURST - HEADROOM
+        began = time.monotonic()
+        assert answered(shared, urgent=True) == 1
+    assert time.monotonic() - began < 15  # another one would wait for 20 s
+
+
+def test_a_client_can_give_up_earlier_than_others(budget_file: Path) -> None:
+    with StandInExchange(rate=None, faults=lambda *_: "500") as exchange:
+        with pytest.raises(ExchangeUnavailable):
+            answered(resource(exchange.url, budget_file, rate=1000), give_up_after=0)
+        assert len(exchange.requests) == 1
 
 
 # Empty answers

@@ -41,12 +41,20 @@ class ExchangeResource(dg.ConfigurableResource):
     budget_path: str
 
     @contextmanager
-    def get_client(self) -> Iterator[BlockingExchange]:
+    def get_client(
+        self, urgent: bool = False, give_up_after: float | None = None
+    ) -> Iterator[BlockingExchange]:
+        """A client whose requests, if `urgent`, come before those of clients that are not.
+
+        It tries a request again for `give_up_after` seconds, by default the resource's own.
+        """
         with start_blocking_portal() as portal:
-            client = portal.call(self._new_client)
+            patience = self.give_up_after if give_up_after is None else give_up_after
+            client = portal.call(self._new_client, urgent, patience)
             with portal.wrap_async_context_manager(client):
                 yield BlockingExchange(client, portal)
 
-    async def _new_client(self) -> ExchangeClient:
-        budget = RequestBudget(Path(self.budget_path), self.api_url, self.requests_per_second)
-        return ExchangeClient(self.api_url, budget, self.give_up_after)
+    async def _new_client(self, urgent: bool, give_up_after: float) -> ExchangeClient:
+        path, rate = Path(self.budget_path), self.requests_per_second
+        budget = RequestBudget(path, self.api_url, rate, urgent=urgent)
+        return ExchangeClient(self.api_url, budget, give_up_after)
