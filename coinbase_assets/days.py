@@ -7,7 +7,12 @@ from itertools import islice
 
 import pyarrow as pa
 
-from coinbase_assets.candles import clip_candles, empty_candles, merge_candles
+from coinbase_assets.candles import (
+    InvalidCandles,
+    clip_candles,
+    empty_candles,
+    merge_candles,
+)
 from coinbase_assets.exchange.answers import Answer
 from coinbase_assets.fields import table_fields, with_fields
 from coinbase_assets.series import Series
@@ -23,14 +28,17 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 class Day:
     """The closed candles of one UTC day.
 
-    `fetched_at` is the exchange's time of the oldest answer they come from, `answered_through` up
-    to where the answers tell all, `requests` how many were sent for it (one may serve two days).
+    The exchange's answers tell all from `answered_from` to before `answered_through`. `fetched_at`
+    is its time of the oldest of them, `refreshed_at` of the newest, `requests` how many were sent
+    for the newest (one may serve two days).
     """
 
     series: Series
     start: datetime
     candles: pa.Table
     fetched_at: datetime
+    refreshed_at: datetime
+    answered_from: datetime
     answered_through: datetime
     requests: int
 
@@ -49,23 +57,43 @@ class Day:
         """Both days' candles; of two for one time, the one of the newer answer.
 
         A stored candle that the newer answer lacks stays: one answer may be incomplete.
+        Raises InvalidCandles where neither tells what lies between their answers.
         """
-        older, newer = sorted((stored, self), key=lambda day: day.fetched_at)
+        older, newer = sorted((stored, self), key=lambda day: day.refreshed_at)
+        if max(older.answered_from, newer.answered_from) > min(
+            older.answered_through, newer.answered_through
+        ):
+            raise InvalidCandles(
+                f"{self.series} {self.start:%F}: answered from {self.answered_from:%FT%TZ}, but"
+                f" stored only up to {stored.answered_through:%FT%TZ}; materialise the day again"
+            )
+        in_part = newer.answered_from > newer.start
         return replace(
             newer,
             candles=merge_candles(older.candles, newer.candles),
+            fetched_at=min(older.fetched_at, newer.fetched_at) if in_part else newer.fetched_at,
+            answered_from=min(older.answered_from, newer.answered_from),
             answered_through=max(older.answered_through, newer.answered_through),
         )
 
     def to_table(self, source: str) -> pa.Table:
-        """The candles, with what is known about them in the schema metadata."""
+        """The candles, with what is known about them in the schema metadata.
+
+        Raises InvalidCandles where the day's beginning is not known.
+        """
+        if self.answered_from > self.start:
+            raise InvalidCandles(
+                f"{self.series} {self.start:%F}: answered only from {self.answered_from:%FT%TZ};"
+                " materialise the day again"
+            )
         return with_fields(
             self.candles,
             {
                 "series": str(self.series),
                 "source": source,
-                "version": str(int(self.fetched_at.timestamp())),
+                "version": str(int(self.refreshed_at.timestamp())),
                 "fetched_at": self.fetched_at.strftime(_TIME),
+                "refreshed_at": self.refreshed_at.strftime(_TIME),
                 "answered_through": self.answered_through.strftime(_TIME),
                 "settled": str(self.settled).lower(),
                 "requests": str(self.requests),
@@ -78,11 +106,15 @@ class Day:
     def from_table(cls, series: Series, start: datetime, table: pa.Table) -> "Day":
         """The day that `to_table` made the table of."""
         fields = table_fields(table)
+        fetched_at = fields["fetched_at"]
         return cls(
             series,
             start,
             table.replace_schema_metadata(None),
-            datetime.fromisoformat(fields["fetched_at"]),
+            datetime.fromisoformat(fetched_at),
+            # Days stored by version 0.1 were fetched at once.
+            datetime.fromisoformat(fields.get("refreshed_at", fetched_at)),
+            start,
             datetime.fromisoformat(fields["answered_through"]),
             int(fields["requests"]),
         )
@@ -104,8 +136,9 @@ def cut_days(
 ) -> Iterator[Day]:
     """The days that begin at `starts`, adjoining and in order, each as soon as it is answered.
 
-    `answers` cover them in order, and may end early, where the exchange's present is reached: of
-    the days after it, the last answer says that nothing is there yet.
+    `answers` cover them in order. They may begin within the first day, and end early, where the
+    exchange's present is reached: of the days after it, the last answer says that nothing is there
+    yet.
     """
     answers = iter(answers)
     read: list[Answer] = []
@@ -126,6 +159,8 @@ def _day(series: Series, start: datetime, answers: list[Answer]) -> Day:
         start,
         merge_candles(empty_candles(), *parts),
         min(answer.as_of for answer in answers),
+        max(answer.as_of for answer in answers),
+        max(answers[0].window.start, start),
         min(max(_answered_through(answers), start), end),
         sum(answer.requests for answer in answers),
     )

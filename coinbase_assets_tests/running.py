@@ -1,5 +1,8 @@
 """Running the project's assets in a test, as Dagster runs them."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import dagster as dg
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
@@ -32,6 +35,7 @@ def materialize(
     first: str,
     last: str | None = None,
     raise_on_error: bool = True,
+    tags: Mapping[str, str] = MappingProxyType({}),
 ) -> dg.ExecuteInProcessResult:
     """Materialise a range of partitions of the first series' asset of a kind in one run."""
     job = build_definitions(settings).resolve_implicit_global_asset_job_def()
@@ -41,6 +45,7 @@ def materialize(
         tags={
             ASSET_PARTITION_RANGE_START_TAG: first,
             ASSET_PARTITION_RANGE_END_TAG: last or first,
+            **tags,
         },
         run_config=SILENT,
         raise_on_error=raise_on_error,
@@ -51,6 +56,14 @@ def collect_raw(
     settings: Settings, instance: dg.DagsterInstance, first: str, last: str | None = None
 ) -> dg.ExecuteInProcessResult:
     return materialize(settings, instance, raw_candles.KIND, first, last)
+
+
+def refresh_raw(
+    settings: Settings, instance: dg.DagsterInstance, first: str, last: str | None = None
+) -> dg.ExecuteInProcessResult:
+    """As the live schedule's runs do."""
+    live = {raw_candles.LIVE: "true"}
+    return materialize(settings, instance, raw_candles.KIND, first, last, tags=live)
 
 
 def build_history(

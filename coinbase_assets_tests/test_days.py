@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from coinbase_assets.candles import SCHEMA
+from coinbase_assets.candles import SCHEMA, InvalidCandles
 from coinbase_assets.days import DAY, Day, cut_days
 from coinbase_assets.exchange.answers import Answer
 from coinbase_assets.exchange.windows import Window
@@ -41,9 +41,13 @@ def cut(*answers: Answer, days: int = 1) -> list[Day]:
 
 
 def day(
-    hours: Collection[int], fetched_at: datetime, through: datetime = START + DAY, price: float = 1
+    hours: Collection[int],
+    fetched_at: datetime,
+    through: datetime = START + DAY,
+    price: float = 1,
+    since: datetime = START,
 ) -> Day:
-    return Day(SERIES, START, candles(hours, price), fetched_at, through, 1)
+    return Day(SERIES, START, candles(hours, price), fetched_at, fetched_at, since, through, 1)
 
 
 def hours_of(day: Day) -> list[int]:
@@ -148,6 +152,7 @@ def test_a_day_is_stored_with_what_is_known_of_it() -> None:
         "source": "https://exchange",
         "version": str(int(at(6.5).timestamp())),
         "fetched_at": "2024-01-01T06:30:00Z",
+        "refreshed_at": "2024-01-01T06:30:00Z",
         "answered_through": "2024-01-01T06:00:00Z",
         "settled": "false",
         "requests": "1",
@@ -202,3 +207,51 @@ def test_of_two_equally_old_answers_the_stored_one_yields() -> None:
 def test_a_day_merged_with_itself_is_itself() -> None:
     once = day([0, 1], at(30))
     assert once.merged_with(once) == once
+
+
+# Refreshing in part
+
+
+@pytest.mark.parametrize("part_is_stored", [False, True])
+def test_a_refresh_adds_what_came_since_the_last_answer(part_is_stored: bool) -> None:
+    whole, part = day([*range(8)], at(8.1), at(8)), day([8, 9], at(10.1), at(10), since=at(8))
+    merged = whole.merged_with(part) if part_is_stored else part.merged_with(whole)
+    assert hours_of(merged) == [*range(10)]
+    assert (merged.answered_from, merged.answered_through) == (START, at(10))
+    assert (merged.fetched_at, merged.refreshed_at) == (at(8.1), at(10.1))
+
+
+def test_a_refresh_makes_the_version_greater_but_does_not_settle_the_day() -> None:
+    whole, part = day([*range(8)], at(8.1), at(8)), day([8], at(100), at(24), since=at(8))
+    refreshed = table_fields(part.merged_with(whole).to_table("https://exchange"))
+    assert int(refreshed["version"]) > int(table_fields(whole.to_table(""))["version"])
+    assert refreshed["settled"] == "false"
+    assert table_fields(day([8], at(100)).to_table(""))["settled"] == "true"
+
+
+def test_a_whole_answer_after_refreshes_settles_the_day() -> None:
+    refreshed = day([8], at(24.1), since=at(8)).merged_with(day([*range(8)], at(8.1), at(8)))
+    assert not refreshed.settled
+    assert day([*range(24)], at(48)).merged_with(refreshed).settled
+
+
+def test_a_refreshed_day_comes_back_as_it_was() -> None:
+    before = day([8], at(10), at(9), since=at(8)).merged_with(day([7], at(8), at(8)))
+    assert Day.from_table(SERIES, START, before.to_table("https://exchange")) == before
+
+
+def test_a_refresh_that_does_not_adjoin_what_is_stored_is_refused() -> None:
+    stored, part = day([0], at(3), at(3)), day([9], at(10), at(10), since=at(8))
+    with pytest.raises(InvalidCandles, match="answered from 2024-01-01T08:00:00Z"):
+        part.merged_with(stored)
+
+
+def test_a_refresh_without_a_stored_day_is_refused() -> None:
+    with pytest.raises(InvalidCandles, match="answered only from 2024-01-01T08:00:00Z"):
+        day([9], at(10), at(10), since=at(8)).to_table("https://exchange")
+
+
+def test_a_day_cut_from_answers_that_begin_within_it_says_so() -> None:
+    first, second = cut(answer(20, 48), days=2)
+    assert (first.answered_from, second.answered_from) == (at(20), at(24))
+    assert hours_of(first) == [20, 21, 22, 23]

@@ -1,7 +1,7 @@
 """Collecting days, run by Dagster against the stand-in exchange and Azurite."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pyarrow as pa
@@ -15,7 +15,12 @@ from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.exchange import StandInExchange
 from coinbase_assets_tests.faults import random_faults
 from coinbase_assets_tests.markets import ListMarket, SyntheticMarket
-from coinbase_assets_tests.running import collect_raw, partition_metadata, settings_for
+from coinbase_assets_tests.running import (
+    collect_raw,
+    partition_metadata,
+    refresh_raw,
+    settings_for,
+)
 
 DAY_1 = 1_704_067_200  # 2024-01-01
 HOUR = 3_600
@@ -72,6 +77,7 @@ def test_each_partition_says_what_it_holds(
         "size_bytes": blob.size,
         "series": "ETH-EUR:1h",
         "source": source,
+        "refreshed_at": fetched_at.strftime("%FT%TZ"),
         "answered_through": "2024-01-02T00:00:00Z",
         "settled": True,
         "requests": 1,
@@ -230,3 +236,78 @@ def test_the_asset_declares_its_columns() -> None:
     assert [(column.name, column.type) for column in schema.columns] == [
         (field.name, str(field.type)) for field in SCHEMA
     ]
+
+
+# The live refresh
+
+
+def asked_from(exchange: StandInExchange) -> list[str]:
+    """The starts asked for, to the hour: the client moves them by some seconds."""
+    starts = [datetime.fromisoformat(request.params["start"]) for request in exchange.requests]
+    return [f"{start + timedelta(minutes=30):%F %H}" for start in starts]
+
+
+@pytest.fixture
+def live_exchange() -> Iterator[StandInExchange]:
+    with exchange_of(ROWS) as exchange:
+        yield exchange
+
+
+def set_clock(exchange: StandInExchange, hour: float) -> None:
+    exchange.requests.clear()
+    exchange.clock = lambda: DAY_1 + hour * HOUR
+
+
+def test_a_refresh_asks_only_for_what_came_since_the_last_answer(
+    lake: ParquetStore, instance: dg.DagsterInstance, live_exchange: StandInExchange
+) -> None:
+    for hour, start in ((5.5, "2024-01-01 00"), (7.25, "2024-01-01 05"), (9, "2024-01-01 07")):
+        set_clock(live_exchange, hour)
+        result = refresh_raw(hourly(live_exchange), instance, "2024-01-01")
+        assert asked_from(live_exchange) == [start]
+    assert day(lake).num_rows == 9
+    metadata = partition_metadata(result)["2024-01-01"]
+    assert metadata["fetched_at"] == "2024-01-01T05:30:00Z"
+    assert metadata["refreshed_at"] == "2024-01-01T09:00:00Z"
+    assert metadata["answered_through"] == "2024-01-01T09:00:00Z"
+
+
+def test_a_refresh_across_midnight_ends_the_day_before_in_one_request(
+    lake: ParquetStore, instance: dg.DagsterInstance, live_exchange: StandInExchange
+) -> None:
+    set_clock(live_exchange, 22.5)
+    refresh_raw(hourly(live_exchange), instance, "2024-01-01")
+    set_clock(live_exchange, 24.1)
+    refresh_raw(hourly(live_exchange), instance, "2024-01-01", "2024-01-02")
+    assert set(asked_from(live_exchange)) == {"2024-01-01 22"}
+    assert day(lake).num_rows == 24
+    assert day(lake, "2024-01-02").num_rows == 0
+    set_clock(live_exchange, 24.4)
+    refresh_raw(hourly(live_exchange), instance, "2024-01-01", "2024-01-02")
+    assert set(asked_from(live_exchange)) == {"2024-01-02 00"}
+
+
+def test_a_refresh_gives_the_candles_of_one_whole_collection(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with StandInExchange(rate=None) as exchange:
+        settings = settings_for(exchange.url, "ETH-EUR:1m")
+        for hour in (3.3, 11.01, 19.7):
+            set_clock(exchange, hour)
+            refresh_raw(settings, instance, "2024-01-01")
+        refreshed = day(lake, granularity="1m")
+        collect_raw(settings, instance, "2024-01-01")
+    assert refreshed.num_rows > 1_000
+    assert values(day(lake, granularity="1m")) == values(refreshed)
+
+
+def test_a_refresh_gives_up_soon_and_takes_nothing_away(
+    lake: ParquetStore, instance: dg.DagsterInstance, live_exchange: StandInExchange
+) -> None:
+    set_clock(live_exchange, 5)
+    refresh_raw(hourly(live_exchange), instance, "2024-01-01")
+    patient = hourly(live_exchange).model_copy(update={"give_up_after": 3600.0})
+    live_exchange.faults = lambda number, product, params: "500"
+    with pytest.raises(ExchangeUnavailable):
+        refresh_raw(patient, instance, "2024-01-01")
+    assert day(lake).num_rows == 5

@@ -1,7 +1,9 @@
 """`raw_candles/<product>/<granularity>`: what the exchange answered, one partition a UTC day."""
 
-from collections.abc import Iterator, Sequence
-from datetime import date
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import date, datetime
 from itertools import groupby
 
 import dagster as dg
@@ -23,6 +25,10 @@ from coinbase_assets.storage.paths import PATH_METADATA
 
 KIND = "raw_candles"
 PARTITION = "date"
+# The tag of runs that ask only for what came since the last answer. They are served first, and give
+# up after so many seconds, since the next one is soon.
+LIVE = "coinbase_assets/live"
+LIVE_GIVE_UP_AFTER = 10.0
 
 
 def build_raw_candles(series: Series, start: date) -> dg.AssetsDefinition:
@@ -47,15 +53,18 @@ def build_raw_candles(series: Series, start: date) -> dg.AssetsDefinition:
         exchange: ExchangeResource,
         lake: dg.ResourceParam[AzureParquetIOManager],
     ) -> dg.Output:
-        paths = {key: blob_path.format(partition=key) for key in context.partition_keys}
-        stored = lake.store.find(paths.values())
-        recorded = context.instance.get_materialized_partitions(context.asset_key)
-        settled = {
-            key
-            for key, path in paths.items()
-            if key not in recorded and path in stored and is_settled(stored[path])
-        }
-        return dg.Output(_updates(series, list(paths), settled, exchange, lake.store))
+        stored = _stored(lake.store, blob_path, context.partition_keys)
+        live = LIVE in context.run.tags
+        if live:
+            since = {key: _answered_through(blob) for key, blob in stored.items()}
+            kept = {key for key, through in since.items() if through >= day_start(key) + DAY}
+        else:
+            recorded = context.instance.get_materialized_partitions(context.asset_key)
+            since = {}
+            kept = {key for key in stored if key not in recorded and is_settled(stored[key])}
+        client = exchange.get_client(live, LIVE_GIVE_UP_AFTER if live else None)
+        plan = _Plan(series, context.partition_keys, kept, since)
+        return dg.Output(_updates(plan, client, exchange.api_url, lake.store))
 
     return raw_candles
 
@@ -64,29 +73,44 @@ def is_settled(blob: StoredBlob) -> bool:
     return blob.fields.get("settled") == "true"
 
 
+def _answered_through(blob: StoredBlob) -> datetime:
+    return datetime.fromisoformat(blob.fields["answered_through"])
+
+
+def _stored(store: ParquetStore, blob_path: str, keys: Sequence[str]) -> dict[str, StoredBlob]:
+    """The blobs there are, by partition key."""
+    paths = {blob_path.format(partition=key): key for key in keys}
+    return {paths[path]: blob for path, blob in store.find(paths).items()}
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Days to collect: those `kept` are not asked for, others from their start, or from `since`."""
+
+    series: Series
+    days: Sequence[str]
+    kept: Collection[str]
+    since: Mapping[str, datetime]
+
+
 def _updates(
-    series: Series,
-    keys: Sequence[str],
-    settled: set[str],
-    exchange: ExchangeResource,
+    plan: _Plan,
+    client: AbstractContextManager[BlockingExchange],
+    source: str,
     store: ParquetStore,
 ) -> Iterator[tuple[str, Update]]:
-    """Each day's key and what to do with its blob; settled days are not asked for again."""
-    with exchange.get_client() as client:
-        for is_settled_span, span in groupby(keys, key=settled.__contains__):
-            if is_settled_span:
-                yield from ((key, leave_as_it_is) for key in span)
-            else:
-                yield from _fetched(series, list(span), client, exchange.api_url, store)
-
-
-def _fetched(
-    series: Series, keys: Sequence[str], client: BlockingExchange, source: str, store: ParquetStore
-) -> Iterator[tuple[str, Update]]:
-    starts = [day_start(key) for key in keys]
-    answers = client.fetch_candles(series, starts[0], starts[-1] + DAY)
-    for key, day in zip(keys, cut_days(answers, series, starts), strict=True):
-        yield key, _update(day, source, store)
+    """Each day's key and what to do with its blob."""
+    with client as exchange:
+        for is_kept, span in groupby(plan.days, key=plan.kept.__contains__):
+            days = list(span)
+            if is_kept:
+                yield from ((day, leave_as_it_is) for day in days)
+                continue
+            starts = [day_start(day) for day in days]
+            since = plan.since.get(days[0], starts[0])
+            answers = exchange.fetch_candles(plan.series, since, starts[-1] + DAY)
+            for key, day in zip(days, cut_days(answers, plan.series, starts), strict=True):
+                yield key, _update(day, source, store)
 
 
 def _update(day: Day, source: str, store: ParquetStore) -> Update:
