@@ -1,5 +1,6 @@
 """The command line; the only place where errors become exit statuses."""
 
+import logging
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,11 @@ from coinbase_assets.storage.errors import StorageError
 
 CLOSED_DAYS = 7
 INTERRUPTED = 130
+_LOG_LEVELS = {
+    "azure": logging.ERROR,
+    "dagster": logging.ERROR,
+    "coinbase_assets.storage.azurite": logging.INFO,
+}
 
 
 class _SeriesParameter(click.ParamType):
@@ -73,9 +79,19 @@ def status() -> None:
 @cli.command()
 def azurite() -> None:
     """Run the embedded Azurite in the foreground, until Ctrl-C."""
-    from coinbase_assets.commands import run_azurite
+    from coinbase_assets.embedded import run_azurite
 
     run_azurite()
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
+def dev(port: int) -> None:
+    """Run Dagster's web UI, schedules and sensors on 127.0.0.1, until Ctrl-C."""
+    settings = load_settings()
+    from coinbase_assets.dev import run_dev
+
+    run_dev(settings, port)
 
 
 def _days(settings: Settings, first: date | None, last: date | None) -> list[str]:
@@ -100,7 +116,11 @@ def _days(settings: Settings, first: date | None, last: date | None) -> list[str
 
 def main() -> None:
     """Run the command line; an error is one line and an exit status."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    logging.basicConfig(format="%(message)s")
+    for name, level in _LOG_LEVELS.items():
+        logging.getLogger(name).setLevel(level)
     try:
         cli(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -1,15 +1,12 @@
 """The main job, headless: a range of days, then the months they touch, run in this process."""
 
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from pathlib import Path
 from types import ModuleType
 
 import dagster as dg
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-)
 
 from coinbase_assets.assets import candle_history, raw_candles
 from coinbase_assets.assets.raw_candles import is_settled
@@ -17,7 +14,15 @@ from coinbase_assets.candles import InvalidCandles
 from coinbase_assets.days import DAY
 from coinbase_assets.exchange.errors import ExchangeError, ExchangeUnavailable
 from coinbase_assets.exchange.windows import request_windows
-from coinbase_assets.partitions import MONTHS_PER_RUN, day_start, days_per_run, month_of, ordinal
+from coinbase_assets.orphans import run_lock
+from coinbase_assets.partitions import (
+    MONTHS_PER_RUN,
+    adjoining,
+    day_start,
+    days_per_run,
+    month_of,
+    range_tags,
+)
 from coinbase_assets.series import Series
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore, StoredBlob
@@ -59,12 +64,10 @@ class Collector:
         definitions: dg.Definitions,
         instance: dg.DagsterInstance,
         store: ParquetStore,
-        tags: dict[str, str],
     ) -> None:
         self._job = definitions.resolve_implicit_global_asset_job_def()
         self._instance = instance
         self._store = store
-        self._tags = tags
 
     def plan(self, series: Series, days: Sequence[str], again: bool = False) -> Plan:
         """Collect the days that are not both settled and recorded, or all of them `again`."""
@@ -72,7 +75,7 @@ class Collector:
         recorded = self._recorded(series, raw_candles)
         kept = {day for day, blob in blobs.items() if is_settled(blob) and day in recorded}
         due = [day for day in days if again or day not in kept]
-        return Plan(series, days, list(_runs(due, days_per_run(series.granularity))))
+        return Plan(series, days, list(adjoining(due, days_per_run(series.granularity))))
 
     def collect_all(self, plans: Iterable[Plan]) -> Iterator[Outcome]:
         """Collect one series after another; once the exchange is out of reach, no more of them."""
@@ -104,16 +107,15 @@ class Collector:
         return None
 
     def _run(self, series: Series, kind: ModuleType, keys: Sequence[str]) -> None:
-        self._job.execute_in_process(
-            instance=self._instance,
-            asset_selection=[dg.AssetKey(series.asset_key(kind.KIND))],
-            tags={
-                **self._tags,
-                ASSET_PARTITION_RANGE_START_TAG: keys[0],
-                ASSET_PARTITION_RANGE_END_TAG: keys[-1],
-            },
-            run_config=_SILENT,
-        )
+        run_id = str(uuid.uuid4())
+        with run_lock(Path(self._instance.root_directory), run_id):
+            self._job.execute_in_process(
+                instance=self._instance,
+                run_id=run_id,
+                asset_selection=[dg.AssetKey(series.asset_key(kind.KIND))],
+                tags=range_tags(keys[0], keys[-1]),
+                run_config=_SILENT,
+            )
 
     def _stale_months(self, plan: Plan) -> Iterator[Sequence[str]]:
         """Runs over the months that have a day just collected, or recorded later than they are."""
@@ -127,7 +129,7 @@ class Collector:
             for month in _months(plan.days)
             if month in newest and (month in touched or newest[month] > built.get(month, 0))
         ]
-        return _runs(stale, MONTHS_PER_RUN)
+        return adjoining(stale, MONTHS_PER_RUN)
 
     def _missing(self, plan: Plan) -> list[str]:
         missing = []
@@ -153,10 +155,3 @@ class Collector:
 
 def _months(days: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(map(month_of, days)))
-
-
-def _runs(keys: Sequence[str], most: int) -> Iterator[Sequence[str]]:
-    """The keys, ascending days or months, in lists of at most so many that adjoin."""
-    for _, group in groupby(enumerate(keys), key=lambda item: ordinal(item[1]) - item[0]):
-        adjoining = [key for _, key in group]
-        yield from (adjoining[index : index + most] for index in range(0, len(adjoining), most))

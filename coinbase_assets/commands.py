@@ -1,8 +1,6 @@
 """What the commands do: the lake opened, the work done, its result printed."""
 
-import logging
 import os
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,25 +8,20 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
-from pydantic import SecretStr
 from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
 from coinbase_assets.collect import Collector, Outcome
 from coinbase_assets.definitions import build_definitions, build_storage
+from coinbase_assets.embedded import with_storage
 from coinbase_assets.locks import exclusive
-from coinbase_assets.orphans import fail_orphans, process_tags
+from coinbase_assets.orphans import fail_orphans
 from coinbase_assets.progress import progress
 from coinbase_assets.series import Series
 from coinbase_assets.settings import (
-    CONNECTION_STRING,
-    DEVELOPMENT_STORAGE,
     Settings,
-    project_folder,
 )
 from coinbase_assets.status import SeriesStatus, series_status
-from coinbase_assets.storage import azurite
-from coinbase_assets.storage.azurite import running_azurite
 from coinbase_assets.storage.parquet_store import ParquetStore
 
 _MOST_NAMED = 10
@@ -45,11 +38,6 @@ _QUIET = {
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
-logging.basicConfig(format="%(message)s")
-for name in ("azure", "dagster"):
-    logging.getLogger(name).setLevel(logging.ERROR)
-logging.getLogger(azurite.__name__).setLevel(logging.INFO)
-
 
 def collect_series(
     settings: Settings, series: Sequence[Series], days: Sequence[str], again: bool
@@ -58,7 +46,7 @@ def collect_series(
     for stranger in set(series) - set(settings.series):
         console.print(f"{stranger} is not in COINBASE_SERIES: the web UI does not show it")
     settings = settings.model_copy(update={"series": tuple(dict.fromkeys(series))})
-    with _storage(settings) as settings, _store(settings) as store:
+    with with_storage(settings) as settings, _store(settings) as store:
         try:
             outcomes = _collect(settings, store, days, again)
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
@@ -72,8 +60,8 @@ def collect_series(
 def _collect(
     settings: Settings, store: ParquetStore, days: Sequence[str], again: bool
 ) -> list[Outcome]:
-    with _instance(settings.dagster_home) as (instance, tags):
-        collector = Collector(build_definitions(settings), instance, store, tags)
+    with _instance(settings.dagster_home) as instance:
+        collector = Collector(build_definitions(settings), instance, store)
         plans = [collector.plan(series, days, again) for series in settings.series]
         requests = sum(plan.requests for plan in plans)
         names = ", ".join(map(str, settings.series))
@@ -88,30 +76,8 @@ def _collect(
 
 def show_status(settings: Settings) -> None:
     """Print a line a series."""
-    with _storage(settings) as settings, _store(settings) as store:
+    with with_storage(settings) as settings, _store(settings) as store:
         _print_status(settings, store)
-
-
-def run_azurite() -> None:
-    """Keep Azurite running until the process is told to end."""
-    with running_azurite(_azurite_data()):
-        console.print(
-            f"Azurite on 127.0.0.1:10000, data in {_azurite_data()}; use it with\n"
-            f"export {CONNECTION_STRING}={DEVELOPMENT_STORAGE}\nCtrl-C ends it."
-        )
-        signal.pause()
-
-
-@contextmanager
-def _storage(settings: Settings) -> Iterator[Settings]:
-    """The settings; where they name no storage, those for Azurite, which then runs."""
-    if settings.names_storage:
-        yield settings
-        return
-    console.print(f"No Azure storage is set: using Azurite, with its data in {_azurite_data()}")
-    with running_azurite(_azurite_data()):
-        os.environ[CONNECTION_STRING] = DEVELOPMENT_STORAGE
-        yield settings.model_copy(update={"connection_string": SecretStr(DEVELOPMENT_STORAGE)})
 
 
 @contextmanager
@@ -121,13 +87,13 @@ def _store(settings: Settings) -> Iterator[ParquetStore]:
 
 
 @contextmanager
-def _instance(home: Path) -> Iterator[tuple[dg.DagsterInstance, dict[str, str]]]:
-    """The Dagster instance, rid of runs whose process is gone, and the tags for this one's."""
+def _instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance, rid of runs whose process is gone."""
     try:
-        with _open_instance(home) as instance, process_tags(home) as tags:
+        with _open_instance(home) as instance:
             for run_id in fail_orphans(instance, home):
                 console.print(f"Run {run_id} was left over by a killed process; marked as failed")
-            yield instance, tags
+            yield instance
     except OperationalError as error:
         raise OSError(f"DAGSTER_HOME={home}: cannot be used ({error.orig})") from error
 
@@ -139,10 +105,6 @@ def _open_instance(home: Path) -> dg.DagsterInstance:
             return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_QUIET))
     except OSError as error:
         raise OSError(f"DAGSTER_HOME={home}: cannot be used ({error.strerror})") from error
-
-
-def _azurite_data() -> Path:
-    return project_folder() / ".azurite"
 
 
 def _print_status(settings: Settings, store: ParquetStore) -> None:

@@ -14,6 +14,9 @@ from dagster_azure.blob import (
 from coinbase_assets.assets.candle_history import build_candle_history
 from coinbase_assets.assets.raw_candles import build_raw_candles
 from coinbase_assets.exchange.resource import ExchangeResource
+from coinbase_assets.executor import LockedInProcessExecutor
+from coinbase_assets.schedules import build_live_candles_schedule
+from coinbase_assets.sensors import build_candle_history_sensor, orphaned_runs_sensor
 from coinbase_assets.settings import (
     ACCOUNT_URL,
     CONNECTION_STRING,
@@ -46,8 +49,12 @@ def build_definitions(
                 storage=storage or build_storage(settings), container=settings.container
             ),
         },
-        # One process a run: starting another for each step takes longer than most steps.
-        executor=dg.in_process_executor,
+        schedules=[build_live_candles_schedule(settings.series, settings.start)],
+        sensors=[
+            build_candle_history_sensor(settings.series),
+            orphaned_runs_sensor,
+        ],
+        executor=LockedInProcessExecutor(),
     )
 
 

@@ -1,34 +1,26 @@
 """Runs whose process was killed: recognised by the lock that died with it, and failed."""
 
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 
-from coinbase_assets.locks import is_held, open_lock, try_exclusive
-
-_TAG = "coinbase_assets/process"
-_UNFINISHED = [
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
+from coinbase_assets.locks import exclusive, is_held, open_lock, try_exclusive
 
 
 @contextmanager
-def process_tags(dagster_home: Path) -> Iterator[dict[str, str]]:
-    """Tags for the runs of this process, by which others tell whether it still lives."""
-    name = uuid.uuid4().hex
-    path = _lock(dagster_home, name)
-    with open_lock(path) as lock:
+def run_lock(dagster_home: Path, run_id: str) -> Iterator[None]:
+    """Hold the lock by which others tell that the run's process lives; its file stays.
+
+    Hold it until the run's end is recorded.
+    """
+    locks = _folder(dagster_home)
+    with exclusive(locks / "changing"):
+        lock = open_lock(locks / f"{run_id}.lock")
         try_exclusive(lock)
-        try:
-            yield {_TAG: name}
-        finally:
-            path.unlink()
+    with lock:
+        yield
 
 
 def fail_orphans(instance: dg.DagsterInstance, dagster_home: Path) -> list[str]:
@@ -36,16 +28,29 @@ def fail_orphans(instance: dg.DagsterInstance, dagster_home: Path) -> list[str]:
 
     Returns the ids of those runs.
     """
-    orphans = [
-        run
-        for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))
-        if _TAG in run.tags and not is_held(_lock(dagster_home, run.tags[_TAG]))
-    ]
-    for run in orphans:
+    orphans = []
+    locks = _folder(dagster_home)
+    with exclusive(locks / "changing"):
+        for lock in locks.glob("*.lock"):
+            if is_held(lock):
+                continue
+            if _fail(instance, lock.stem):
+                orphans.append(lock.stem)
+            lock.unlink()
+    return orphans
+
+
+def _fail(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """End the run as what it would have become; whether it had not ended."""
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.is_finished:
+        return False
+    if run.status == dg.DagsterRunStatus.CANCELING:
+        instance.report_run_canceled(run)
+    else:
         instance.report_run_failed(run, "The process of this run was killed.")
-        _lock(dagster_home, run.tags[_TAG]).unlink(missing_ok=True)
-    return [run.run_id for run in orphans]
+    return True
 
 
-def _lock(dagster_home: Path, name: str) -> Path:
-    return dagster_home / "processes" / f"{name}.lock"
+def _folder(dagster_home: Path) -> Path:
+    return dagster_home / "processes"

@@ -1,8 +1,14 @@
 """The days of raw candles, the months of the history, and how many of them go in a run."""
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
+from itertools import groupby
 
 import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+)
 
 from coinbase_assets.days import DAY
 from coinbase_assets.exchange.windows import MAX_CANDLES
@@ -46,7 +52,19 @@ def month_range(month_key: str) -> tuple[datetime, datetime]:
     return start, (start + 31 * DAY).replace(day=1)
 
 
-def ordinal(key: str) -> int:
+def adjoining(keys: Sequence[str], most: int) -> Iterator[Sequence[str]]:
+    """The keys, ascending days or months, in lists of at most so many that adjoin."""
+    for _, group in groupby(enumerate(keys), key=lambda item: _ordinal(item[1]) - item[0]):
+        run = [key for _, key in group]
+        yield from (run[index : index + most] for index in range(0, len(run), most))
+
+
+def range_tags(first: str, last: str) -> dict[str, str]:
+    """The tags of a run over the partitions from the first key to the last."""
+    return {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
+
+
+def _ordinal(key: str) -> int:
     """A number that grows by one from a day's, or a month's, key to the next."""
     year, month, *day = map(int, key.split("-"))
     return date(year, month, *day).toordinal() if day else 12 * year + month

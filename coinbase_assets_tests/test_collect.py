@@ -29,7 +29,7 @@ def collector(
     exchange: StandInExchange, lake: ParquetStore, instance: dg.DagsterInstance
 ) -> Collector:
     settings = settings_for(exchange.url, "ETH-EUR:1h", "NONE-EUR:1h", "BTC-USD:1m")
-    return Collector(build_definitions(settings), instance, lake, {"by": "test"})
+    return Collector(build_definitions(settings), instance, lake)
 
 
 def test_all_days_and_their_months_are_collected_and_recorded(
@@ -41,7 +41,6 @@ def test_all_days_and_their_months_are_collected_and_recorded(
     assert (outcome.missing, outcome.error) == ([], None)
     assert (len(lake.list("raw_candles/")), len(lake.list("candle_history/"))) == (6, 2)
     assert [run.status for run in instance.get_runs()] == [dg.DagsterRunStatus.SUCCESS] * 2
-    assert {run.tags["by"] for run in instance.get_runs()} == {"test"}
 
 
 def test_settled_recorded_days_are_skipped_unless_asked_again(collector: Collector) -> None:
@@ -107,7 +106,7 @@ def test_what_came_before_a_failure_is_joined(
     with StandInExchange(rate=None, faults=from_may_on) as exchange:
         settings = settings_for(exchange.url, "ETH-EUR:1h")
         settings = settings.model_copy(update={"give_up_after": 0.5})
-        collector = Collector(build_definitions(settings), instance, lake, {})
+        collector = Collector(build_definitions(settings), instance, lake)
         outcome = collector.collect(collector.plan(HOURS, days))
     assert isinstance(outcome.error, ExchangeUnavailable)
     assert outcome.missing == [

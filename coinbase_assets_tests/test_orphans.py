@@ -1,24 +1,24 @@
 """Runs whose process was killed are failed; those of living processes are left alone."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from coinbase_assets.orphans import fail_orphans, process_tags
+from coinbase_assets.orphans import fail_orphans, run_lock
 from coinbase_assets_tests.processes import end_with_children
 
 OTHER_PROCESS = """
-import json, sys, time
+import sys, time
 from pathlib import Path
-from coinbase_assets.orphans import process_tags
+from coinbase_assets.orphans import run_lock
 
-with process_tags(Path(sys.argv[1])) as tags:
-    print(json.dumps(tags), flush=True)
+with run_lock(Path(sys.argv[1]), sys.argv[2]):
+    print("locked", flush=True)
     time.sleep(600)
 """
 
@@ -28,26 +28,9 @@ def some_job() -> None:
     """Whatever runs."""
 
 
-@pytest.fixture(scope="module")
-def other_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def other_process(other_home: Path) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", OTHER_PROCESS, str(other_home)],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    yield process
-    end_with_children(process)
-
-
 def start_run(
     instance: dg.DagsterInstance,
-    tags: dict[str, str],
+    tags: dict[str, str] | None = None,
     status: dg.DagsterRunStatus = dg.DagsterRunStatus.STARTED,
 ) -> str:
     return instance.create_run_for_job(some_job, tags=tags, status=status).run_id
@@ -60,64 +43,77 @@ def status_of(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
 
 
 def locks(home: Path) -> list[Path]:
-    return list((home / "processes").iterdir())
+    return list((home / "processes").glob("*.lock"))
+
+
+@contextmanager
+def other_process(home: Path, run_id: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the run's lock."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", OTHER_PROCESS, str(home), run_id],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "locked\n"
+    yield process
+    end_with_children(process)
 
 
 def test_a_run_is_failed_once_its_process_is_killed_and_not_before(
-    instance: dg.DagsterInstance, other_process: subprocess.Popen[str], other_home: Path
+    instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    assert other_process.stdout
-    run_id = start_run(instance, json.loads(other_process.stdout.readline()))
+    run_id = start_run(instance)
+    with other_process(tmp_path, run_id) as process:
+        assert fail_orphans(instance, tmp_path) == []
+        assert status_of(instance, run_id) == dg.DagsterRunStatus.STARTED
 
-    assert fail_orphans(instance, other_home) == []
-    assert status_of(instance, run_id) == dg.DagsterRunStatus.STARTED
-    assert len(locks(other_home)) == 1
-
-    other_process.kill()
-    other_process.wait()
-    assert fail_orphans(instance, other_home) == [run_id]
+        process.kill()
+        process.wait()
+        assert fail_orphans(instance, tmp_path) == [run_id]
     assert status_of(instance, run_id) == dg.DagsterRunStatus.FAILURE
     assert "killed" in str(instance.all_logs(run_id))
-    assert locks(other_home) == []
-    assert fail_orphans(instance, other_home) == []
+    assert locks(tmp_path) == []
+    assert fail_orphans(instance, tmp_path) == []
 
 
-def test_a_run_is_failed_however_far_it_had_come(
+@pytest.mark.parametrize(
+    ("status", "end"),
+    [
+        ("NOT_STARTED", "FAILURE"),
+        ("STARTING", "FAILURE"),
+        ("STARTED", "FAILURE"),
+        ("CANCELING", "CANCELED"),
+    ],
+)
+def test_a_run_is_ended_however_far_it_had_come(
+    instance: dg.DagsterInstance, tmp_path: Path, status: str, end: str
+) -> None:
+    run_id = start_run(instance, status=dg.DagsterRunStatus[status])
+    with run_lock(tmp_path, run_id):
+        pass
+    assert fail_orphans(instance, tmp_path) == [run_id]
+    assert status_of(instance, run_id) == dg.DagsterRunStatus[end]
+
+
+def test_runs_that_ended_or_are_under_way_or_of_others_are_left_alone(
     instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    with process_tags(tmp_path) as tags:
+    ended = start_run(instance, status=dg.DagsterRunStatus.SUCCESS)
+    own, others = start_run(instance), start_run(instance)
+    with run_lock(tmp_path, ended), run_lock(tmp_path, "a run that was never created"):
         pass
-    runs = [
-        start_run(instance, tags, dg.DagsterRunStatus[status])
-        for status in ("NOT_STARTED", "STARTING", "STARTED", "CANCELING")
-    ]
-    assert sorted(fail_orphans(instance, tmp_path)) == sorted(runs)
-    assert {status_of(instance, run_id) for run_id in runs} == {dg.DagsterRunStatus.FAILURE}
-
-
-def test_runs_that_ended_or_are_of_this_process_or_of_others_are_left_alone(
-    instance: dg.DagsterInstance, tmp_path: Path
-) -> None:
-    with process_tags(tmp_path) as gone:
-        pass
-    with process_tags(tmp_path) as own:
-        ended = start_run(instance, gone, dg.DagsterRunStatus.SUCCESS)
-        running = [start_run(instance, own), start_run(instance, {"dagster/backfill": "abc"})]
+    with run_lock(tmp_path, own):
         assert fail_orphans(instance, tmp_path) == []
     assert status_of(instance, ended) == dg.DagsterRunStatus.SUCCESS
-    assert {status_of(instance, run_id) for run_id in running} == {dg.DagsterRunStatus.STARTED}
+    assert {status_of(instance, run) for run in (own, others)} == {dg.DagsterRunStatus.STARTED}
 
 
-def test_a_process_leaves_no_lock_file_however_its_work_ends(tmp_path: Path) -> None:
-    with process_tags(tmp_path):
-        assert len(locks(tmp_path)) == 1
-    assert locks(tmp_path) == []
-    with pytest.raises(ZeroDivisionError), process_tags(tmp_path):
-        raise ZeroDivisionError
-    assert locks(tmp_path) == []
-
-
-def test_two_processes_have_tags_of_their_own(tmp_path: Path) -> None:
-    with process_tags(tmp_path) as one, process_tags(tmp_path) as other:
-        assert one.keys() == other.keys()
-        assert one != other
+def test_locks_of_ended_runs_do_not_pile_up(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    for run_id in ("one", "two"):
+        with run_lock(tmp_path, run_id):
+            pass
+    with run_lock(tmp_path, "three"):
+        fail_orphans(instance, tmp_path)
+        assert [path.name for path in locks(tmp_path)] == ["three.lock"]

@@ -41,7 +41,7 @@ def test_the_history_equals_the_file(
 ) -> None:
     with StandInExchange(rate=None, markets=file_markets(CANDLES)) as exchange:
         settings = settings_for(exchange.url, series)
-        collector = Collector(build_definitions(settings), instance, lake, {})
+        collector = Collector(build_definitions(settings), instance, lake)
         days = [f"{day:%F}" for day in pd.date_range(first, last)]
         outcome = collector.collect(collector.plan(settings.series[0], days))
     assert (outcome.error, outcome.missing) == (None, [])

@@ -1,0 +1,33 @@
+"""How runs execute: all steps in the run's own process, which holds the run's lock."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.execution.context.system import PlanOrchestrationContext
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.retries import RetryMode
+from dagster._core.executor.in_process import InProcessExecutor
+
+from coinbase_assets.orphans import run_lock
+
+_until_the_process_ends = ExitStack()
+
+
+class LockedInProcessExecutor(InProcessExecutor):
+    """One process a run: starting another for each step takes longer than most steps.
+
+    A launched run has a process of its own; it keeps the lock until it ends, by which time the
+    run's end is recorded.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(RetryMode.ENABLED)
+
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[dg.DagsterEvent]:
+        home = Path(plan_context.instance.root_directory)
+        _until_the_process_ends.enter_context(run_lock(home, plan_context.run_id))
+        yield from super().execute(plan_context, execution_plan)

@@ -1,0 +1,88 @@
+"""`live_candles_schedule`: keeps the open day of all series fresh."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+
+import dagster as dg
+from dagster._core.storage.tags import MAX_RETRIES_TAG, MAX_RUNTIME_SECONDS_TAG, PRIORITY_TAG
+
+from coinbase_assets.assets.raw_candles import KIND, LIVE
+from coinbase_assets.days import DAY
+from coinbase_assets.partitions import range_tags
+from coinbase_assets.series import Granularity, Series
+
+# Until then the exchange may still add to the day before.
+_DAY_BEFORE_UNTIL = time(0, 30)
+# After a longer pause than this, the days missed are for a back-fill.
+_MOST_DAYS_MISSED = 7
+_RUN_TAGS = {
+    LIVE: "true",
+    PRIORITY_TAG: "10",
+    # The next refresh is soon: rather that than a retry, or one that hangs.
+    MAX_RETRIES_TAG: "0",
+    MAX_RUNTIME_SECONDS_TAG: "600",
+}
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def build_live_candles_schedule(series: Sequence[Series], start: date) -> dg.ScheduleDefinition:
+    """The schedule over all series, whose days begin with `start`."""
+
+    @dg.schedule(
+        name="live_candles_schedule",
+        target=[dg.AssetKey(one.asset_key(KIND)) for one in series],
+        cron_schedule=_cron(series),
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=(
+            "Asks the exchange for what came since its last answer: every 15 minutes, or every"
+            " step of a finer series. Days missed while nothing ran are caught up, up to a week."
+        ),
+    )
+    def live_candles_schedule(
+        context: dg.ScheduleEvaluationContext,
+    ) -> dg.RunRequest | dg.SkipReason:
+        unfinished = dg.RunsFilter(tags={LIVE: "true"}, statuses=_UNFINISHED)
+        if context.instance.get_runs(unfinished, limit=1):
+            return dg.SkipReason("The refresh before this one has not ended yet")
+        now = context.scheduled_execution_time
+        due = [one for one in series if _is_due(one, now)]
+        first = max(start, min(_first_day(context.instance, one, now) for one in due))
+        return dg.RunRequest(
+            asset_selection=[dg.AssetKey(one.asset_key(KIND)) for one in due],
+            tags={**_RUN_TAGS, **range_tags(str(first), str(now.date()))},
+        )
+
+    return live_candles_schedule
+
+
+def _step(series: Series) -> timedelta:
+    return min(series.granularity, Granularity.FIFTEEN_MINUTES, key=lambda g: g.seconds).delta
+
+
+def _cron(series: Sequence[Series]) -> str:
+    minutes = min(map(_step, series)) // timedelta(minutes=1)
+    return f"*/{minutes} * * * *"
+
+
+def _is_due(series: Series, now: datetime) -> bool:
+    return timedelta(minutes=now.minute) % _step(series) == timedelta(0)
+
+
+def _first_day(instance: dg.DagsterInstance, series: Series, now: datetime) -> date:
+    """The newest day collected of the last ones, which may have been cut short; else today."""
+    today = now.date()
+    days = [str(today - n * DAY) for n in range(_MOST_DAYS_MISSED + 1)]
+    collected = instance.get_latest_storage_id_by_partition(
+        dg.AssetKey(series.asset_key(KIND)),
+        dg.DagsterEventType.ASSET_MATERIALIZATION,
+        partitions=set(days),
+    )
+    newest = date.fromisoformat(max(collected, default=str(today)))
+    return min(newest, today - DAY) if now.time() < _DAY_BEFORE_UNTIL else newest

@@ -1,0 +1,88 @@
+"""Sensors: what landed becomes history, and what was left over is cleared away."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.storage.tags import MAX_RETRIES_TAG, RETRY_ON_ASSET_OR_OP_FAILURE_TAG
+
+from coinbase_assets.assets import candle_history, raw_candles
+from coinbase_assets.orphans import fail_orphans
+from coinbase_assets.partitions import MONTHS_PER_RUN, adjoining, month_of, range_tags
+from coinbase_assets.series import Series
+
+_RETRIES = {MAX_RETRIES_TAG: "3", RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"}
+
+
+def build_candle_history_sensor(series: Sequence[Series]) -> dg.SensorDefinition:
+    """The sensor that materialises the months of the raw days that landed since its last tick.
+
+    Its cursor is a storage id: all raw days recorded up to it have been seen to.
+    """
+    raw_keys = {one: dg.AssetKey(one.asset_key(raw_candles.KIND)) for one in series}
+
+    @dg.sensor(
+        name="candle_history_sensor",
+        target=[dg.AssetKey(one.asset_key(candle_history.KIND)) for one in series],
+        minimum_interval_seconds=15,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Rebuilds just those months of the history whose raw days were collected.",
+    )
+    def candle_history_sensor(
+        context: dg.SensorEvaluationContext,
+    ) -> dg.SensorResult | dg.SkipReason:
+        instance, seen = context.instance, int(context.cursor or 0)
+        newest = _newest_storage_id(instance, list(raw_keys.values()))
+        if newest <= seen:
+            return dg.SkipReason("All data are up-to-date: no raw day landed since the last tick")
+        months = {one: _touched(instance, key, seen, newest) for one, key in raw_keys.items()}
+        requests = list(_requests(months, newest))
+        return dg.SensorResult(run_requests=requests, cursor=str(newest))
+
+    return candle_history_sensor
+
+
+def _newest_storage_id(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> int:
+    """Of the assets' materialisations. What has a smaller id is there to be read, too."""
+    entries = [record.asset_entry for record in instance.get_asset_records(keys)]
+    return max((entry.last_materialization_storage_id or 0 for entry in entries), default=0)
+
+
+def _touched(
+    instance: dg.DagsterInstance, key: dg.AssetKey, seen: int, newest: int
+) -> tuple[str, ...]:
+    """The months, ascending, of the days that landed after `seen` and up to `newest`."""
+    landed = instance.get_latest_storage_id_by_partition(
+        key, dg.DagsterEventType.ASSET_MATERIALIZATION, after_cursor=seen
+    )
+    return tuple(
+        sorted({month_of(day) for day, landed_as in landed.items() if landed_as <= newest})
+    )
+
+
+def _requests(months: Mapping[Series, Sequence[str]], newest: int) -> Iterator[dg.RunRequest]:
+    """One run for all series that share a range of adjoining months; a long range is cut."""
+    sharing = defaultdict[tuple[str, str], list[Series]](list)
+    for series, touched in months.items():
+        for run in adjoining(touched, MONTHS_PER_RUN):
+            sharing[run[0], run[-1]].append(series)
+    for (first, last), together in sharing.items():
+        yield dg.RunRequest(
+            # A key is launched once, even if its run fails: hence the storage id.
+            run_key=f"{first} to {last}, {', '.join(map(str, together))}: {newest}",
+            asset_selection=[dg.AssetKey(one.asset_key(candle_history.KIND)) for one in together],
+            tags={**_RETRIES, **range_tags(first, last)},
+        )
+
+
+@dg.sensor(
+    name="orphaned_runs_sensor",
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Fails runs whose process was killed, so that they hold nothing back.",
+)
+def orphaned_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Launches nothing."""
+    orphans = fail_orphans(context.instance, Path(context.instance.root_directory))
+    return dg.SkipReason(f"Failed runs left over: {', '.join(orphans) or 'none'}")

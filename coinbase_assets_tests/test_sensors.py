@@ -1,0 +1,190 @@
+"""What the sensors do at a tick, on an instance on disk."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+)
+
+from coinbase_assets.orphans import run_lock
+from coinbase_assets.partitions import MONTHS_PER_RUN
+from coinbase_assets.sensors import build_candle_history_sensor, orphaned_runs_sensor
+from coinbase_assets.series import Series
+
+ETH, BTC, LTC = (Series.parse(f"{product}-EUR:15m") for product in ("ETH", "BTC", "LTC"))
+
+Launch = tuple[set[str], str, str]
+
+
+def land(instance: dg.DagsterInstance, series: Series, *days: str) -> None:
+    """Record raw days as collected."""
+    key = dg.AssetKey(series.asset_key("raw_candles"))
+    for day in days:
+        instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=day))
+
+
+def days_of(first: str, last: str) -> Iterable[str]:
+    day = date.fromisoformat(first)
+    while day <= date.fromisoformat(last):
+        yield str(day)
+        day += timedelta(days=1)
+
+
+class Ticks:
+    """Ticks of the history sensor, each with the cursor that the one before left."""
+
+    def __init__(self, instance: dg.DagsterInstance, *series: Series) -> None:
+        self._instance = instance
+        self._sensor = build_candle_history_sensor(series)
+        self.cursor: str | None = None
+
+    def __call__(self) -> list[dg.RunRequest]:
+        context = dg.build_sensor_context(self._instance, cursor=self.cursor)
+        data = self._sensor.evaluate_tick(context)
+        self.cursor = data.cursor
+        self.skip_message = data.skip_message
+        return list(data.run_requests or [])
+
+    def launches(self) -> list[Launch]:
+        return [launch(request) for request in self()]
+
+
+def launch(request: dg.RunRequest) -> Launch:
+    """The products, the first and the last month."""
+    keys: Iterable[dg.AssetKey] = request.asset_selection or []
+    assert {key.path[0] for key in keys} == {"candle_history"}
+    months = [
+        request.tags[tag]
+        for tag in (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG)
+    ]
+    return {key.path[1] for key in keys}, months[0], months[1]
+
+
+@pytest.fixture
+def ticks(instance: dg.DagsterInstance) -> Ticks:
+    return Ticks(instance, ETH, BTC, LTC)
+
+
+def test_nothing_to_do_is_said(ticks: Ticks, instance: dg.DagsterInstance) -> None:
+    assert ticks.launches() == []
+    assert "data are up-to-date" in str(ticks.skip_message)
+    land(instance, ETH, "2024-01-01")
+    assert ticks.launches()
+    assert ticks.launches() == []
+    assert "data are up-to-date" in str(ticks.skip_message)
+
+
+def test_just_the_touched_months_are_rebuilt(ticks: Ticks, instance: dg.DagsterInstance) -> None:
+    land(instance, ETH, "2024-01-31", "2024-02-01", "2024-05-09", "2023-12-31")
+    assert ticks.launches() == [
+        ({"ETH-EUR"}, "2023-12", "2024-02"),
+        ({"ETH-EUR"}, "2024-05", "2024-05"),
+    ]
+
+
+def test_many_partitions_between_two_ticks_are_one_run(
+    ticks: Ticks, instance: dg.DagsterInstance
+) -> None:
+    for series in (ETH, BTC):
+        land(instance, series, *days_of("2024-01-01", "2024-06-30"))
+    assert ticks.launches() == [({"ETH-EUR", "BTC-EUR"}, "2024-01", "2024-06")]
+
+
+def test_only_series_that_share_a_range_share_a_run(
+    ticks: Ticks, instance: dg.DagsterInstance
+) -> None:
+    for series, *days in (
+        (ETH, "2024-01-01"),
+        (BTC, "2024-01-02"),
+        (LTC, "2024-01-31", "2024-02-01"),
+    ):
+        land(instance, series, *days)
+    assert ticks.launches() == [
+        ({"ETH-EUR", "BTC-EUR"}, "2024-01", "2024-01"),
+        ({"LTC-EUR"}, "2024-01", "2024-02"),
+    ]
+
+
+def test_a_long_range_is_cut(ticks: Ticks, instance: dg.DagsterInstance) -> None:
+    months = [f"{2020 + n // 12}-{n % 12 + 1:02}" for n in range(2 * MONTHS_PER_RUN + 1)]
+    land(instance, ETH, *(f"{month}-15" for month in months))
+    cut = [months[:MONTHS_PER_RUN], months[MONTHS_PER_RUN:-1], months[-1:]]
+    assert ticks.launches() == [({"ETH-EUR"}, run[0], run[-1]) for run in cut]
+
+
+def test_a_month_runs_again_when_raw_data_land_again(
+    ticks: Ticks, instance: dg.DagsterInstance
+) -> None:
+    keys = []
+    for _ in range(2):
+        land(instance, ETH, "2024-01-01")
+        (request,) = ticks()
+        keys.append(request.run_key)
+    assert len(set(keys)) == 2
+
+
+def test_a_tick_that_is_repeated_asks_for_the_same_runs(
+    ticks: Ticks, instance: dg.DagsterInstance
+) -> None:
+    """As when the daemon dies before it has stored the cursor."""
+    land(instance, ETH, "2024-01-01")
+    before = ticks.cursor
+    first = ticks()
+    ticks.cursor = before
+    assert [request.run_key for request in ticks()] == [request.run_key for request in first]
+
+
+def test_what_lands_while_a_tick_is_evaluated_is_for_the_next(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order of the sensor's questions must lose no day, whichever series it is of."""
+    ticks = Ticks(instance, ETH, BTC)
+    land(instance, ETH, "2024-01-01")
+    ask = type(instance).get_latest_storage_id_by_partition
+    later = iter([(ETH, "2024-02-01"), (BTC, "2024-03-01")])
+
+    def ask_while_days_land(*arguments: object, **options: object) -> Mapping[str, int]:
+        answer = ask(*arguments, **options)  # type: ignore[arg-type]
+        for series, day in later:
+            land(instance, series, day)
+        return answer
+
+    monkeypatch.setattr(type(instance), "get_latest_storage_id_by_partition", ask_while_days_land)
+    assert ticks.launches() == [({"ETH-EUR"}, "2024-01", "2024-01")]
+    assert sorted(ticks.launches(), key=str) == sorted(
+        [({"ETH-EUR"}, "2024-02", "2024-02"), ({"BTC-EUR"}, "2024-03", "2024-03")], key=str
+    )
+
+
+def test_days_of_series_that_are_not_configured_are_left_alone(
+    instance: dg.DagsterInstance,
+) -> None:
+    land(instance, LTC, "2024-01-01")
+    assert Ticks(instance, ETH).launches() == []
+
+
+def test_a_failed_run_is_retried_a_bounded_number_of_times(
+    ticks: Ticks, instance: dg.DagsterInstance
+) -> None:
+    land(instance, ETH, "2024-01-01")
+    (request,) = ticks()
+    assert request.tags["dagster/max_retries"] == "3"
+    assert request.tags["dagster/retry_on_asset_or_op_failure"] == "true"
+
+
+def test_runs_of_killed_processes_are_failed(instance: dg.DagsterInstance) -> None:
+    @dg.job
+    def some_job() -> None:
+        """Whatever runs."""
+
+    run = instance.create_run_for_job(some_job, status=dg.DagsterRunStatus.STARTED)
+    with run_lock(Path(instance.root_directory), run.run_id):
+        pass
+    data = orphaned_runs_sensor.evaluate_tick(dg.build_sensor_context(instance))
+    assert run.run_id in str(data.skip_message)
+    assert instance.get_runs()[0].status == dg.DagsterRunStatus.FAILURE
