@@ -1,0 +1,265 @@
+"""A year of `make dev`: a 15m series refreshed every 15 minutes, and the disk its instance takes.
+
+A live run and a history run are made once, against the stand-in exchange and Azurite. Copies of
+them are stored over and over, with ids, partitions and times of their own, beside the ticks that
+launch such runs, and the superseded ones are deleted every simulated hour. Times are UTC.
+"""
+
+import argparse
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.events import ASSET_EVENTS, EVENT_TYPE_TO_PIPELINE_RUN_STATUS
+from dagster._core.events.log import EventLogEntry
+from dagster._core.scheduler.instigation import TickData, TickStatus
+from dagster._core.storage.dagster_run import DagsterRun
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.schedules.schema import JobTickTable
+from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
+from dagster._serdes import deserialize_value, serialize_value
+
+from coinbase_assets.assets import candle_history, raw_candles
+from coinbase_assets.definitions import build_definitions
+from coinbase_assets.series import Series
+from coinbase_assets.storage.azurite import running_azurite
+from coinbase_assets.superseded import delete_superseded_runs
+from coinbase_assets_tests.conftest import AZURITE_KEY, free_port
+from coinbase_assets_tests.exchange import StandInExchange
+from coinbase_assets_tests.running import collect_raw, settings_for
+
+SERIES = Series.parse("ETH-EUR:15m")
+RAW, HISTORY = (dg.AssetKey(SERIES.asset_key(kind.KIND)) for kind in (raw_candles, candle_history))
+DAY, MONTH = "2024-01-31", "2024-01"
+# The sensors of history and of runs left over, every 15 and 30 seconds, together.
+REFRESH, SENSOR_INTERVAL = timedelta(minutes=15), timedelta(seconds=10)
+SCHEDULE, SENSOR = "live", "history"
+NAMES = {InstigatorType.SCHEDULE: SCHEDULE, InstigatorType.SENSOR: SENSOR}
+# What Dagster and its daemon tag such runs with.
+COMMON_TAGS = {
+    ".dagster/grpc_info": '{"host": "localhost", "socket": "/tmp/tmp01234567"}',
+    ".dagster/repository": "__repository__@coinbase_assets",
+    "dagster/code_location": "coinbase_assets",
+    "dagster/tick": "123456",
+}
+LIVE_TAGS = {"dagster/schedule_name": SCHEDULE, ".dagster/scheduled_execution_time": DAY}
+HISTORY_TAGS = {"dagster/sensor_name": SENSOR, "dagster/run_key": f"{SERIES} {DAY} 123456"}
+# A queued run in a process of its own records these beside what a run in this process does.
+LAUNCH_MESSAGES = 6 * ["Started process for run, or some other step on its way there (pid: 12345)."]
+MEMORY = Path("/dev/shm")
+CONFIG = Path(__file__).parents[1] / ".dagster" / "dagster.yaml"
+
+
+@dataclass(frozen=True)
+class Template:
+    """A real run and its events as text, in which ids, partition and times are replaced."""
+
+    run_id: str
+    partition: str
+    texts: list[str]
+    empty: Path
+
+    def store(self, instance: dg.DagsterInstance, partition: str, start: datetime) -> str:
+        """Store a copy that ran for this partition from `start` on; returns its id.
+
+        What Dagster stores in the run's own file alone goes there at once, on top of a file that
+        is empty but for its tables, which halves the time.
+        """
+        run_id = str(uuid.uuid4())
+        run_text, *texts = (
+            text.replace(self.run_id, run_id).replace(self.partition, partition)
+            for text in self.texts
+        )
+        instance.run_storage.add_historical_run(deserialize_value(run_text, DagsterRun), start)
+        events = [deserialize_value(text, EventLogEntry) for text in texts]
+        shift = start.timestamp() - min(event.timestamp for event in events)
+        events = [event._replace(timestamp=event.timestamp + shift) for event in events]
+        storage = instance.event_log_storage
+        assert isinstance(storage, SqliteEventLogStorage)
+        shutil.copyfile(self.empty, storage.path_for_shard(run_id))
+        with storage.run_connection(run_id) as connection:
+            own = [event for event in events if not _is_indexed(event)]
+            connection.execute(storage.prepare_insert_event_batch(own))
+        for event in filter(_is_indexed, events):
+            instance.handle_new_event(event)
+        logs = Path(instance.storage_directory())
+        shutil.copytree(logs / self.run_id, logs / run_id)
+        return run_id
+
+
+def _is_indexed(event: EventLogEntry) -> bool:
+    kind = event.dagster_event_type
+    return kind in ASSET_EVENTS or kind in EVENT_TYPE_TO_PIPELINE_RUN_STATUS
+
+
+def make_templates(instance: dg.DagsterInstance, folder: Path) -> tuple[Template, Template]:
+    """Collect a month, refresh its last day, and join it, for real: a live and a history run."""
+    port = free_port()
+    with StandInExchange(rate=None) as exchange, running_azurite(folder / "azurite", port):
+        os.environ["AZURE_STORAGE_CONNECTION_STRING"] = (
+            f"AccountName=devstoreaccount1;AccountKey={AZURITE_KEY};"
+            f"BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1"
+        )
+        settings = settings_for(exchange.url, str(SERIES))
+        collect_raw(settings, instance, f"{MONTH}-01", DAY)
+        job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+
+        def run(key: dg.AssetKey, partition: str, tags: dict[str, str]) -> Template:
+            result = job.execute_in_process(
+                instance=instance,
+                asset_selection=[key],
+                partition_key=partition,
+                tags=tags | COMMON_TAGS,
+            )
+            return _template(instance, result.run_id, partition, folder / "empty.db")
+
+        return run(RAW, DAY, LIVE_TAGS), run(HISTORY, MONTH, HISTORY_TAGS)
+
+
+def _template(instance: dg.DagsterInstance, run_id: str, partition: str, empty: Path) -> Template:
+    run = instance.get_run_by_id(run_id)
+    storage = instance.event_log_storage
+    assert run
+    assert isinstance(storage, SqliteEventLogStorage)
+    for message in LAUNCH_MESSAGES:
+        instance.report_engine_event(message, run)
+    events = [record.event_log_entry for record in instance.get_records_for_run(run_id).records]
+    if not empty.exists():
+        with storage.run_connection("empty"):
+            pass
+        shutil.move(storage.path_for_shard("empty"), empty)
+    texts = [serialize_value(run), *map(serialize_value, events)]
+    return Template(run_id, partition, texts, empty)
+
+
+def _tick(kind: InstigatorType, start: datetime) -> TickData:
+    return TickData(
+        instigator_origin_id=NAMES[kind],
+        instigator_name=NAMES[kind],
+        instigator_type=kind,
+        status=TickStatus.SKIPPED,
+        timestamp=start.timestamp(),
+        end_timestamp=start.timestamp() + 0.5,
+        selector_id=NAMES[kind],
+        cursor='{"raw_candles/ETH-EUR/15m": 123456}',
+        skip_reason="No raw partition has landed since the last tick.",
+    )
+
+
+def store_launch(
+    instance: dg.DagsterInstance, kind: InstigatorType, start: datetime, run_id: str
+) -> None:
+    """Store the tick that launched a run."""
+    request = dg.RunRequest(run_key=f"{SERIES} {run_id}", tags=COMMON_TAGS)
+    launched = _tick(kind, start)._replace(
+        status=TickStatus.SUCCESS,
+        run_ids=[run_id],
+        run_keys=[f"{SERIES} {run_id}"],
+        run_requests=[request],
+        reserved_run_ids=[run_id],
+    )
+    instance.create_tick(launched)
+
+
+def store_skips(instance: dg.DagsterInstance, day: datetime) -> None:
+    """Store the sensor's ticks of a day in one go, as `create_tick` does one by one."""
+    storage = instance.schedule_storage
+    assert isinstance(storage, SqlScheduleStorage)
+    rows = [
+        {
+            "job_origin_id": tick.instigator_origin_id,
+            "selector_id": tick.selector_id,
+            "status": tick.status.value,
+            "type": tick.instigator_type.value,
+            "timestamp": datetime.fromtimestamp(tick.timestamp, UTC).replace(tzinfo=None),
+            "tick_body": serialize_value(tick),
+        }
+        for tick in (_tick(InstigatorType.SENSOR, start) for start in _times(day, SENSOR_INTERVAL))
+    ]
+    with storage.connect() as connection:
+        connection.execute(JobTickTable.insert(), rows)
+
+
+def purge_ticks(instance: dg.DagsterInstance, now: datetime) -> None:
+    """As the daemon does after every tick, by the retention in dagster.yaml."""
+    for kind, name in NAMES.items():
+        for status, days in instance.get_tick_retention_settings(kind).items():
+            if days > 0:
+                before = (now - timedelta(days=days)).timestamp()
+                instance.purge_ticks(name, name, before, [status])
+
+
+def simulate(
+    instance: dg.DagsterInstance, live: Template, history: Template, first: datetime, days: int
+) -> None:
+    """Print a table of the runs, and of what is on disk, after so many days from the `first`."""
+    cursor, began, longest = None, time.perf_counter(), 0.0
+    print("days   runs made   runs kept   MB on disk   longest clean-up (s)   real time (s)")
+    for count in range(1, days + 1):
+        day = first + timedelta(days=count - 1)
+        for start in _times(day, REFRESH):
+            run_id = live.store(instance, f"{start:%Y-%m-%d}", start)
+            store_launch(instance, InstigatorType.SCHEDULE, start, run_id)
+            run_id = history.store(instance, f"{start:%Y-%m}", start)
+            store_launch(instance, InstigatorType.SENSOR, start, run_id)
+            if start.minute == 0:
+                call = time.perf_counter()
+                _, cursor = delete_superseded_runs(
+                    instance, start, schedules=[SCHEDULE], sensors=[SENSOR], cursor=cursor
+                )
+                longest = max(longest, time.perf_counter() - call)
+        store_skips(instance, day)
+        purge_ticks(instance, day)
+        if count in (1, days) or count % max(1, days // 12) == 0:
+            made = 2 * count * len(_times(day, REFRESH))
+            print(
+                f"{count:4}{made:12}{instance.get_runs_count():12}"
+                f"{_megabytes(Path(instance.root_directory)):13.1f}"
+                f"{longest:23.2f}{time.perf_counter() - began:16.0f}",
+                flush=True,
+            )
+
+
+def print_materialized(instance: dg.DagsterInstance, first: datetime, days: int) -> None:
+    for key, template in ((RAW, "%Y-%m-%d"), (HISTORY, "%Y-%m")):
+        made = {(first + timedelta(days=index)).strftime(template) for index in range(days)}
+        there = made & set(instance.get_materialized_partitions(key))
+        print(f"{key.to_user_string()}: {len(there)} of {len(made)} partitions materialised")
+
+
+def _times(day: datetime, step: timedelta) -> list[datetime]:
+    return [day + step * index for index in range(timedelta(days=1) // step)]
+
+
+def _megabytes(folder: Path) -> float:
+    """What the folder's files take on disk."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--days", type=int, default=365)
+    parser.add_argument("--folder", type=Path, default=MEMORY if MEMORY.exists() else None)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        folder = Path(name)
+        home = folder / "dagster"
+        home.mkdir()
+        shutil.copy(CONFIG, home)
+        os.environ["DAGSTER_HOME"] = str(home)
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            live, history = make_templates(instance, folder)
+            first = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            simulate(instance, live, history, first + timedelta(days=1), arguments.days)
+            print_materialized(instance, first + timedelta(days=1), arguments.days)
+
+
+if __name__ == "__main__":
+    main()
