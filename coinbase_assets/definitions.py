@@ -16,7 +16,11 @@ from coinbase_assets.assets.raw_candles import build_raw_candles
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.executor import LockedInProcessExecutor
 from coinbase_assets.schedules import build_live_candles_schedule
-from coinbase_assets.sensors import build_candle_history_sensor, orphaned_runs_sensor
+from coinbase_assets.sensors import (
+    build_candle_history_sensor,
+    orphaned_runs_sensor,
+    superseded_runs_sensor,
+)
 from coinbase_assets.settings import (
     ACCOUNT_URL,
     CONNECTION_STRING,
@@ -27,6 +31,11 @@ from coinbase_assets.settings import (
 )
 from coinbase_assets.storage.azure import AzureStorageResource
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
+
+# A line for every event of every run would hide what needs attention; the web UI shows them all.
+_quiet_console = dg.colored_console_logger.configured(
+    lambda config: config, config_schema={"log_level": dg.Field(str, default_value="WARNING")}
+)
 
 
 def build_definitions(
@@ -53,8 +62,10 @@ def build_definitions(
         sensors=[
             build_candle_history_sensor(settings.series),
             orphaned_runs_sensor,
+            superseded_runs_sensor,
         ],
         executor=LockedInProcessExecutor(),
+        loggers={"console": _quiet_console},
     )
 
 

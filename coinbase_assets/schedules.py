@@ -11,6 +11,7 @@ from coinbase_assets.days import DAY
 from coinbase_assets.partitions import range_tags
 from coinbase_assets.series import Granularity, Series
 
+LIVE_CANDLES_SCHEDULE = "live_candles_schedule"
 # Until then the exchange may still add to the day before.
 _DAY_BEFORE_UNTIL = time(0, 30)
 # After a longer pause than this, the days missed are for a back-fill.
@@ -35,7 +36,7 @@ def build_live_candles_schedule(series: Sequence[Series], start: date) -> dg.Sch
     """The schedule over all series, whose days begin with `start`."""
 
     @dg.schedule(
-        name="live_candles_schedule",
+        name=LIVE_CANDLES_SCHEDULE,
         target=[dg.AssetKey(one.asset_key(KIND)) for one in series],
         cron_schedule=_cron(series),
         execution_timezone="UTC",

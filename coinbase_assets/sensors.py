@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -10,8 +11,11 @@ from dagster._core.storage.tags import MAX_RETRIES_TAG, RETRY_ON_ASSET_OR_OP_FAI
 from coinbase_assets.assets import candle_history, raw_candles
 from coinbase_assets.orphans import fail_orphans
 from coinbase_assets.partitions import MONTHS_PER_RUN, adjoining, month_of, range_tags
+from coinbase_assets.schedules import LIVE_CANDLES_SCHEDULE
 from coinbase_assets.series import Series
+from coinbase_assets.superseded import delete_superseded_runs
 
+CANDLE_HISTORY_SENSOR = "candle_history_sensor"
 _RETRIES = {MAX_RETRIES_TAG: "3", RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"}
 
 
@@ -23,7 +27,7 @@ def build_candle_history_sensor(series: Sequence[Series]) -> dg.SensorDefinition
     raw_keys = {one: dg.AssetKey(one.asset_key(raw_candles.KIND)) for one in series}
 
     @dg.sensor(
-        name="candle_history_sensor",
+        name=CANDLE_HISTORY_SENSOR,
         target=[dg.AssetKey(one.asset_key(candle_history.KIND)) for one in series],
         minimum_interval_seconds=15,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -86,3 +90,23 @@ def orphaned_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Launches nothing."""
     orphans = fail_orphans(context.instance, Path(context.instance.root_directory))
     return dg.SkipReason(f"Failed runs left over: {', '.join(orphans) or 'none'}")
+
+
+@dg.sensor(
+    name="superseded_runs_sensor",
+    minimum_interval_seconds=900,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Deletes runs of the schedule and the sensor that later ones replaced.",
+)
+def superseded_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Launches nothing. Its cursor is where the next tick goes on."""
+    sweep = delete_superseded_runs(
+        context.instance,
+        datetime.now(UTC),
+        schedules=[LIVE_CANDLES_SCHEDULE],
+        sensors=[CANDLE_HISTORY_SENSOR],
+        cursor=context.cursor or None,
+    )
+    return dg.SensorResult(
+        skip_reason=f"Deleted {len(sweep.deleted)} superseded runs", cursor=sweep.cursor or ""
+    )

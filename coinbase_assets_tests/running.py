@@ -72,6 +72,13 @@ def build_history(
     return materialize(settings, instance, candle_history.KIND, first, last)
 
 
+def land(instance: dg.DagsterInstance, series: Series, *days: str) -> None:
+    """Record raw days as collected."""
+    key = dg.AssetKey(series.asset_key(raw_candles.KIND))
+    for day in days:
+        instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=day))
+
+
 def partition_metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, object]]:
     """What the run recorded of each partition."""
     materializations = [

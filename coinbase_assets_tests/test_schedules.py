@@ -11,7 +11,7 @@ from dagster._core.storage.tags import (
 
 from coinbase_assets.schedules import build_live_candles_schedule
 from coinbase_assets.series import Series
-from coinbase_assets_tests.test_sensors import land
+from coinbase_assets_tests.running import land
 
 START = date(2018, 1, 1)
 NOON = datetime(2026, 3, 15, 12, 0, tzinfo=UTC)

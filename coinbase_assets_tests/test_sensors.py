@@ -15,17 +15,11 @@ from coinbase_assets.orphans import run_lock
 from coinbase_assets.partitions import MONTHS_PER_RUN
 from coinbase_assets.sensors import build_candle_history_sensor, orphaned_runs_sensor
 from coinbase_assets.series import Series
+from coinbase_assets_tests.running import land
 
 ETH, BTC, LTC = (Series.parse(f"{product}-EUR:15m") for product in ("ETH", "BTC", "LTC"))
 
 Launch = tuple[set[str], str, str]
-
-
-def land(instance: dg.DagsterInstance, series: Series, *days: str) -> None:
-    """Record raw days as collected."""
-    key = dg.AssetKey(series.asset_key("raw_candles"))
-    for day in days:
-        instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=day))
 
 
 def days_of(first: str, last: str) -> Iterable[str]:

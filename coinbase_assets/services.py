@@ -1,0 +1,91 @@
+"""Processes that run together: started, started again when one dies, ended together."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import IO
+
+log = logging.getLogger(__name__)
+
+_START_SECONDS = 90.0
+_STOP_SECONDS = 15.0
+# A process that fails sooner than this is not started again.
+_SHORTEST_LIFE = 10.0
+
+
+class ServiceError(OSError):
+    """Dagster cannot be started, or has ended; the message says why."""
+
+
+class Services:
+    """Python modules that run together; `lock` is held as long as one of them lives."""
+
+    def __init__(self, lock: IO[bytes]) -> None:
+        self._lock = lock
+        self._commands: dict[str, list[str]] = {}
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._started_at: dict[str, float] = {}
+        self._groups: list[int] = []
+        self._name_processes()
+
+    def start(self, name: str, module: str, *arguments: str) -> None:
+        self._commands[name] = [sys.executable, "-m", module, *arguments]
+        self._start(name)
+
+    def _start(self, name: str) -> None:
+        process = subprocess.Popen(
+            self._commands[name],
+            stdin=subprocess.DEVNULL,
+            # Ctrl-C reaches this process alone, which then ends them in order.
+            start_new_session=True,
+            pass_fds=[self._lock.fileno()],
+        )
+        self._running[name] = process
+        self._started_at[name] = time.monotonic()
+        self._groups.append(process.pid)
+        self._name_processes()
+
+    def _name_processes(self) -> None:
+        """Write into the lock's file who holds it."""
+        pids = [os.getpid(), *(process.pid for process in self._running.values())]
+        self._lock.truncate(0)
+        self._lock.write(" ".join(map(str, pids)).encode())
+        self._lock.flush()
+
+    def wait_for(self, is_ready: Callable[[], bool]) -> None:
+        give_up = time.monotonic() + _START_SECONDS
+        while not is_ready():
+            self.revive()
+            if time.monotonic() > give_up:
+                raise ServiceError(f"Dagster did not start within {_START_SECONDS:.0f} seconds")
+            time.sleep(0.2)
+
+    def revive(self) -> None:
+        """Start again what has died. Raises ServiceError for what fails at once."""
+        for name, process in list(self._running.items()):
+            status = process.poll()
+            if status is None:
+                continue
+            if status > 0 and time.monotonic() - self._started_at[name] < _SHORTEST_LIFE:
+                raise ServiceError(f"Dagster's {name} ended with status {status}, see above")
+            log.warning("Dagster's %s died (status %d): starting it again", name, status)
+            self._start(name)
+
+    def stop(self) -> None:
+        """End all, also runs under way and what a dead process left behind."""
+        try:
+            for process in self._running.values():
+                process.send_signal(signal.SIGINT)
+            give_up = time.monotonic() + _STOP_SECONDS
+            for process in self._running.values():
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.0, give_up - time.monotonic()))
+        finally:
+            for group in self._groups:
+                with suppress(ProcessLookupError):
+                    os.killpg(group, signal.SIGKILL)

@@ -1,0 +1,208 @@
+"""Everything at work by itself: `coinbase-assets dev`, the stand-in exchange, Azurite."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from coinbase_assets.series import Series
+from coinbase_assets.settings import Settings
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.conftest import free_port
+from coinbase_assets_tests.exchange import StandInExchange
+from coinbase_assets_tests.processes import Start, finish, process_environment, processes
+from coinbase_assets_tests.running import collect_raw, land, settings_for
+
+ETH, BTC, USD = map(Series.parse, ("ETH-EUR:1m", "BTC-EUR:1d", "BTC-USD:1d"))
+PATIENCE = 150.0
+
+
+@dataclass(frozen=True)
+class Dev:
+    """`coinbase-assets dev` at work, and what it works on."""
+
+    process: subprocess.Popen[str]
+    port: int
+    exchange: StandInExchange
+    instance: dg.DagsterInstance
+    settings: Settings
+    lake: ParquetStore
+
+    def wait_for(self, what: Callable[[], object]) -> None:
+        give_up = time.monotonic() + PATIENCE
+        while not what():
+            assert self.process.poll() is None, finish(self.process)
+            assert time.monotonic() < give_up, [
+                (run.status, run.tags) for run in self.instance.get_runs()
+            ]
+            time.sleep(0.05)
+
+    def months(self, series: Series) -> set[str]:
+        return self.instance.get_materialized_partitions(
+            dg.AssetKey(series.asset_key("candle_history"))
+        )
+
+    def history_runs(self, *statuses: dg.DagsterRunStatus) -> list[dg.DagsterRun]:
+        tags = {"dagster/sensor_name": "candle_history_sensor"}
+        return list(self.instance.get_runs(dg.RunsFilter(tags=tags, statuses=statuses)))
+
+    def cursor(self) -> str:
+        """The history sensor's."""
+        states = self.instance.all_instigator_state()
+        cursors = [
+            getattr(state.instigator_data, "cursor", None)
+            for state in states
+            if state.name == "candle_history_sensor"
+        ]
+        return str(cursors)
+
+    def process_of(self, run_id: str) -> int:
+        """The id of the run's process, 0 before it executes steps."""
+        said = re.search(
+            r"Executing steps in process \(pid: (\d+)\)", str(self.instance.all_logs(run_id))
+        )
+        return int(said[1]) if said else 0
+
+    def kill(self, part: str) -> None:
+        """SIGKILL the service whose command line has this part."""
+        (pid,) = [pid for pid, command in commands(self.process.pid) if part in command]
+        os.kill(pid, signal.SIGKILL)
+
+
+def commands(parent: int) -> list[tuple[int, str]]:
+    """The process's children: their ids and command lines."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(parent)], capture_output=True, text=True
+    )
+    lines = [line.split(maxsplit=1) for line in listed.stdout.splitlines()]
+    return [(int(pid), command) for pid, command in lines]
+
+
+def home_users(home: str) -> list[str]:
+    """The command lines of the processes that have this DAGSTER_HOME."""
+    setting = f"DAGSTER_HOME={home}\0".encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if setting in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_text())
+    return found
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    with processes(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture
+def environment(lake: ParquetStore, tmp_path: Path) -> dict[str, str]:
+    home = tmp_path / "home"
+    home.mkdir()
+    names = ("AZURE_STORAGE_CONNECTION_STRING", "COINBASE_CONTAINER")
+    return process_environment(home, **{name: os.environ[name] for name in names})
+
+
+@contextmanager
+def dev(start: Start, environment: dict[str, str], lake: ParquetStore) -> Iterator[Dev]:
+    series, port = [str(one) for one in (ETH, BTC, USD)], free_port()
+    with StandInExchange(rate=None) as exchange:
+        changes = {"COINBASE_API_URL": exchange.url, "COINBASE_SERIES": ",".join(series)}
+        arguments = ("dev", "--port", str(port))
+        process = start("coinbase-assets", *arguments, environment={**environment, **changes})
+        assert process.stdout
+        assert "web UI: http://127.0.0.1:" in process.stdout.readline()
+        with dg.DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance:
+            settings = settings_for(exchange.url, *series)
+            yield Dev(process, port, exchange, instance, settings, lake)
+        process.send_signal(signal.SIGINT)
+        assert finish(process).returncode == 130
+
+
+def test_what_lands_becomes_history_whatever_dies(
+    start: Start, environment: dict[str, str], lake: ParquetStore
+) -> None:
+    with dev(start, environment, lake) as at_work:
+        _kill_a_live_refresh_and_the_code_server(at_work)
+        _kill_the_daemon_when_days_have_landed(at_work)
+        _damage_a_day_until_a_run_has_failed(at_work)
+        this_month = f"{datetime.now(UTC):%Y-%m}"
+        at_work.wait_for(lambda: this_month in at_work.months(ETH))
+        (blob,) = lake.list(ETH.blob_folder("candle_history")).values()
+        last = datetime.fromisoformat(blob.fields["last_candle"])
+        assert datetime.now(UTC) - last < timedelta(minutes=10)
+    assert home_users(environment["DAGSTER_HOME"]) == []
+
+
+def _kill_a_live_refresh_and_the_code_server(at_work: Dev) -> None:
+    """The orphaned run must not hold the next refresh back."""
+    at_work.exchange.latency = 600
+    started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
+    at_work.wait_for(lambda: at_work.instance.get_runs(started))
+    (run,) = at_work.instance.get_runs(started)
+    at_work.wait_for(lambda: at_work.process_of(run.run_id))
+    at_work.kill("dagster api grpc")
+    os.kill(at_work.process_of(run.run_id), signal.SIGKILL)
+    at_work.exchange.latency = 0
+
+
+def _kill_the_daemon_when_days_have_landed(at_work: Dev) -> None:
+    """250 days of two series, and the daemon dies as soon as the sensor's cursor is written."""
+    before = at_work.cursor()
+    for series in (BTC, USD):
+        settings = at_work.settings.model_copy(update={"series": (series,)})
+        collect_raw(settings, at_work.instance, "2024-01-01", "2024-09-06")
+    at_work.wait_for(lambda: at_work.cursor() != before)
+    at_work.kill("dagster._daemon")
+    months = {f"2024-{month:02}" for month in range(1, 10)}
+    at_work.wait_for(lambda: months <= at_work.months(BTC) & at_work.months(USD))
+    for series in (BTC, USD):
+        blobs = at_work.lake.list(series.blob_folder("candle_history")).values()
+        assert sum(int(blob.fields["rows"]) for blob in blobs) == 250
+        assert {blob.fields["days_missing"] for blob in blobs} == {"0", "24"}
+    assert len(at_work.history_runs()) <= 3 * len(months)
+
+
+def _damage_a_day_until_a_run_has_failed(at_work: Dev) -> None:
+    """The run is retried, and what it could not read then is in the history."""
+    path = BTC.blob_path("raw_candles", "date").format(partition="2024-02-10")
+    table, blob = at_work.lake.get(path), at_work.lake.find([path])[path]
+    at_work.lake.put(path, table.select(["time"]), blob)
+    land(at_work.instance, BTC, "2024-02-10")
+    at_work.wait_for(lambda: at_work.history_runs(dg.DagsterRunStatus.FAILURE))
+    at_work.lake.put(path, table, at_work.lake.find([path])[path])
+    failed = at_work.history_runs(dg.DagsterRunStatus.FAILURE)
+    at_work.wait_for(
+        lambda: any(
+            run.root_run_id in {one.run_id for one in failed}
+            for run in at_work.history_runs(dg.DagsterRunStatus.SUCCESS)
+        )
+    )
+
+
+def test_a_second_dev_on_an_instance_or_a_port_is_refused(
+    start: Start, environment: dict[str, str], lake: ParquetStore, tmp_path: Path
+) -> None:
+    with dev(start, environment, lake) as at_work:
+        second = finish(start("coinbase-assets", "dev", environment=environment))
+        assert second.returncode == 1
+        assert f"is in use by another `make dev` (processes {at_work.process.pid} " in second.stderr
+        (tmp_path / "other").mkdir()
+        elsewhere = {**environment, "DAGSTER_HOME": str(tmp_path / "other")}
+        arguments = ("dev", "--port", str(at_work.port))
+        third = finish(start("coinbase-assets", *arguments, environment=elsewhere))
+        assert third.returncode == 1
+        assert f"port {at_work.port} on 127.0.0.1 is taken" in third.stderr
+        for refused in (second, third):
+            assert len(refused.stderr.splitlines()) == 1
+        assert len([1 for _, command in commands(at_work.process.pid) if "_daemon" in command]) == 1
+        assert home_users(str(tmp_path / "other")) == []
