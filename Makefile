@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: install run test check format bench clean
+.PHONY: install run dev demo test check format bench clean
 
 install: $(INSTALLED)
 
@@ -16,6 +16,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 run: $(INSTALLED)  ## collect the last 7 closed days and the open one
 	$(BIN)/coinbase-assets collect
+
+dev: $(INSTALLED)  ## Dagster's web UI, with schedules and sensors at work
+	$(BIN)/coinbase-assets dev
+
+demo: $(INSTALLED)  ## the same, offline, on a stand-in exchange
+	$(BIN)/python -m coinbase_assets_tests.demo
 
 test: $(INSTALLED)
 	$(BIN)/pytest

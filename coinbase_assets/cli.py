@@ -114,7 +114,7 @@ def _days(settings: Settings, first: date | None, last: date | None) -> list[str
     return [str(first + timedelta(days=day)) for day in range((last - first).days + 1)]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; an error is one line and an exit status."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -122,7 +122,7 @@ def main() -> None:
     for name, level in _LOG_LEVELS.items():
         logging.getLogger(name).setLevel(level)
     try:
-        cli(standalone_mode=False)
+        cli(arguments, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         sys.exit(2)

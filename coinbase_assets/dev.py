@@ -30,6 +30,7 @@ def run_dev(settings: Settings, port: int) -> None:
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
     with with_storage(settings), running_dagster(settings.dagster_home, port) as services:
         click.echo(f"Dagster's web UI: http://{HOST}:{port} (Ctrl-C ends everything)")
+        click.echo("The open day is refreshed every 15 minutes, finer series at every step.")
         while True:
             time.sleep(1)
             services.revive()
