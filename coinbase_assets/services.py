@@ -1,5 +1,6 @@
 """Processes that run together: started, started again when one dies, ended together."""
 
+import ctypes
 import logging
 import os
 import signal
@@ -16,6 +17,8 @@ _START_SECONDS = 90.0
 _STOP_SECONDS = 15.0
 # A process that fails sooner than this is not started again.
 _SHORTEST_LIFE = 10.0
+# From <sys/prctl.h>.
+_PR_SET_PDEATHSIG = 1
 
 
 class ServiceError(OSError):
@@ -44,6 +47,7 @@ class Services:
             # Ctrl-C reaches this process alone, which then ends them in order.
             start_new_session=True,
             pass_fds=[self._lock.fileno()],
+            preexec_fn=_die_with_parent,
         )
         self._running[name] = process
         self._started_at[name] = time.monotonic()
@@ -89,3 +93,9 @@ class Services:
             for group in self._groups:
                 with suppress(ProcessLookupError):
                     os.killpg(group, signal.SIGKILL)
+
+
+def _die_with_parent() -> None:
+    """Have Linux kill this process when its parent ends, however that ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
