@@ -32,11 +32,6 @@ from coinbase_assets.settings import (
 from coinbase_assets.storage.azure import AzureStorageResource
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 
-# A line for every event of every run would hide what needs attention; the web UI shows them all.
-_quiet_console = dg.colored_console_logger.configured(
-    lambda config: config, config_schema={"log_level": dg.Field(str, default_value="WARNING")}
-)
-
 
 def build_definitions(
     settings: Settings, *, storage: AzureBlobStorageResource | None = None
@@ -65,7 +60,6 @@ def build_definitions(
             superseded_runs_sensor,
         ],
         executor=LockedInProcessExecutor(),
-        loggers={"console": _quiet_console},
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 
 import dagster as dg
+from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 from dagster._core.storage.tags import MAX_RETRIES_TAG, MAX_RUNTIME_SECONDS_TAG, PRIORITY_TAG
 
 from coinbase_assets.assets.raw_candles import KIND, LIVE
@@ -37,7 +38,7 @@ def build_live_candles_schedule(series: Sequence[Series], start: date) -> dg.Sch
 
     @dg.schedule(
         name=LIVE_CANDLES_SCHEDULE,
-        target=[dg.AssetKey(one.asset_key(KIND)) for one in series],
+        job_name=IMPLICIT_ASSET_JOB_NAME,
         cron_schedule=_cron(series),
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
