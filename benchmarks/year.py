@@ -1,8 +1,10 @@
 """A year of `make dev`: a 15m series refreshed every 15 minutes, and the disk its instance takes.
 
 A live run and a history run are made once, against the stand-in exchange and Azurite. Copies of
-them are stored over and over, with ids, partitions and times of their own, beside the ticks that
-launch such runs, and the superseded ones are deleted every simulated hour. Times are UTC.
+them are stored over and over by `copies`, with ids, partitions and times of their own, beside the
+ticks that launch such runs. What deletes the superseded ones every simulated hour is what the
+sensor calls. Left out are other series, runs that fail, and what the daemon and the web UI store
+for themselves. Times are UTC.
 """
 
 import argparse
@@ -11,21 +13,18 @@ import shutil
 import tempfile
 import time
 import uuid
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.events import ASSET_EVENTS, EVENT_TYPE_TO_PIPELINE_RUN_STATUS
-from dagster._core.events.log import EventLogEntry
 from dagster._core.scheduler.instigation import TickData, TickStatus
-from dagster._core.storage.dagster_run import DagsterRun
-from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.schedules.schema import JobTickTable
 from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
-from dagster._serdes import deserialize_value, serialize_value
+from dagster._serdes import serialize_value
 
+from benchmarks.copies import Template, record_template
+from benchmarks.copies_check import check
 from coinbase_assets.assets import candle_history, raw_candles
 from coinbase_assets.definitions import build_definitions
 from coinbase_assets.series import Series
@@ -51,52 +50,8 @@ COMMON_TAGS = {
 }
 LIVE_TAGS = {"dagster/schedule_name": SCHEDULE, ".dagster/scheduled_execution_time": DAY}
 HISTORY_TAGS = {"dagster/sensor_name": SENSOR, "dagster/run_key": f"{SERIES} {DAY} 123456"}
-# A queued run in a process of its own records these beside what a run in this process does.
-LAUNCH_MESSAGES = 6 * ["Started process for run, or some other step on its way there (pid: 12345)."]
 MEMORY = Path("/dev/shm")
 CONFIG = Path(__file__).parents[1] / ".dagster" / "dagster.yaml"
-
-
-@dataclass(frozen=True)
-class Template:
-    """A real run and its events as text, in which ids, partition and times are replaced."""
-
-    run_id: str
-    partition: str
-    texts: list[str]
-    empty: Path
-
-    def store(self, instance: dg.DagsterInstance, partition: str, start: datetime) -> str:
-        """Store a copy that ran for this partition from `start` on; returns its id.
-
-        What Dagster stores in the run's own file alone goes there at once, on top of a file that
-        is empty but for its tables, which halves the time.
-        """
-        run_id = str(uuid.uuid4())
-        run_text, *texts = (
-            text.replace(self.run_id, run_id).replace(self.partition, partition)
-            for text in self.texts
-        )
-        instance.run_storage.add_historical_run(deserialize_value(run_text, DagsterRun), start)
-        events = [deserialize_value(text, EventLogEntry) for text in texts]
-        shift = start.timestamp() - min(event.timestamp for event in events)
-        events = [event._replace(timestamp=event.timestamp + shift) for event in events]
-        storage = instance.event_log_storage
-        assert isinstance(storage, SqliteEventLogStorage)
-        shutil.copyfile(self.empty, storage.path_for_shard(run_id))
-        with storage.run_connection(run_id) as connection:
-            own = [event for event in events if not _is_indexed(event)]
-            connection.execute(storage.prepare_insert_event_batch(own))
-        for event in filter(_is_indexed, events):
-            instance.handle_new_event(event)
-        logs = Path(instance.storage_directory())
-        shutil.copytree(logs / self.run_id, logs / run_id)
-        return run_id
-
-
-def _is_indexed(event: EventLogEntry) -> bool:
-    kind = event.dagster_event_type
-    return kind in ASSET_EVENTS or kind in EVENT_TYPE_TO_PIPELINE_RUN_STATUS
 
 
 def make_templates(instance: dg.DagsterInstance, folder: Path) -> tuple[Template, Template]:
@@ -112,31 +67,18 @@ def make_templates(instance: dg.DagsterInstance, folder: Path) -> tuple[Template
         job = build_definitions(settings).resolve_implicit_global_asset_job_def()
 
         def run(key: dg.AssetKey, partition: str, tags: dict[str, str]) -> Template:
-            result = job.execute_in_process(
-                instance=instance,
-                asset_selection=[key],
-                partition_key=partition,
-                tags=tags | COMMON_TAGS,
-            )
-            return _template(instance, result.run_id, partition, folder / "empty.db")
+            def execute() -> dg.ExecuteInProcessResult:
+                return job.execute_in_process(
+                    instance=instance,
+                    asset_selection=[key],
+                    partition_key=partition,
+                    tags=tags | COMMON_TAGS,
+                )
+
+            execute()
+            return record_template(instance, partition, execute)
 
         return run(RAW, DAY, LIVE_TAGS), run(HISTORY, MONTH, HISTORY_TAGS)
-
-
-def _template(instance: dg.DagsterInstance, run_id: str, partition: str, empty: Path) -> Template:
-    run = instance.get_run_by_id(run_id)
-    storage = instance.event_log_storage
-    assert run
-    assert isinstance(storage, SqliteEventLogStorage)
-    for message in LAUNCH_MESSAGES:
-        instance.report_engine_event(message, run)
-    events = [record.event_log_entry for record in instance.get_records_for_run(run_id).records]
-    if not empty.exists():
-        with storage.run_connection("empty"):
-            pass
-        shutil.move(storage.path_for_shard("empty"), empty)
-    texts = [serialize_value(run), *map(serialize_value, events)]
-    return Template(run_id, partition, texts, empty)
 
 
 def _tick(kind: InstigatorType, start: datetime) -> TickData:
@@ -205,10 +147,13 @@ def simulate(
     for count in range(1, days + 1):
         day = first + timedelta(days=count - 1)
         for start in _times(day, REFRESH):
-            run_id = live.store(instance, f"{start:%Y-%m-%d}", start)
-            store_launch(instance, InstigatorType.SCHEDULE, start, run_id)
-            run_id = history.store(instance, f"{start:%Y-%m}", start)
-            store_launch(instance, InstigatorType.SENSOR, start, run_id)
+            for kind, template, partition in (
+                (InstigatorType.SCHEDULE, live, f"{start:%Y-%m-%d}"),
+                (InstigatorType.SENSOR, history, f"{start:%Y-%m}"),
+            ):
+                run_id = str(uuid.uuid4())
+                template.store(instance, run_id, partition, int(start.timestamp()))
+                store_launch(instance, kind, start, run_id)
             if start.minute == 0:
                 call = time.perf_counter()
                 _, cursor = delete_superseded_runs(
@@ -217,10 +162,9 @@ def simulate(
                 longest = max(longest, time.perf_counter() - call)
         store_skips(instance, day)
         purge_ticks(instance, day)
-        if count in (1, days) or count % max(1, days // 12) == 0:
-            made = 2 * count * len(_times(day, REFRESH))
+        if count in (1, days) or count % 10 == 0:
             print(
-                f"{count:4}{made:12}{instance.get_runs_count():12}"
+                f"{count:4}{2 * count * len(_times(day, REFRESH)):12}{instance.get_runs_count():12}"
                 f"{_megabytes(Path(instance.root_directory)):13.1f}"
                 f"{longest:23.2f}{time.perf_counter() - began:16.0f}",
                 flush=True,
@@ -247,6 +191,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, default=365)
     parser.add_argument("--folder", type=Path, default=MEMORY if MEMORY.exists() else None)
+    parser.add_argument("--check", action="store_true", help="hold a day's copies against Dagster")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
@@ -256,9 +201,13 @@ def main() -> None:
         os.environ["DAGSTER_HOME"] = str(home)
         with dg.DagsterInstance.from_config(str(home)) as instance:
             live, history = make_templates(instance, folder)
-            first = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-            simulate(instance, live, history, first + timedelta(days=1), arguments.days)
-            print_materialized(instance, first + timedelta(days=1), arguments.days)
+            today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            first = today + timedelta(days=1)
+            if arguments.check:
+                pairs = [(live, f"{first:%Y-%m-%d}"), (history, f"{first:%Y-%m}")]
+                check(instance, pairs, _times(first, REFRESH))
+            simulate(instance, live, history, first, arguments.days)
+            print_materialized(instance, first, arguments.days)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from azure.storage.blob import BlobServiceClient
 
 from coinbase_assets.candles import SCHEMA
 from coinbase_assets.definitions import build_definitions
+from coinbase_assets.executor import LockedInProcessExecutor
 from coinbase_assets.series import Granularity, Series
 from coinbase_assets.settings import Settings, load_settings
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
@@ -157,9 +158,19 @@ def test_a_back_fill_is_cut_into_runs_by_the_requests_they_take(
     assert history.backfill_policy == dg.BackfillPolicy.multi_run(24)
 
 
-def test_a_run_is_one_process(definitions: dg.Definitions) -> None:
+def test_a_run_is_one_process_that_holds_its_lock(definitions: dg.Definitions) -> None:
     job = definitions.resolve_implicit_global_asset_job_def()
-    assert job.executor_def is dg.in_process_executor
+    create: Any = job.executor_def.executor_creation_fn
+    assert isinstance(create(None), LockedInProcessExecutor)
+
+
+def test_what_runs_by_itself_is_running_from_the_start(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+    schedules = {one.name: one.default_status for one in repository.schedule_defs}
+    sensors = {one.name: one.default_status for one in repository.sensor_defs}
+    assert schedules == {"live_candles_schedule": dg.DefaultScheduleStatus.RUNNING}
+    names = ("candle_history_sensor", "orphaned_runs_sensor", "superseded_runs_sensor")
+    assert sensors == dict.fromkeys(names, dg.DefaultSensorStatus.RUNNING)
 
 
 def test_a_hundred_series_load_without_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
