@@ -15,13 +15,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import dagster as dg
 import sqlalchemy as sa
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
+from dagster._core.storage.runs.sqlite import sqlite_run_storage
+from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
+from dagster._core.storage.sql import create_engine
 
 _WRITES = re.compile(r"UPDATE |INSERT INTO (?!alembic_version|snapshots)")
 _EVENT = "INSERT INTO event_logs"
@@ -58,6 +63,8 @@ class Template:
         home, stored_as = Path(instance.root_directory), dict[int, int]()
         copied = self._copying(run_id, partition, start - int(self.began), stored_as)
         shutil.copyfile(self.empty, _own_database(instance, run_id))
+        # Dagster looks at a database's version once a process: with this process it has been here.
+        _storage(instance)._initialized_dbs.add(run_id)
         # The index first: its ids are also in what the other databases hold.
         for database, writes in groupby(self.writes, lambda write: write.database):
             with closing(sqlite3.connect(home / str(copied(database)))) as connection, connection:
@@ -138,10 +145,13 @@ def _is_index(database: str) -> bool:
     return Path(database).name == "index.db"
 
 
+def _storage(instance: dg.DagsterInstance) -> SqliteEventLogStorage:
+    assert isinstance(instance.event_log_storage, SqliteEventLogStorage)
+    return instance.event_log_storage
+
+
 def _own_database(instance: dg.DagsterInstance, run_id: str) -> Path:
-    storage = instance.event_log_storage
-    assert isinstance(storage, SqliteEventLogStorage)
-    return Path(storage.path_for_shard(run_id))
+    return Path(_storage(instance).path_for_shard(run_id))
 
 
 def _empty_database(instance: dg.DagsterInstance) -> Path:
@@ -157,3 +167,21 @@ def copy_logs(instance: dg.DagsterInstance, run_id: str, copy: str) -> None:
     """What the steps printed."""
     logs = Path(instance.storage_directory())
     shutil.copytree(logs / run_id, logs / copy)
+
+
+def share_engines() -> None:
+    """Let Dagster connect to a database again as it did before, which is twice as fast.
+
+    It makes an engine for every connection, which has to compile every statement anew.
+    """
+
+    @lru_cache(maxsize=16)
+    def engine(url: str) -> sa.Engine:
+        return create_engine(url, poolclass=sa.NullPool, connect_args={"timeout": 30})
+
+    def shared_engine(url: str, **_: object) -> sa.Engine:
+        return engine(url)
+
+    modules: tuple[Any, ...] = (sqlite_event_log, sqlite_run_storage, sqlite_schedule_storage)
+    for module in modules:
+        module.create_engine = shared_engine

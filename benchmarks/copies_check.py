@@ -66,9 +66,10 @@ def _store_by_dagster(
     assert record
     run = record.dagster_run.with_status(dg.DagsterRunStatus.NOT_STARTED)
     records = instance.get_records_for_run(template.run_id).records
+    originals: list[DagsterRun | EventLogEntry] = [run, *(one.event_log_entry for one in records)]
     run_text, *texts = (
         serialize_value(one).replace(template.run_id, run_id).replace(template.partition, partition)
-        for one in (run, *(one.event_log_entry for one in records))
+        for one in originals
     )
     instance.run_storage.add_historical_run(
         deserialize_value(run_text, DagsterRun), record.create_timestamp + timedelta(seconds=shift)

@@ -2,9 +2,10 @@
 
 A live run and a history run are made once, against the stand-in exchange and Azurite. Copies of
 them are stored over and over by `copies`, with ids, partitions and times of their own, beside the
-ticks that launch such runs. What deletes the superseded ones every simulated hour is what the
-sensor calls. Left out are other series, runs that fail, and what the daemon and the web UI store
-for themselves. Times are UTC.
+ticks that launch such runs. What the sensor calls every quarter of an hour, to delete superseded
+runs, is called every six simulated hours, so that more lies around than in reality. Left out are
+other series, runs that fail, and what the daemon and the web UI store for themselves.
+Times are UTC.
 """
 
 import argparse
@@ -18,13 +19,10 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.scheduler.instigation import TickData, TickStatus
-from dagster._core.storage.schedules.schema import JobTickTable
-from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
-from dagster._serdes import serialize_value
 
-from benchmarks.copies import Template, record_template
+from benchmarks.copies import Template, record_template, share_engines
 from benchmarks.copies_check import check
+from benchmarks.ticks import SCHEDULE, SENSOR, launch, purge_ticks, store_ticks, times
 from coinbase_assets.assets import candle_history, raw_candles
 from coinbase_assets.definitions import build_definitions
 from coinbase_assets.series import Series
@@ -37,10 +35,8 @@ from coinbase_assets_tests.running import collect_raw, settings_for
 SERIES = Series.parse("ETH-EUR:15m")
 RAW, HISTORY = (dg.AssetKey(SERIES.asset_key(kind.KIND)) for kind in (raw_candles, candle_history))
 DAY, MONTH = "2024-01-31", "2024-01"
-# The sensors of history and of runs left over, every 15 and 30 seconds, together.
-REFRESH, SENSOR_INTERVAL = timedelta(minutes=15), timedelta(seconds=10)
-SCHEDULE, SENSOR = "live", "history"
-NAMES = {InstigatorType.SCHEDULE: SCHEDULE, InstigatorType.SENSOR: SENSOR}
+REFRESH = timedelta(minutes=15)
+SWEEP_HOURS = 6
 # What Dagster and its daemon tag such runs with.
 COMMON_TAGS = {
     ".dagster/grpc_info": '{"host": "localhost", "socket": "/tmp/tmp01234567"}',
@@ -81,63 +77,6 @@ def make_templates(instance: dg.DagsterInstance, folder: Path) -> tuple[Template
         return run(RAW, DAY, LIVE_TAGS), run(HISTORY, MONTH, HISTORY_TAGS)
 
 
-def _tick(kind: InstigatorType, start: datetime) -> TickData:
-    return TickData(
-        instigator_origin_id=NAMES[kind],
-        instigator_name=NAMES[kind],
-        instigator_type=kind,
-        status=TickStatus.SKIPPED,
-        timestamp=start.timestamp(),
-        end_timestamp=start.timestamp() + 0.5,
-        selector_id=NAMES[kind],
-        cursor='{"raw_candles/ETH-EUR/15m": 123456}',
-        skip_reason="No raw partition has landed since the last tick.",
-    )
-
-
-def store_launch(
-    instance: dg.DagsterInstance, kind: InstigatorType, start: datetime, run_id: str
-) -> None:
-    """Store the tick that launched a run."""
-    request = dg.RunRequest(run_key=f"{SERIES} {run_id}", tags=COMMON_TAGS)
-    launched = _tick(kind, start)._replace(
-        status=TickStatus.SUCCESS,
-        run_ids=[run_id],
-        run_keys=[f"{SERIES} {run_id}"],
-        run_requests=[request],
-        reserved_run_ids=[run_id],
-    )
-    instance.create_tick(launched)
-
-
-def store_skips(instance: dg.DagsterInstance, day: datetime) -> None:
-    """Store the sensor's ticks of a day in one go, as `create_tick` does one by one."""
-    storage = instance.schedule_storage
-    assert isinstance(storage, SqlScheduleStorage)
-    rows = [
-        {
-            "job_origin_id": tick.instigator_origin_id,
-            "selector_id": tick.selector_id,
-            "status": tick.status.value,
-            "type": tick.instigator_type.value,
-            "timestamp": datetime.fromtimestamp(tick.timestamp, UTC).replace(tzinfo=None),
-            "tick_body": serialize_value(tick),
-        }
-        for tick in (_tick(InstigatorType.SENSOR, start) for start in _times(day, SENSOR_INTERVAL))
-    ]
-    with storage.connect() as connection:
-        connection.execute(JobTickTable.insert(), rows)
-
-
-def purge_ticks(instance: dg.DagsterInstance, now: datetime) -> None:
-    """As the daemon does after every tick, by the retention in dagster.yaml."""
-    for kind, name in NAMES.items():
-        for status, days in instance.get_tick_retention_settings(kind).items():
-            if days > 0:
-                before = (now - timedelta(days=days)).timestamp()
-                instance.purge_ticks(name, name, before, [status])
-
-
 def simulate(
     instance: dg.DagsterInstance, live: Template, history: Template, first: datetime, days: int
 ) -> None:
@@ -146,25 +85,26 @@ def simulate(
     print("days   runs made   runs kept   MB on disk   longest clean-up (s)   real time (s)")
     for count in range(1, days + 1):
         day = first + timedelta(days=count - 1)
-        for start in _times(day, REFRESH):
+        launches = []
+        for start in times(day, REFRESH):
             for kind, template, partition in (
                 (InstigatorType.SCHEDULE, live, f"{start:%Y-%m-%d}"),
                 (InstigatorType.SENSOR, history, f"{start:%Y-%m}"),
             ):
                 run_id = str(uuid.uuid4())
                 template.store(instance, run_id, partition, int(start.timestamp()))
-                store_launch(instance, kind, start, run_id)
-            if start.minute == 0:
+                launches.append(launch(kind, start, str(SERIES), run_id, COMMON_TAGS))
+            if start.hour % SWEEP_HOURS == 0 and start.minute == 0:
                 call = time.perf_counter()
                 _, cursor = delete_superseded_runs(
                     instance, start, schedules=[SCHEDULE], sensors=[SENSOR], cursor=cursor
                 )
                 longest = max(longest, time.perf_counter() - call)
-        store_skips(instance, day)
+        store_ticks(instance, day, launches)
         purge_ticks(instance, day)
         if count in (1, days) or count % 10 == 0:
             print(
-                f"{count:4}{2 * count * len(_times(day, REFRESH)):12}{instance.get_runs_count():12}"
+                f"{count:4}{2 * count * len(times(day, REFRESH)):12}{instance.get_runs_count():12}"
                 f"{_megabytes(Path(instance.root_directory)):13.1f}"
                 f"{longest:23.2f}{time.perf_counter() - began:16.0f}",
                 flush=True,
@@ -176,10 +116,6 @@ def print_materialized(instance: dg.DagsterInstance, first: datetime, days: int)
         made = {(first + timedelta(days=index)).strftime(template) for index in range(days)}
         there = made & set(instance.get_materialized_partitions(key))
         print(f"{key.to_user_string()}: {len(there)} of {len(made)} partitions materialised")
-
-
-def _times(day: datetime, step: timedelta) -> list[datetime]:
-    return [day + step * index for index in range(timedelta(days=1) // step)]
 
 
 def _megabytes(folder: Path) -> float:
@@ -195,6 +131,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
+        share_engines()
         home = folder / "dagster"
         home.mkdir()
         shutil.copy(CONFIG, home)
@@ -205,7 +142,7 @@ def main() -> None:
             first = today + timedelta(days=1)
             if arguments.check:
                 pairs = [(live, f"{first:%Y-%m-%d}"), (history, f"{first:%Y-%m}")]
-                check(instance, pairs, _times(first, REFRESH))
+                check(instance, pairs, times(first, REFRESH))
             simulate(instance, live, history, first, arguments.days)
             print_materialized(instance, first, arguments.days)
 
