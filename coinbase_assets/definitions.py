@@ -15,12 +15,9 @@ from coinbase_assets.assets.candle_history import build_candle_history
 from coinbase_assets.assets.raw_candles import build_raw_candles
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.executor import LockedInProcessExecutor
+from coinbase_assets.housekeeping import orphaned_runs_sensor, superseded_runs_sensor
 from coinbase_assets.schedules import build_live_candles_schedule
-from coinbase_assets.sensors import (
-    build_candle_history_sensor,
-    orphaned_runs_sensor,
-    superseded_runs_sensor,
-)
+from coinbase_assets.sensors import build_candle_history_sensor
 from coinbase_assets.settings import (
     ACCOUNT_URL,
     CONNECTION_STRING,

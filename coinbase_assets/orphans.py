@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.events import RunFailureReason
+from dagster._core.execution.retries import auto_reexecution_should_retry_run
+from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG, WILL_RETRY_TAG
 
 from coinbase_assets.locks import exclusive, is_held, open_lock, try_exclusive
 
@@ -38,6 +42,26 @@ def fail_orphans(instance: dg.DagsterInstance, dagster_home: Path) -> list[str]:
                 orphans.append(lock.stem)
             lock.unlink()
     return orphans
+
+
+def without_their_retry(instance: dg.DagsterInstance, now: datetime) -> list[dg.DagsterRun]:
+    """The last day's failed runs that are due a retry, but that Dagster has given up.
+
+    It does so for ever where it finds no code server at the moment it would launch the retry.
+    """
+    given_up = dg.RunsFilter(
+        statuses=[dg.DagsterRunStatus.FAILURE],
+        tags={WILL_RETRY_TAG: "false"},
+        updated_after=now - timedelta(days=1),
+    )
+    return [run for run in instance.get_runs(given_up) if _is_due_a_retry(instance, run)]
+
+
+def _is_due_a_retry(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    reason = run.tags.get(RUN_FAILURE_REASON_TAG)
+    return auto_reexecution_should_retry_run(
+        instance, run, RunFailureReason(reason) if reason else None
+    )
 
 
 def _fail(instance: dg.DagsterInstance, run_id: str) -> bool:

@@ -1,19 +1,14 @@
-"""Sensors: what landed becomes history, and what was left over is cleared away."""
+"""`candle_history_sensor`: what landed becomes history."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 
 import dagster as dg
 from dagster._core.storage.tags import MAX_RETRIES_TAG, RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
 from coinbase_assets.assets import candle_history, raw_candles
-from coinbase_assets.orphans import fail_orphans
 from coinbase_assets.partitions import MONTHS_PER_RUN, adjoining, month_of, range_tags
-from coinbase_assets.schedules import LIVE_CANDLES_SCHEDULE
 from coinbase_assets.series import Series
-from coinbase_assets.superseded import delete_superseded_runs
 
 CANDLE_HISTORY_SENSOR = "candle_history_sensor"
 _RETRIES = {MAX_RETRIES_TAG: "3", RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"}
@@ -78,35 +73,3 @@ def _requests(months: Mapping[Series, Sequence[str]], newest: int) -> Iterator[d
             asset_selection=[dg.AssetKey(one.asset_key(candle_history.KIND)) for one in together],
             tags={**_RETRIES, **range_tags(first, last)},
         )
-
-
-@dg.sensor(
-    name="orphaned_runs_sensor",
-    minimum_interval_seconds=30,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Fails runs whose process was killed, so that they hold nothing back.",
-)
-def orphaned_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Launches nothing."""
-    orphans = fail_orphans(context.instance, Path(context.instance.root_directory))
-    return dg.SkipReason(f"Failed runs left over: {', '.join(orphans) or 'none'}")
-
-
-@dg.sensor(
-    name="superseded_runs_sensor",
-    minimum_interval_seconds=900,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Deletes runs of the schedule and the sensor that later ones replaced.",
-)
-def superseded_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Launches nothing. Its cursor is where the next tick goes on."""
-    sweep = delete_superseded_runs(
-        context.instance,
-        datetime.now(UTC),
-        schedules=[LIVE_CANDLES_SCHEDULE],
-        sensors=[CANDLE_HISTORY_SENSOR],
-        cursor=context.cursor or None,
-    )
-    return dg.SensorResult(
-        skip_reason=f"Deleted {len(sweep.deleted)} superseded runs", cursor=sweep.cursor or ""
-    )

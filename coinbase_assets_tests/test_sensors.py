@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -11,9 +10,8 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 
-from coinbase_assets.orphans import run_lock
 from coinbase_assets.partitions import MONTHS_PER_RUN
-from coinbase_assets.sensors import build_candle_history_sensor, orphaned_runs_sensor
+from coinbase_assets.sensors import build_candle_history_sensor
 from coinbase_assets.series import Series
 from coinbase_assets_tests.running import land
 
@@ -169,16 +167,3 @@ def test_a_failed_run_is_retried_a_bounded_number_of_times(
     (request,) = ticks()
     assert request.tags["dagster/max_retries"] == "3"
     assert request.tags["dagster/retry_on_asset_or_op_failure"] == "true"
-
-
-def test_runs_of_killed_processes_are_failed(instance: dg.DagsterInstance) -> None:
-    @dg.job
-    def some_job() -> None:
-        """Whatever runs."""
-
-    run = instance.create_run_for_job(some_job, status=dg.DagsterRunStatus.STARTED)
-    with run_lock(Path(instance.root_directory), run.run_id):
-        pass
-    data = orphaned_runs_sensor.evaluate_tick(dg.build_sensor_context(instance))
-    assert run.run_id in str(data.skip_message)
-    assert instance.get_runs()[0].status == dg.DagsterRunStatus.FAILURE
