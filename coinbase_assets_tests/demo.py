@@ -1,6 +1,7 @@
 """`make demo`: `coinbase-assets dev` on a stand-in exchange, with a lake and an instance apart."""
 
 import os
+import sys
 
 from coinbase_assets.cli import main
 from coinbase_assets.settings import Settings
@@ -27,4 +28,4 @@ if __name__ == "__main__":
     os.chdir(HOME)
     with StandInExchange(latency=0.1) as exchange:
         os.environ |= demo_environment(exchange)
-        main(["dev"])
+        main(["dev", *sys.argv[1:]])
