@@ -23,11 +23,13 @@ from coinbase_assets.settings import Settings, project_folder
 
 HOST = "127.0.0.1"
 _MODULE = "coinbase_assets.definitions"
+# Else a back-fill that finds no code server, because that is starting again, fails for good.
+_PATIENCE = {"DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1"}
 
 
 def run_dev(settings: Settings, port: int) -> None:
     """Run all until the process is told to end. Raises ServiceError."""
-    os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
+    os.environ |= {"DAGSTER_HOME": str(settings.dagster_home), **_PATIENCE}
     with with_storage(settings), running_dagster(settings.dagster_home, port) as services:
         click.echo(f"Dagster's web UI: http://{HOST}:{port} (Ctrl-C ends everything)")
         click.echo("The open day is refreshed every 15 minutes, finer series at every step.")
