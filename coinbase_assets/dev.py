@@ -23,6 +23,7 @@ from coinbase_assets.settings import Settings, project_folder
 
 HOST = "127.0.0.1"
 _MODULE = "coinbase_assets.definitions"
+_LOCATION = "coinbase_assets"
 # Else a back-fill that finds no code server, because that is starting again, fails for good.
 _PATIENCE = {"DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1"}
 
@@ -58,7 +59,7 @@ def running_dagster(home: Path, port: int) -> Iterator[Services]:
 
 def _start(services: Services, folder: Path, port: int) -> None:
     server, workspace = str(folder / "code-server.sock"), str(folder / "workspace.yaml")
-    location = f"{{socket: {server}, location_name: {_MODULE}}}"
+    location = f"{{socket: {server}, location_name: {_LOCATION}}}"
     Path(workspace).write_text(f"load_from:\n  - grpc_server: {location}\n")
     code = ["-m", _MODULE, "--socket", server, "--log-level", "error"]
     services.start("code server", "dagster", "api", "grpc", *code)
