@@ -1,6 +1,7 @@
 """What the README shows, tried; its commands are held against the real ones in test_cli.py."""
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,3 +37,10 @@ def test_the_history_is_read_as_the_readme_says(
     exec(example, names)
     assert len(names["candles"]) == rows
     assert list(names["candles"])[:6] == ["time", "open", "high", "low", "close", "volume"]
+
+
+def test_make_knows_every_target_that_the_documents_name() -> None:
+    text = README.read_text() + README.with_name("CONTRIBUTING.md").read_text()
+    targets = set(re.findall(r"(?:^|`)make (\w+)", text, re.MULTILINE))
+    assert {"run", "dev", "demo", "test"} <= targets
+    subprocess.run(["make", "--dry-run", *targets], cwd=README.parent, check=True)
