@@ -23,7 +23,7 @@ from dagster._core.storage.tags import (
     SENSOR_NAME_TAG,
 )
 
-RETENTION = timedelta(days=2)
+RETENTION = timedelta(days=1)
 MOST_RUNS = 200
 # A sensor's tick has 60, for what the last run takes, too.
 MOST_SECONDS = 15.0
