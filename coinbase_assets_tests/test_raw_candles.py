@@ -82,6 +82,9 @@ def test_each_partition_says_what_it_holds(
         "settled": True,
         "requests": 1,
         "missing_buckets": 1,
+        "candles_changed": 0,
+        "candles_added": 0,
+        "candles_vanished": 0,
         "first_candle": "2024-01-01T00:00:00Z",
         "last_candle": "2024-01-01T23:00:00Z",
     }

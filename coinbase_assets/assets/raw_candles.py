@@ -13,7 +13,14 @@ from coinbase_assets.assets.columns import CANDLE_METADATA
 from coinbase_assets.candles import validate_candles
 from coinbase_assets.days import DAY, Day, cut_days
 from coinbase_assets.exchange.resource import BlockingExchange, ExchangeResource
+from coinbase_assets.fields import with_fields
 from coinbase_assets.partitions import daily_partitions, day_start, days_per_run
+from coinbase_assets.revisions import (
+    REVISION_SCHEMA,
+    compare_days,
+    count_changes,
+    revisions_path,
+)
 from coinbase_assets.series import Series
 from coinbase_assets.storage.io_manager import (
     AzureParquetIOManager,
@@ -114,12 +121,27 @@ def _updates(
 
 
 def _update(day: Day, source: str, store: ParquetStore) -> Update:
+    """Merge the day into its blob; first record what that changes of the candles stored.
+
+    An update that loses the race for the blob runs again and records again, under the same name.
+    If by then nothing changes, the first record stays: the exchange did answer so, it may be the
+    winner's own of the same second, and normal operation deletes nothing.
+    """
+
     def update(stored: StoredBlob | None) -> pa.Table:
-        merged = day
-        if stored:
-            table = store.get(stored.path, etag=stored.etag)
-            merged = day.merged_with(Day.from_table(day.series, day.start, table))
+        before = _stored_day(day, stored, store) if stored else None
+        merged = day.merged_with(before) if before else day
         validate_candles(merged.candles, day.series.granularity, day.start, day.start + DAY)
-        return merged.to_table(source)
+        table = merged.to_table(source)
+        revisions = compare_days(before, day) if before else REVISION_SCHEMA.empty_table()
+        if revisions.num_rows:
+            path = revisions_path(day)
+            store.put(path, revisions, store.find([path]).get(path))
+        return with_fields(table, count_changes(revisions))
 
     return update
+
+
+def _stored_day(day: Day, stored: StoredBlob, store: ParquetStore) -> Day:
+    """The same day as it is stored. Raises BlobChanged if the blob is no longer that one."""
+    return Day.from_table(day.series, day.start, store.get(stored.path, etag=stored.etag))

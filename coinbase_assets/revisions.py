@@ -1,0 +1,94 @@
+"""Revisions: what the exchange tells otherwise than it did when a day was stored. Pure: no I/O."""
+
+from collections.abc import Mapping
+from functools import reduce
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from coinbase_assets.candles import SCHEMA, clip_candles, merge_candles
+from coinbase_assets.days import Day
+from coinbase_assets.fields import with_fields
+
+KIND = "candle_revisions"
+PARTITION = "date"
+
+CHANGED, ADDED, VANISHED = CHANGES = ("changed", "added", "vanished")
+
+_VALUES = SCHEMA.names[1:]
+_FETCHED = ("old_fetched_at", "new_fetched_at")
+REVISION_SCHEMA = pa.schema(
+    [SCHEMA.field("time"), ("change", pa.string())]
+    + [(f"{age}_{name}", pa.float64()) for age in ("old", "new") for name in _VALUES]
+    + [(name, SCHEMA.field("time").type) for name in _FETCHED]
+)
+
+
+def compare_days(stored: Day, asked: Day) -> pa.Table:
+    """What `asked` tells otherwise than `stored`: REVISION_SCHEMA, a row a candle, ascending.
+
+    Only buckets that the answers of both cover count. A candle is `changed` if any of its values
+    is another, `added` if `stored` has none (old values null), `vanished` if `asked` has none (new
+    values null; the merged day keeps it). An `asked` older than `stored` replaces nothing: then
+    only what it adds is told.
+
+    The fetch times are both days' `refreshed_at`, also as fields; at `old_fetched_at` the stored
+    day held the old values, which a refresh in part may have left as an earlier answer told them.
+    The field `version` is that of `asked`.
+    """
+    old, new = _common(stored, asked)
+    times = merge_candles(old, new)["time"]
+    old, new = _at(times, old), _at(times, new)
+    change = _changes(old, new)
+    fetched = [pa.scalar(day.refreshed_at, times.type) for day in (stored, asked)]
+    columns = [times, change, *old, *new, *(pa.repeat(one, len(times)) for one in fetched)]
+    told = [ADDED] if stored.refreshed_at > asked.refreshed_at else CHANGES
+    table = pa.table(columns, REVISION_SCHEMA).filter(pc.is_in(change, pa.array(told)))
+    return with_fields(table, _fields(stored, asked))
+
+
+def count_changes(revisions: pa.Table) -> Mapping[str, str]:
+    """The fields `candles_changed`, `candles_added` and `candles_vanished`: how many rows each."""
+    changes = revisions["change"]
+    return {
+        f"candles_{change}": str(pc.sum(pc.equal(changes, change)).as_py() or 0)
+        for change in CHANGES
+    }
+
+
+def revisions_path(asked: Day) -> str:
+    """The blob of what `asked` tells otherwise, in the folder of its day.
+
+    Named after the time of the answer, to the second.
+    """
+    folder = asked.series.blob_folder(KIND)
+    return f"{folder}{PARTITION}={asked.start:%F}/{asked.refreshed_at:%FT%H-%M-%SZ}.parquet"
+
+
+def _common(stored: Day, asked: Day) -> tuple[pa.Table, pa.Table]:
+    """Both days' candles in the buckets that the answers of both cover."""
+    start = max(stored.answered_from, asked.answered_from)
+    end = min(stored.answered_through, asked.answered_through)
+    return clip_candles(stored.candles, start, end), clip_candles(asked.candles, start, end)
+
+
+def _at(times: pa.ChunkedArray, candles: pa.Table) -> list[pa.ChunkedArray]:
+    """The columns of values at these times; null where there is no candle."""
+    rows = pc.index_in(times, candles["time"].combine_chunks())
+    return [candles[name].take(rows) for name in _VALUES]
+
+
+def _changes(old: list[pa.ChunkedArray], new: list[pa.ChunkedArray]) -> pa.ChunkedArray:
+    """What happened to each candle; null where nothing did."""
+    differs = reduce(pc.or_, map(pc.not_equal, old, new))
+    conditions = pc.make_struct(pc.is_null(old[0]), pc.is_null(new[0]), differs)
+    return pc.case_when(conditions, ADDED, VANISHED, CHANGED, pa.scalar(None, pa.string()))
+
+
+def _fields(stored: Day, asked: Day) -> Mapping[str, str]:
+    times = (stored.refreshed_at, asked.refreshed_at)
+    return {
+        "series": str(asked.series),
+        "version": str(int(asked.refreshed_at.timestamp())),
+        **{name: f"{time:%FT%TZ}" for name, time in zip(_FETCHED, times, strict=True)},
+    }
