@@ -80,11 +80,14 @@ class Dev:
 
 def commands(parent: int) -> list[tuple[int, str]]:
     """The process's children: their ids and command lines."""
-    listed = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(parent)], capture_output=True, text=True
-    )
-    lines = [line.split(maxsplit=1) for line in listed.stdout.splitlines()]
-    return [(int(pid), command) for pid, command in lines]
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            _state, its_parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
+            if int(its_parent) == parent:
+                command = (process / "cmdline").read_text().replace("\0", " ")
+                found.append((int(process.name), command))
+    return found
 
 
 def home_users(home: str) -> list[str]:
