@@ -25,13 +25,14 @@ from coinbase_assets.exchange.errors import (
     ProductNotFound,
     RateLimited,
 )
+from coinbase_assets.exchange.products import PRODUCT_SCHEMA, Catalogue
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.series import Granularity, Series
 from coinbase_assets_tests import answers as http
 from coinbase_assets_tests.conftest import free_port
 from coinbase_assets_tests.exchange import StandInExchange
 from coinbase_assets_tests.faults import random_faults
-from coinbase_assets_tests.markets import ListMarket
+from coinbase_assets_tests.markets import ListMarket, synthetic_markets
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -416,6 +417,17 @@ def test_an_empty_answer_is_believed_when_another_url_gives_it_too(
     assert answer.requests == 2
 
 
+def test_an_empty_answer_need_not_be_confirmed(budget_file: Path) -> None:
+    series = Series("NEW-USD", MINUTE)
+    with (
+        StandInExchange(markets={"NEW-USD": ListMarket({})}) as exchange,
+        resource(exchange.url, budget_file, rate=1000).get_client() as client,
+    ):
+        (answer,) = client.fetch_candles(series, START, START + WINDOW, confirm_empty=False)
+    assert answer.candles.num_rows == 0
+    assert len(exchange.requests) == answer.requests == 1
+
+
 # Time
 
 
@@ -565,3 +577,112 @@ def test_an_answer_without_a_time_is_refused(fetch: Fetch, headers: dict[str, st
     ):
         fetch(exchange.url, give_up_after=0.1)
     assert str(failure.value).startswith(FIRST_WINDOW)
+
+
+# The list of products
+
+
+def products(url: str, budget_file: Path, give_up_after: float = 10) -> Catalogue:
+    shared = resource(url, budget_file, rate=1000)
+    with shared.get_client(give_up_after=give_up_after) as client:
+        return client.fetch_products()
+
+
+def test_the_products_come_in_order_with_the_exchanges_own_values(budget_file: Path) -> None:
+    markets = synthetic_markets(["LTC-USD", "BTC-EUR", "ETH-EUR"])
+    with StandInExchange(clock=Clock(), markets=markets, delisted=["LTC-USD"]) as exchange:
+        catalogue = products(exchange.url, budget_file)
+    assert catalogue.products.schema == PRODUCT_SCHEMA
+    assert catalogue.products["id"].to_pylist() == ["BTC-EUR", "ETH-EUR", "LTC-USD"]
+    assert catalogue.products.to_pylist()[2] == {
+        "id": "LTC-USD",
+        "base_currency": "LTC",
+        "quote_currency": "USD",
+        "quote_increment": "0.00001",
+        "base_increment": "0.00000001",
+        "display_name": "LTC-USD",
+        "status": "delisted",
+        "trading_disabled": True,
+    }
+    assert catalogue.as_of == NOW
+    assert catalogue.requests == 1
+
+
+def test_a_cached_list_of_products_is_as_old_as_it_was_made(budget_file: Path) -> None:
+    clock = Clock()
+    with StandInExchange(clock=clock, cache_seconds=5) as exchange:
+        products(exchange.url, budget_file)
+        clock.now += timedelta(seconds=4)
+        cached = products(exchange.url, budget_file)
+    assert cached.as_of == NOW - timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "empty"])
+def test_the_products_survive_a_passing_fault(budget_file: Path, kind: str) -> None:
+    with StandInExchange(faults=lambda number, *_: None if number else kind) as exchange:
+        catalogue = products(exchange.url, budget_file)
+    assert catalogue.products.num_rows == 8
+    assert catalogue.requests == len(exchange.requests) == 2
+
+
+def test_the_products_wait_for_the_shared_budget(budget_file: Path) -> None:
+    with StandInExchange() as exchange:
+        asyncio.run(RequestBudget(budget_file, exchange.url, 1000).pause(0.5))
+        began = time.monotonic()
+        products(exchange.url, budget_file)
+    assert time.monotonic() - began > 0.4
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "cause"),
+    [
+        ("500", ExchangeUnavailable, "answered 500 "),
+        ("429", RateLimited, "answered 429 "),
+        ("404", ExchangeError, "answered 404 .* to http://.*/products$"),
+        ("html", InvalidAnswer, "not JSON: '<html>"),
+        ("empty", InvalidAnswer, "a list without a product$"),
+    ],
+)
+def test_giving_up_on_the_products_tells_why(
+    budget_file: Path, kind: str, error: type[ExchangeError], cause: str
+) -> None:
+    with (
+        StandInExchange(rate=None, faults=lambda *_: kind) as exchange,
+        pytest.raises(ExchangeError, match=cause) as failure,
+    ):
+        products(exchange.url, budget_file, give_up_after=0.2)
+    assert type(failure.value) is error
+    attempts = len(exchange.requests)
+    assert str(failure.value).startswith(f"list of products, attempts {attempts}: ")
+
+
+@pytest.mark.parametrize(
+    ("rows", "refusal"),
+    [
+        (["ETH-EUR"], "entry 0: 'ETH-EUR' is no object"),
+        ([{"id": "A-B"}, None], "entry 1: None is no object"),
+        ([{"id": "A-B"}, {"status": "online"}], "entry 1: {'status': 'online'} has no id"),
+        ([{"id": ""}], "entry 0: {'id': ''} has no id"),
+        ([{"id": 7}], "product 7: id 7 is no string"),
+        ([{"id": "A-B"}, {"id": "C-D"}, {"id": "A-B"}], "product 'A-B': its id is not unique"),
+        ([{"id": "A-B", "quote_increment": 0.01}], "product 'A-B': quote_increment 0.01 is no str"),
+        ([{"id": "A-B", "trading_disabled": "no"}], "'A-B': trading_disabled 'no' is no bool"),
+    ],
+)
+def test_a_list_of_products_that_breaks_a_rule_is_refused_at_once(
+    budget_file: Path, rows: list[Any], refusal: str
+) -> None:
+    with (
+        AlteredExchange(change=with_rows(*rows)) as exchange,
+        pytest.raises(InvalidAnswer, match=refusal) as failure,
+    ):
+        products(exchange.url, budget_file)
+    assert str(failure.value).startswith("list of products, attempts 1: ")
+    assert len(str(failure.value).splitlines()) == 1
+    assert len(exchange.requests) == 1
+
+
+def test_what_the_exchange_says_of_a_product_may_be_more_or_less(budget_file: Path) -> None:
+    with AlteredExchange(change=with_rows({"id": "A-B", "status": None, "new": [1]})) as exchange:
+        (product,) = products(exchange.url, budget_file).products.to_pylist()
+    assert product == dict.fromkeys(PRODUCT_SCHEMA.names) | {"id": "A-B"}

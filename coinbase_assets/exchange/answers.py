@@ -44,10 +44,11 @@ class GarbledAnswer(InvalidAnswer):
     """Something on the way spoilt the answer: asking again may give a whole one."""
 
 
-def refuse_errors(response: httpx.Response, product: str) -> None:
+def refuse_errors(response: httpx.Response, product: str | None) -> None:
+    """Raise the ExchangeError that the answer is, if any; `product` if one was asked for."""
     status = response.status_code
     said = f"answered {status} {response.text[:200]!r}"
-    if status == httpx.codes.NOT_FOUND:
+    if status == httpx.codes.NOT_FOUND and product:
         raise ProductNotFound(
             f"the exchange does not know the product {product};"
             f" {response.url.copy_with(path='/products', query=None)} lists those it knows"
@@ -92,13 +93,19 @@ def exchange_time(response: httpx.Response) -> datetime:
     return time - timedelta(seconds=1) if age else time
 
 
-def read_candles(response: httpx.Response, granularity: Granularity, window: Window) -> pa.Table:
+def read_list(response: httpx.Response, of: str) -> list[object]:
+    """The answer's JSON array. Raises GarbledAnswer, which names what it should be a list of."""
     try:
-        rows = response.json()
+        values = response.json()
     except ValueError as error:
         raise GarbledAnswer(f"not JSON: {response.text[:80]!r}") from error
-    if not isinstance(rows, list):
-        raise GarbledAnswer(f"not a list of candles: {response.text[:80]!r}")
+    if not isinstance(values, list):
+        raise GarbledAnswer(f"not a list of {of}: {response.text[:80]!r}")
+    return values
+
+
+def read_candles(response: httpx.Response, granularity: Granularity, window: Window) -> pa.Table:
+    rows = read_list(response, "candles")
     try:
         return parse_candles(rows, granularity, window.start, window.end)
     except InvalidCandles as error:

@@ -4,15 +4,15 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from types import TracebackType
 from typing import Self
 
 import httpx
 import pyarrow as pa
-import tenacity
 
 from coinbase_assets.candles import closed_candles
 from coinbase_assets.exchange.answers import (
@@ -29,6 +29,8 @@ from coinbase_assets.exchange.errors import (
     InvalidAnswer,
     RateLimited,
 )
+from coinbase_assets.exchange.products import Catalogue, read_products
+from coinbase_assets.exchange.retries import retrying
 from coinbase_assets.exchange.windows import Window, request_windows
 from coinbase_assets.series import Granularity, Series
 
@@ -42,11 +44,9 @@ _TIMEOUT = httpx.Timeout(20, connect=10)
 _CACHE_LIFE = 300
 _EARLIEST = 30
 _LONGEST_PAUSE = 60.0
-_BACKOFF = tenacity.wait_exponential(multiplier=0.25, max=15) + tenacity.wait_random(0, 0.5)
-_ATTEMPTS_BEFORE_WARNING = 3
 
-
-_WORTH_ANOTHER_TRY = (RateLimited, ExchangeUnavailable, GarbledAnswer)
+# What an answer holds, and the exchange's time of it.
+_Page = tuple[pa.Table, datetime]
 
 
 class ExchangeClient:
@@ -84,35 +84,48 @@ class ExchangeClient:
         self._budget.close()
 
     async def fetch_candles(
-        self, product: str, granularity: Granularity, start: datetime, end: datetime
+        self,
+        product: str,
+        granularity: Granularity,
+        start: datetime,
+        end: datetime,
+        *,
+        confirm_empty: bool = True,
     ) -> AsyncGenerator[Answer, None]:
         """Answers for the windows from `start` to before `end`, in order, fetched ahead.
 
-        Windows in the exchange's future are not asked for, but for the first.
+        Windows in the exchange's future are not asked for, but for the first. An answer without
+        any candle is believed when it comes twice, or at once without `confirm_empty`.
         Raises ExchangeError, naming the series, the window and the last cause.
         """
-        series = Series(product, granularity)
+        ask = partial(self._ask, Series(product, granularity), confirm_empty)
         windows = deque(request_windows(start, end, granularity))
         tasks: deque[asyncio.Task[Answer]] = deque()
         if windows:
-            tasks.append(asyncio.create_task(self._ask(series, windows.popleft())))
+            tasks.append(asyncio.create_task(ask(windows.popleft())))
         try:
             while tasks:
                 yield await tasks.popleft()
                 while windows and len(tasks) < _AHEAD and windows[0].start < self._as_of:
-                    tasks.append(asyncio.create_task(self._ask(series, windows.popleft())))
+                    tasks.append(asyncio.create_task(ask(windows.popleft())))
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _ask(self, series: Series, window: Window) -> Answer:
-        """The window's closed candles; an answer without any is believed when it comes twice."""
-        variant = int(self._clock())
-        candles, as_of, requests = await self._retry(series, window, variant)
-        if not candles.num_rows and as_of >= window.start + series.granularity.delta:
+    async def fetch_products(self) -> Catalogue:
+        """All products the exchange knows. Raises ExchangeError with the last cause."""
+        return Catalogue(*await self._retry("list of products", self._request_products))
+
+    async def _ask(self, series: Series, confirm_empty: bool, window: Window) -> Answer:
+        """The window's closed candles."""
+        request, variant = partial(self._request_candles, series, window), int(self._clock())
+        question = f"{series} {window}"
+        candles, as_of, requests = await self._retry(question, partial(request, count(variant)))
+        has_begun = as_of >= window.start + series.granularity.delta
+        if confirm_empty and has_begun and not candles.num_rows:
             variant += _CACHE_LIFE // 2
-            candles, as_of, more = await self._retry(series, window, variant)
+            candles, as_of, more = await self._retry(question, partial(request, count(variant)))
             requests += more
         closed = closed_candles(candles, series.granularity, as_of)
         answer = Answer(series, window, closed, as_of, requests)
@@ -120,53 +133,52 @@ class ExchangeClient:
         return answer
 
     async def _retry(
-        self, series: Series, window: Window, variant: int
+        self, question: str, request: Callable[[], Awaitable[_Page]]
     ) -> tuple[pa.Table, datetime, int]:
-        """Candles, the exchange's time and the number of requests it took."""
-        question = f"{series} {window}"
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(_WORTH_ANOTHER_TRY),
-            wait=_pause,
-            stop=tenacity.stop_before_delay(self._give_up_after),
-            before_sleep=lambda state: _log_retry(question, state),
-            sleep=self._sleep,
-            reraise=True,
-        )
+        """The page that `request` gets, and the number of requests it took."""
+        attempts = retrying(question, self._give_up_after, self._sleep, log)
         await self._budget.wait()
         try:
-            page: tuple[pa.Table, datetime] = await retrying(
-                self._request, series, window, count(variant)
-            )
+            page: _Page = await attempts(request)
         except ExchangeError as error:
-            attempts = retrying.statistics["attempt_number"]
+            number = attempts.statistics["attempt_number"]
             kind = InvalidAnswer if isinstance(error, GarbledAnswer) else type(error)
-            raise kind(f"{question}, attempts {attempts}: {error}") from error
-        return *page, retrying.statistics["attempt_number"]
+            raise kind(f"{question}, attempts {number}: {error}") from error
+        return *page, attempts.statistics["attempt_number"]
 
     async def _sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
         await self._budget.wait()
 
-    async def _request(
+    async def _request_candles(
         self, series: Series, window: Window, variants: Iterator[int]
-    ) -> tuple[pa.Table, datetime]:
+    ) -> _Page:
+        parameters = _parameters(series.granularity, window, next(variants))
+        path = f"/products/{series.product}/candles"
+        response = await self._get(path, parameters, series.product)
+        as_of = exchange_time(response)
+        self._as_of = max(self._as_of, as_of)
+        return read_candles(response, series.granularity, window), as_of
+
+    async def _request_products(self) -> _Page:
+        response = await self._get("/products")
+        return read_products(response), exchange_time(response)
+
+    async def _get(
+        self, path: str, parameters: dict[str, str] | None = None, product: str | None = None
+    ) -> httpx.Response:
         try:
-            response = await self._http.get(
-                f"/products/{series.product}/candles",
-                params=_parameters(series.granularity, window, next(variants)),
-            )
+            response = await self._http.get(path, params=parameters)
         except httpx.RequestError as error:
             raise ExchangeUnavailable(
                 f"no answer from {self._http.base_url} ({str(error) or type(error).__name__})"
             ) from error
         try:
-            refuse_errors(response, series.product)
+            refuse_errors(response, product)
         except RateLimited as error:
             await self._budget.pause(min(error.retry_after, _LONGEST_PAUSE))
             raise
-        as_of = exchange_time(response)
-        self._as_of = max(self._as_of, as_of)
-        return read_candles(response, series.granularity, window), as_of
+        return response
 
 
 def _parameters(granularity: Granularity, window: Window, variant: int) -> dict[str, str]:
@@ -178,16 +190,3 @@ def _parameters(granularity: Granularity, window: Window, variant: int) -> dict[
         "start": (window.start - timedelta(seconds=early)).strftime("%FT%TZ"),
         "end": (window.end - granularity.delta + timedelta(seconds=late)).strftime("%FT%TZ"),
     }
-
-
-def _pause(state: tenacity.RetryCallState) -> float:
-    """Seconds before the next attempt: what the exchange asks for, else growing with jitter."""
-    error = state.outcome.exception() if state.outcome else None
-    asked = error.retry_after if isinstance(error, RateLimited) else 0.0
-    return max(asked, _BACKOFF(state))
-
-
-def _log_retry(question: str, state: tenacity.RetryCallState) -> None:
-    level = logging.WARNING if state.attempt_number >= _ATTEMPTS_BEFORE_WARNING else logging.DEBUG
-    error = state.outcome.exception() if state.outcome else None
-    log.log(level, "%s: attempt %d failed, trying again: %s", question, state.attempt_number, error)

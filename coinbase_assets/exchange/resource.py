@@ -12,6 +12,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from coinbase_assets.exchange.answers import Answer
 from coinbase_assets.exchange.budget import RequestBudget
 from coinbase_assets.exchange.client import ExchangeClient
+from coinbase_assets.exchange.products import Catalogue
 from coinbase_assets.series import Series
 
 
@@ -25,11 +26,20 @@ class BlockingExchange:
     client: ExchangeClient
     portal: BlockingPortal
 
-    def fetch_candles(self, series: Series, start: datetime, end: datetime) -> Iterator[Answer]:
+    def fetch_candles(
+        self, series: Series, start: datetime, end: datetime, *, confirm_empty: bool = True
+    ) -> Iterator[Answer]:
         """See ExchangeClient.fetch_candles."""
-        answers = self.client.fetch_candles(series.product, series.granularity, start, end)
+        product, granularity = series.product, series.granularity
+        answers = self.client.fetch_candles(
+            product, granularity, start, end, confirm_empty=confirm_empty
+        )
         while answer := self.portal.call(anext, answers, None):
             yield answer
+
+    def fetch_products(self) -> Catalogue:
+        """See ExchangeClient.fetch_products."""
+        return self.portal.call(self.client.fetch_products)
 
 
 class ExchangeResource(dg.ConfigurableResource):

@@ -1,0 +1,78 @@
+"""The exchange's catalogue: what its list of products says, as a table. Pure: no Dagster, no I/O.
+
+Its fields are those of `GET /products` in the exchange's documentation.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+
+import httpx
+import pyarrow as pa
+
+from coinbase_assets.exchange.answers import GarbledAnswer, read_list
+from coinbase_assets.exchange.errors import InvalidAnswer
+
+PRODUCT_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("base_currency", pa.string()),
+        pa.field("quote_currency", pa.string()),
+        pa.field("quote_increment", pa.string()),
+        pa.field("base_increment", pa.string()),
+        pa.field("display_name", pa.string()),
+        pa.field("status", pa.string()),
+        pa.field("trading_disabled", pa.bool_()),
+    ]
+)
+DELISTED = "delisted"
+
+_NOTHING_STORED = "nothing of this answer is stored"
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The products the exchange knows: columns as in PRODUCT_SCHEMA, ascending by id.
+
+    `as_of` is the exchange's time of the answer (UTC), `requests` how many were sent for it.
+    """
+
+    products: pa.Table
+    as_of: datetime
+    requests: int
+
+
+def read_products(response: httpx.Response) -> pa.Table:
+    """The products of an answer, as in Catalogue; a field that one of them lacks is null.
+
+    Fields that are no column are ignored. Raises InvalidAnswer: GarbledAnswer where asking again
+    may help, as for an empty list, which cannot be.
+    """
+    products = read_list(response, "products")
+    if not products:
+        raise GarbledAnswer("a list without a product")
+    rows = [_row(number, product) for number, product in enumerate(products)]
+    twice = [name for name, times in Counter(row["id"] for row in rows).items() if times > 1]
+    if twice:
+        raise InvalidAnswer(f"product {twice[0]!r}: its id is not unique; {_NOTHING_STORED}")
+    return pa.Table.from_pylist(rows, PRODUCT_SCHEMA).sort_by("id")
+
+
+def _row(number: int, product: object) -> dict[str, object]:
+    if not isinstance(product, dict):
+        raise InvalidAnswer(f"entry {number}: {_shown(product)} is no object; {_NOTHING_STORED}")
+    row = {name: product.get(name) for name in PRODUCT_SCHEMA.names}
+    if not row["id"]:
+        raise InvalidAnswer(f"entry {number}: {_shown(product)} has no id; {_NOTHING_STORED}")
+    for field in PRODUCT_SCHEMA:
+        value, kind = row[field.name], bool if pa.types.is_boolean(field.type) else str
+        if value is not None and not isinstance(value, kind):
+            raise InvalidAnswer(
+                f"product {_shown(row['id'])}: {field.name} {_shown(value)} is no {field.type};"
+                f" {_NOTHING_STORED}"
+            )
+    return row
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:80]

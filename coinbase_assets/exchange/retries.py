@@ -1,0 +1,46 @@
+"""Which failed requests are sent again, after which pauses, and what is logged of it."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import tenacity
+
+from coinbase_assets.exchange.answers import GarbledAnswer
+from coinbase_assets.exchange.errors import ExchangeUnavailable, RateLimited
+
+_WORTH_ANOTHER_TRY = (RateLimited, ExchangeUnavailable, GarbledAnswer)
+_BACKOFF = tenacity.wait_exponential(multiplier=0.25, max=15) + tenacity.wait_random(0, 0.5)
+_ATTEMPTS_BEFORE_WARNING = 3
+
+
+def retrying(
+    question: str,
+    give_up_after: float,
+    sleep: Callable[[float], Awaitable[None]],
+    log: logging.Logger,
+) -> tenacity.AsyncRetrying:
+    """Calls a request until it succeeds, at most for so many seconds, then raises its last error.
+
+    `question` is what the request is called in the log, `sleep` waits for so many seconds.
+    """
+    return tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception_type(_WORTH_ANOTHER_TRY),
+        wait=_pause,
+        stop=tenacity.stop_before_delay(give_up_after),
+        before_sleep=lambda state: _log_retry(log, question, state),
+        sleep=sleep,
+        reraise=True,
+    )
+
+
+def _pause(state: tenacity.RetryCallState) -> float:
+    """Seconds before the next attempt: what the exchange asks for, else growing with jitter."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after if isinstance(error, RateLimited) else 0.0
+    return max(asked, _BACKOFF(state))
+
+
+def _log_retry(log: logging.Logger, question: str, state: tenacity.RetryCallState) -> None:
+    level = logging.WARNING if state.attempt_number >= _ATTEMPTS_BEFORE_WARNING else logging.DEBUG
+    error = state.outcome.exception() if state.outcome else None
+    log.log(level, "%s: attempt %d failed, trying again: %s", question, state.attempt_number, error)
