@@ -12,11 +12,12 @@ from dagster_azure.blob import (
 )
 
 from coinbase_assets.assets.candle_history import build_candle_history
+from coinbase_assets.assets.products import build_products
 from coinbase_assets.assets.raw_candles import build_raw_candles
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.executor import LockedInProcessExecutor
 from coinbase_assets.housekeeping import orphaned_runs_sensor, superseded_runs_sensor
-from coinbase_assets.schedules import build_live_candles_schedule
+from coinbase_assets.schedules import build_live_candles_schedule, products_schedule
 from coinbase_assets.sensors import build_candle_history_sensor
 from coinbase_assets.settings import (
     ACCOUNT_URL,
@@ -43,14 +44,17 @@ def build_definitions(
             for build in (build_raw_candles, build_candle_history)
         ]
     return dg.Definitions(
-        assets=assets,
+        assets=[*assets, build_products(settings.series)],
         resources={
             "exchange": build_exchange(settings),
             "lake": AzureParquetIOManager(
                 storage=storage or build_storage(settings), container=settings.container
             ),
         },
-        schedules=[build_live_candles_schedule(settings.series, settings.start)],
+        schedules=[
+            build_live_candles_schedule(settings.series, settings.start),
+            products_schedule,
+        ],
         sensors=[
             build_candle_history_sensor(settings.series),
             orphaned_runs_sensor,

@@ -1,12 +1,18 @@
-"""`live_candles_schedule`: keeps the open day of all series fresh."""
+"""`live_candles_schedule` keeps the open day fresh, `products_schedule` the catalogue."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 
 import dagster as dg
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
-from dagster._core.storage.tags import MAX_RETRIES_TAG, MAX_RUNTIME_SECONDS_TAG, PRIORITY_TAG
+from dagster._core.storage.tags import (
+    MAX_RETRIES_TAG,
+    MAX_RUNTIME_SECONDS_TAG,
+    PRIORITY_TAG,
+    RETRY_ON_ASSET_OR_OP_FAILURE_TAG,
+)
 
+from coinbase_assets.assets import products
 from coinbase_assets.assets.raw_candles import KIND, LIVE
 from coinbase_assets.days import DAY
 from coinbase_assets.partitions import range_tags
@@ -62,6 +68,21 @@ def build_live_candles_schedule(series: Sequence[Series], start: date) -> dg.Sch
         )
 
     return live_candles_schedule
+
+
+@dg.schedule(
+    name="products_schedule",
+    job_name=IMPLICIT_ASSET_JOB_NAME,
+    cron_schedule="5 0 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Asks the exchange once a day, at 00:05 UTC, which products it has.",
+)
+def products_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    return dg.RunRequest(
+        asset_selection=[dg.AssetKey(products.KIND)],
+        tags={MAX_RETRIES_TAG: "3", RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"},
+    )
 
 
 def _step(series: Series) -> timedelta:

@@ -81,7 +81,9 @@ def partition_keys(definitions: dg.Definitions, key: dg.AssetKey) -> list[str]:
     return list(partitions.get_partition_keys(current_time=NOW))
 
 
-def test_each_series_is_a_pair_of_assets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_series_is_a_pair_of_assets_and_the_catalogue_one_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     settings = settings_of(monkeypatch, COINBASE_SERIES="ETH-EUR:15m,BTC-USD:1d")
     graph = build_definitions(settings).resolve_asset_graph()
     assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {
@@ -89,6 +91,7 @@ def test_each_series_is_a_pair_of_assets(monkeypatch: pytest.MonkeyPatch) -> Non
         "raw_candles/BTC-USD/1d",
         "candle_history/ETH-EUR/15m",
         "candle_history/BTC-USD/1d",
+        "products",
     }
     assert graph.get(HISTORY).parent_keys == {RAW}
 
@@ -168,7 +171,8 @@ def test_what_runs_by_itself_is_running_from_the_start(definitions: dg.Definitio
     repository = definitions.get_repository_def()
     schedules = {one.name: one.default_status for one in repository.schedule_defs}
     sensors = {one.name: one.default_status for one in repository.sensor_defs}
-    assert schedules == {"live_candles_schedule": dg.DefaultScheduleStatus.RUNNING}
+    names: tuple[str, ...] = ("live_candles_schedule", "products_schedule")
+    assert schedules == dict.fromkeys(names, dg.DefaultScheduleStatus.RUNNING)
     names = ("candle_history_sensor", "orphaned_runs_sensor", "superseded_runs_sensor")
     assert sensors == dict.fromkeys(names, dg.DefaultSensorStatus.RUNNING)
 
@@ -180,7 +184,7 @@ def test_a_hundred_series_load_without_a_warning(monkeypatch: pytest.MonkeyPatch
         warnings.simplefilter("error")
         definitions = build_definitions(settings)
         dg.Definitions.validate_loadable(definitions)
-    assert len(definitions.resolve_asset_graph().get_all_asset_keys()) == 200
+    assert len(definitions.resolve_asset_graph().get_all_asset_keys()) == 201
 
 
 @pytest.mark.parametrize("name", STORAGE)
