@@ -17,7 +17,11 @@ from coinbase_assets.assets.raw_candles import build_raw_candles
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.executor import LockedInProcessExecutor
 from coinbase_assets.housekeeping import orphaned_runs_sensor, superseded_runs_sensor
-from coinbase_assets.schedules import build_live_candles_schedule, products_schedule
+from coinbase_assets.schedules import (
+    build_live_candles_schedule,
+    build_settle_candles_schedule,
+    products_schedule,
+)
 from coinbase_assets.sensors import build_candle_history_sensor
 from coinbase_assets.settings import (
     ACCOUNT_URL,
@@ -53,6 +57,7 @@ def build_definitions(
         },
         schedules=[
             build_live_candles_schedule(settings.series, settings.start),
+            build_settle_candles_schedule(settings.series, settings.start),
             products_schedule,
         ],
         sensors=[

@@ -12,7 +12,7 @@ from coinbase_assets.series import Granularity, Series
 
 # Before the exchange was founded.
 FLOOR = datetime(2012, 1, 1, tzinfo=UTC)
-# A product may be silent for so many windows on end and be traded again (XRP-USD was for 905 days).
+# A product may be silent for so many windows on end and be traded again.
 _SILENT_WINDOWS = 3
 # The furthest apart that windows are looked at to find one with a trade; halved until none is left.
 _STRIDE = 8

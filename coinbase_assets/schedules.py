@@ -1,4 +1,4 @@
-"""`live_candles_schedule` keeps the open day fresh, `products_schedule` the catalogue."""
+"""What is asked of the exchange, and when: the open day, the days to settle, the catalogue."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
@@ -30,6 +30,7 @@ _RUN_TAGS = {
     MAX_RETRIES_TAG: "0",
     MAX_RUNTIME_SECONDS_TAG: "600",
 }
+_RETRIED = {MAX_RETRIES_TAG: "3", RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"}
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -70,6 +71,38 @@ def build_live_candles_schedule(series: Sequence[Series], start: date) -> dg.Sch
     return live_candles_schedule
 
 
+def build_settle_candles_schedule(series: Sequence[Series], start: date) -> dg.ScheduleDefinition:
+    """The schedule over all series that collects each closed day again, twice.
+
+    The second time is more than 24 hours after the day's end, which settles it.
+    """
+
+    @dg.schedule(
+        name="settle_candles_schedule",
+        job_name=IMPLICIT_ASSET_JOB_NAME,
+        cron_schedule="40 0 * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=(
+            "Collects the last two closed days again, since the exchange revises young candles:"
+            " after that a day is settled."
+        ),
+    )
+    def settle_candles_schedule(
+        context: dg.ScheduleEvaluationContext,
+    ) -> dg.RunRequest | dg.SkipReason:
+        today = context.scheduled_execution_time.date()
+        first, last = max(start, today - 2 * DAY), today - DAY
+        if last < first:
+            return dg.SkipReason(f"No day since COINBASE_START={start} has closed yet")
+        return dg.RunRequest(
+            asset_selection=[dg.AssetKey(one.asset_key(KIND)) for one in series],
+            tags={**_RETRIED, **range_tags(str(first), str(last))},
+        )
+
+    return settle_candles_schedule
+
+
 @dg.schedule(
     name="products_schedule",
     job_name=IMPLICIT_ASSET_JOB_NAME,
@@ -81,7 +114,7 @@ def build_live_candles_schedule(series: Sequence[Series], start: date) -> dg.Sch
 def products_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     return dg.RunRequest(
         asset_selection=[dg.AssetKey(products.KIND)],
-        tags={MAX_RETRIES_TAG: "3", RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"},
+        tags=_RETRIED,
     )
 
 

@@ -171,7 +171,11 @@ def test_what_runs_by_itself_is_running_from_the_start(definitions: dg.Definitio
     repository = definitions.get_repository_def()
     schedules = {one.name: one.default_status for one in repository.schedule_defs}
     sensors = {one.name: one.default_status for one in repository.sensor_defs}
-    names: tuple[str, ...] = ("live_candles_schedule", "products_schedule")
+    names: tuple[str, ...] = (
+        "live_candles_schedule",
+        "settle_candles_schedule",
+        "products_schedule",
+    )
     assert schedules == dict.fromkeys(names, dg.DefaultScheduleStatus.RUNNING)
     names = ("candle_history_sensor", "orphaned_runs_sensor", "superseded_runs_sensor")
     assert sensors == dict.fromkeys(names, dg.DefaultSensorStatus.RUNNING)

@@ -1,4 +1,4 @@
-"""What the live schedule asks for at a tick, on an instance on disk."""
+"""What the schedules ask for at a tick, on an instance on disk."""
 
 from datetime import UTC, date, datetime
 
@@ -9,9 +9,14 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 
-from coinbase_assets.schedules import build_live_candles_schedule
+from coinbase_assets.schedules import (
+    build_live_candles_schedule,
+    build_settle_candles_schedule,
+)
 from coinbase_assets.series import Series
-from coinbase_assets_tests.running import land
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.exchange import StandInExchange
+from coinbase_assets_tests.running import collect_raw, land, partition_metadata, settings_for
 
 START = date(2018, 1, 1)
 NOON = datetime(2026, 3, 15, 12, 0, tzinfo=UTC)
@@ -28,8 +33,14 @@ def tick(
     instance: dg.DagsterInstance, at: datetime, series: list[Series] = ETH, start: date = START
 ) -> dg.RunRequest | str:
     """The one run asked for, or why there is none."""
+    return tick_of(build_live_candles_schedule(series, start), instance, at)
+
+
+def tick_of(
+    schedule: dg.ScheduleDefinition, instance: dg.DagsterInstance, at: datetime
+) -> dg.RunRequest | str:
     context = dg.build_schedule_context(instance, scheduled_execution_time=at)
-    data = build_live_candles_schedule(series, start).evaluate_tick(context)
+    data = schedule.evaluate_tick(context)
     if not data.run_requests:
         return str(data.skip_message)
     (request,) = data.run_requests
@@ -155,3 +166,43 @@ def test_a_refresh_comes_first_ends_soon_and_is_not_retried(instance: dg.Dagster
     assert int(request.tags["dagster/priority"]) > 0
     assert int(request.tags["dagster/max_runtime"]) <= 900
     assert request.tags["dagster/max_retries"] == "0"
+
+
+# Settling
+
+
+def settling(
+    instance: dg.DagsterInstance, at: datetime, start: date = START
+) -> dg.RunRequest | str:
+    series = series_of("ETH-EUR:15m", "BTC-USD:1d")
+    return tick_of(build_settle_candles_schedule(series, start), instance, at)
+
+
+def test_the_last_two_closed_days_are_collected_again(instance: dg.DagsterInstance) -> None:
+    request = settling(instance, NOON.replace(hour=0, minute=40))
+    assert days(request) == ("2026-03-13", "2026-03-14")
+    assert products(request) == ["raw_candles/ETH-EUR/15m", "raw_candles/BTC-USD/1d"]
+    assert isinstance(request, dg.RunRequest)
+    assert "coinbase_assets/live" not in request.tags
+    assert request.tags["dagster/max_retries"] == "3"
+
+
+def test_a_day_is_settled_by_the_second_time(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    """The schedule's own days, collected at its own times."""
+    with StandInExchange(rate=None) as exchange:
+        settings = settings_for(exchange.url, "ETH-EUR:15m")
+        schedule = build_settle_candles_schedule(settings.series, START)
+        settled = []
+        for day in (15, 16):
+            at = datetime(2026, 3, day, 0, 40, tzinfo=UTC)
+            exchange.clock = at.timestamp
+            result = collect_raw(settings, instance, *days(tick_of(schedule, instance, at)))
+            settled.append(partition_metadata(result)["2026-03-14"]["settled"])
+    assert settled == [False, True]
+
+
+def test_no_day_before_the_first_is_settled(instance: dg.DagsterInstance) -> None:
+    assert days(settling(instance, NOON, date(2026, 3, 14))) == ("2026-03-14", "2026-03-14")
+    assert "No day since COINBASE_START=2026-03-15" in str(settling(instance, NOON, NOON.date()))
