@@ -14,6 +14,7 @@ from coinbase_assets.candles import InvalidCandles
 from coinbase_assets.days import DAY
 from coinbase_assets.exchange.errors import ExchangeError, ExchangeUnavailable
 from coinbase_assets.exchange.windows import request_windows
+from coinbase_assets.executor import SILENT
 from coinbase_assets.orphans import run_lock
 from coinbase_assets.partitions import (
     MONTHS_PER_RUN,
@@ -28,8 +29,6 @@ from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore, StoredBlob
 
 Failure = ExchangeError | StorageError | InvalidCandles
-
-_SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ class Collector:
                 run_id=run_id,
                 asset_selection=[dg.AssetKey(series.asset_key(kind.KIND))],
                 tags=range_tags(keys[0], keys[-1]),
-                run_config=_SILENT,
+                run_config=SILENT,
             )
 
     def _stale_months(self, plan: Plan) -> Iterator[Sequence[str]]:

@@ -113,7 +113,11 @@ def _refuse_taken(port: int) -> None:
 @contextmanager
 def _alone(home: Path) -> Iterator[IO[bytes]]:
     path = home / "dev.lock"
-    with open_lock(path) as lock:
+    try:
+        lock = open_lock(path)
+    except OSError as error:
+        raise ServiceError(f"DAGSTER_HOME={home}: cannot be used ({error.strerror})") from error
+    with lock:
         if not try_exclusive(lock):
             raise ServiceError(
                 f"DAGSTER_HOME={home} is in use by another `make dev`"

@@ -13,6 +13,7 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
+from coinbase_assets.executor import SILENT
 from coinbase_assets.orphans import fail_orphans, without_their_retry
 from coinbase_assets.schedules import LIVE_CANDLES_SCHEDULE
 from coinbase_assets.sensors import CANDLE_HISTORY_SENSOR
@@ -53,6 +54,7 @@ def orphaned_runs_sensor(
 def _again(run: dg.DagsterRun) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=run.run_id,
+        run_config=SILENT,
         asset_selection=list(run.asset_selection or []),
         tags={tag: run.tags[tag] for tag in _KEPT_TAGS if tag in run.tags},
     )

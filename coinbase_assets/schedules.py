@@ -15,6 +15,7 @@ from dagster._core.storage.tags import (
 from coinbase_assets.assets import products
 from coinbase_assets.assets.raw_candles import KIND, LIVE
 from coinbase_assets.days import DAY
+from coinbase_assets.executor import SILENT
 from coinbase_assets.partitions import range_tags
 from coinbase_assets.series import Granularity, Series
 
@@ -64,6 +65,7 @@ def build_live_candles_schedule(series: Sequence[Series], start: date) -> dg.Sch
         due = [one for one in series if _is_due(one, now)]
         first = max(start, min(_first_day(context.instance, one, now) for one in due))
         return dg.RunRequest(
+            run_config=SILENT,
             asset_selection=[dg.AssetKey(one.asset_key(KIND)) for one in due],
             tags={**_RUN_TAGS, **range_tags(str(first), str(now.date()))},
         )
@@ -96,6 +98,7 @@ def build_settle_candles_schedule(series: Sequence[Series], start: date) -> dg.S
         if last < first:
             return dg.SkipReason(f"No day since COINBASE_START={start} has closed yet")
         return dg.RunRequest(
+            run_config=SILENT,
             asset_selection=[dg.AssetKey(one.asset_key(KIND)) for one in series],
             tags={**_RETRIED, **range_tags(str(first), str(last))},
         )
@@ -113,6 +116,7 @@ def build_settle_candles_schedule(series: Sequence[Series], start: date) -> dg.S
 )
 def products_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     return dg.RunRequest(
+        run_config=SILENT,
         asset_selection=[dg.AssetKey(products.KIND)],
         tags=_RETRIED,
     )

@@ -7,6 +7,7 @@ import dagster as dg
 from dagster._core.storage.tags import MAX_RETRIES_TAG, RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
 from coinbase_assets.assets import candle_history, raw_candles
+from coinbase_assets.executor import SILENT
 from coinbase_assets.partitions import MONTHS_PER_RUN, adjoining, month_of, range_tags
 from coinbase_assets.series import Series
 
@@ -70,6 +71,7 @@ def _requests(months: Mapping[Series, Sequence[str]], newest: int) -> Iterator[d
         yield dg.RunRequest(
             # A key is launched once, even if its run fails: hence the storage id.
             run_key=f"{first} to {last}, {', '.join(map(str, together))}: {newest}",
+            run_config=SILENT,
             asset_selection=[dg.AssetKey(one.asset_key(candle_history.KIND)) for one in together],
             tags={**_RETRIES, **range_tags(first, last)},
         )

@@ -11,10 +11,9 @@ from dagster._core.storage.tags import (
 
 from coinbase_assets.assets import candle_history, raw_candles
 from coinbase_assets.definitions import build_definitions
+from coinbase_assets.executor import SILENT
 from coinbase_assets.series import Series
 from coinbase_assets.settings import Settings, load_settings
-
-SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def settings_for(url: str, *series: str) -> Settings:

@@ -36,6 +36,7 @@ class Dev:
     instance: dg.DagsterInstance
     settings: Settings
     lake: ParquetStore
+    said: list[str]
 
     def wait_for(self, what: Callable[[], object]) -> None:
         give_up = time.monotonic() + PATIENCE
@@ -126,9 +127,12 @@ def dev(start: Start, environment: dict[str, str], lake: ParquetStore) -> Iterat
         assert "web UI: http://127.0.0.1:" in process.stdout.readline()
         with dg.DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance:
             settings = settings_for(exchange.url, *series)
-            yield Dev(process, port, exchange, instance, settings, lake)
+            said: list[str] = []
+            yield Dev(process, port, exchange, instance, settings, lake, said)
         process.send_signal(signal.SIGINT)
-        assert finish(process).returncode == 130
+        done = finish(process)
+        assert done.returncode == 130
+        said.append(done.stderr)
 
 
 def test_what_lands_becomes_history_whatever_dies(
@@ -144,6 +148,7 @@ def test_what_lands_becomes_history_whatever_dies(
         last = datetime.fromisoformat(blob.fields["last_candle"])
         assert datetime.now(UTC) - last < timedelta(minutes=10)
     assert home_users(environment["DAGSTER_HOME"]) == []
+    assert re.search(r"^Run \S+: \S*BlobDamaged: .*2024-02-10", at_work.said[0], re.MULTILINE)
 
 
 def _kill_a_live_refresh_and_the_code_server(at_work: Dev) -> None:

@@ -36,6 +36,7 @@ from dagster_azure.blob import (
     AzureBlobStorageSASTokenCredential,
 )
 
+from coinbase_assets.executor import SILENT
 from coinbase_assets.fields import with_fields
 from coinbase_assets.storage.azure import AzureStorageResource
 from coinbase_assets.storage.errors import (
@@ -50,7 +51,7 @@ from coinbase_assets.storage.io_manager import (
 from coinbase_assets.storage.parquet_store import ParquetStore, StoredBlob
 from coinbase_assets.storage.partition_tables import PartitionTables
 from coinbase_assets_tests.conftest import AZURITE_KEY
-from coinbase_assets_tests.running import SILENT, partition_metadata
+from coinbase_assets_tests.running import partition_metadata
 
 DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-06-01")
 SITES = dg.StaticPartitionsDefinition(["north", "south", "west"])

@@ -8,11 +8,12 @@ import pytest
 from coinbase_assets.definitions import build_definitions
 from coinbase_assets.exchange.errors import InvalidAnswer
 from coinbase_assets.exchange.products import PRODUCT_SCHEMA
+from coinbase_assets.executor import SILENT
 from coinbase_assets.schedules import products_schedule
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.exchange import StandInExchange
 from coinbase_assets_tests.markets import ListMarket
-from coinbase_assets_tests.running import SILENT, partition_metadata, settings_for
+from coinbase_assets_tests.running import partition_metadata, settings_for
 
 PRODUCTS = dg.AssetKey("products")
 PATH = "products.parquet"

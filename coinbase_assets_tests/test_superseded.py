@@ -16,9 +16,10 @@ from sqlalchemy.exc import IntegrityError
 
 from coinbase_assets.assets import candle_history, raw_candles
 from coinbase_assets.definitions import build_definitions
+from coinbase_assets.executor import SILENT
 from coinbase_assets.superseded import RETENTION, Sweep, delete_superseded_runs
 from coinbase_assets_tests.exchange import StandInExchange
-from coinbase_assets_tests.running import SILENT, settings_for
+from coinbase_assets_tests.running import settings_for
 from coinbase_assets_tests.test_orphans import some_job, start_run
 
 LIVE = {"dagster/schedule_name": "live"}
