@@ -1,6 +1,7 @@
 """What many tests need: a real Azurite, a container of their own, a Dagster instance."""
 
 import os
+import shutil
 import signal
 import socket
 import uuid
@@ -61,18 +62,27 @@ def lake(azurite: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ParquetStore
         yield ParquetStore(service, container)
 
 
+_OVERRIDES = {
+    "telemetry": {"enabled": False},
+    # Capturing them starts four processes a step.
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def new_instance(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a Dagster instance, to be copied: to create one takes longer."""
+    home = tmp_path_factory.mktemp("instance")
+    with dg.DagsterInstance.local_temp(str(home), overrides=_OVERRIDES):
+        return home
+
+
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+def instance(new_instance: Path, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """A Dagster instance on disk, as users have it."""
-    home = tmp_path / "instance"
-    home.mkdir()
-    overrides = {
-        "telemetry": {"enabled": False},
-        # Capturing them starts four processes a step.
-        "compute_logs": {
-            "module": "dagster._core.storage.noop_compute_log_manager",
-            "class": "NoOpComputeLogManager",
-        },
-    }
-    with dg.DagsterInstance.local_temp(str(home), overrides=overrides) as instance:
+    home = shutil.copytree(new_instance, tmp_path / "instance")
+    with dg.DagsterInstance.local_temp(str(home), overrides=_OVERRIDES) as instance:
         yield instance
