@@ -141,9 +141,7 @@ class Collector:
     def _blobs(
         self, series: Series, kind: ModuleType, keys: Sequence[str]
     ) -> dict[str, StoredBlob]:
-        template = series.blob_path(kind.KIND, kind.PARTITION)
-        paths = {template.format(partition=key): key for key in keys}
-        return {paths[path]: blob for path, blob in self._store.find(paths).items()}
+        return self._store.find_partitions(series.blob_path(kind.KIND, kind.PARTITION), keys)
 
     def _recorded(self, series: Series, kind: ModuleType) -> Mapping[str, int]:
         """The partitions that Dagster has recorded, with the place of the record in its log."""

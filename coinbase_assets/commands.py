@@ -18,9 +18,7 @@ from coinbase_assets.locks import exclusive
 from coinbase_assets.orphans import fail_orphans
 from coinbase_assets.progress import progress
 from coinbase_assets.series import Series
-from coinbase_assets.settings import (
-    Settings,
-)
+from coinbase_assets.settings import Settings
 from coinbase_assets.status import SeriesStatus, series_status
 from coinbase_assets.storage.parquet_store import ParquetStore
 

@@ -96,7 +96,9 @@ def _create_instance(home: Path) -> None:
         command = [sys.executable, "-m", "dagster", "instance", "info"]
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise ServiceError(f"DAGSTER_HOME={home}: cannot be used: {done.stderr.strip()[-300:]}")
+        raise ServiceError(
+            f"DAGSTER_HOME={home}: cannot be used: {' '.join(done.stderr.split())[-300:]}"
+        )
 
 
 def _refuse_taken(port: int) -> None:

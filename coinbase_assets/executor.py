@@ -10,6 +10,7 @@ from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
+from dagster._core.storage.tags import MAX_RETRIES_TAG, RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 from dagster._utils.error import SerializableErrorInfo
 
 from coinbase_assets.orphans import run_lock
@@ -18,6 +19,9 @@ log = logging.getLogger(__name__)
 
 # The configuration of runs that print no line for every event, and no trace for every failure.
 SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+# The tags of runs that Dagster runs again, up to three times, also where an asset failed.
+RETRIED = {MAX_RETRIES_TAG: "3", RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"}
 
 _until_the_process_ends = ExitStack()
 

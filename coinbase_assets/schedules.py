@@ -2,20 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
+from functools import partial
 
 import dagster as dg
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
-from dagster._core.storage.tags import (
-    MAX_RETRIES_TAG,
-    MAX_RUNTIME_SECONDS_TAG,
-    PRIORITY_TAG,
-    RETRY_ON_ASSET_OR_OP_FAILURE_TAG,
-)
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.storage.tags import MAX_RETRIES_TAG, MAX_RUNTIME_SECONDS_TAG, PRIORITY_TAG
 
 from coinbase_assets.assets import products
 from coinbase_assets.assets.raw_candles import KIND, LIVE
 from coinbase_assets.days import DAY
-from coinbase_assets.executor import SILENT
+from coinbase_assets.executor import RETRIED, SILENT
 from coinbase_assets.partitions import range_tags
 from coinbase_assets.series import Granularity, Series
 
@@ -31,25 +28,22 @@ _RUN_TAGS = {
     MAX_RETRIES_TAG: "0",
     MAX_RUNTIME_SECONDS_TAG: "600",
 }
-_RETRIED = {MAX_RETRIES_TAG: "3", RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"}
-_UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
+
+# Schedules of the one job with all assets, in UTC, at work without a click.
+_schedule = partial(
+    dg.schedule,
+    job_name=IMPLICIT_ASSET_JOB_NAME,
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
 
 
 def build_live_candles_schedule(series: Sequence[Series], start: date) -> dg.ScheduleDefinition:
     """The schedule over all series, whose days begin with `start`."""
 
-    @dg.schedule(
+    @_schedule(
         name=LIVE_CANDLES_SCHEDULE,
-        job_name=IMPLICIT_ASSET_JOB_NAME,
         cron_schedule=_cron(series),
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
         description=(
             "Asks the exchange for what came since its last answer: every 15 minutes, or every"
             " step of a finer series. Days missed while nothing ran are caught up, up to a week."
@@ -58,7 +52,7 @@ def build_live_candles_schedule(series: Sequence[Series], start: date) -> dg.Sch
     def live_candles_schedule(
         context: dg.ScheduleEvaluationContext,
     ) -> dg.RunRequest | dg.SkipReason:
-        unfinished = dg.RunsFilter(tags={LIVE: "true"}, statuses=_UNFINISHED)
+        unfinished = dg.RunsFilter(tags={LIVE: "true"}, statuses=NOT_FINISHED_STATUSES)
         if context.instance.get_runs(unfinished, limit=1):
             return dg.SkipReason("The refresh before this one has not ended yet")
         now = context.scheduled_execution_time
@@ -79,12 +73,9 @@ def build_settle_candles_schedule(series: Sequence[Series], start: date) -> dg.S
     The second time is more than 24 hours after the day's end, which settles it.
     """
 
-    @dg.schedule(
+    @_schedule(
         name="settle_candles_schedule",
-        job_name=IMPLICIT_ASSET_JOB_NAME,
         cron_schedule="40 0 * * *",
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
         description=(
             "Collects the last two closed days again, since the exchange revises young candles:"
             " after that a day is settled."
@@ -100,25 +91,22 @@ def build_settle_candles_schedule(series: Sequence[Series], start: date) -> dg.S
         return dg.RunRequest(
             run_config=SILENT,
             asset_selection=[dg.AssetKey(one.asset_key(KIND)) for one in series],
-            tags={**_RETRIED, **range_tags(str(first), str(last))},
+            tags={**RETRIED, **range_tags(str(first), str(last))},
         )
 
     return settle_candles_schedule
 
 
-@dg.schedule(
+@_schedule(
     name="products_schedule",
-    job_name=IMPLICIT_ASSET_JOB_NAME,
     cron_schedule="5 0 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Asks the exchange once a day, at 00:05 UTC, which products it has.",
 )
 def products_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     return dg.RunRequest(
         run_config=SILENT,
         asset_selection=[dg.AssetKey(products.KIND)],
-        tags=_RETRIED,
+        tags=RETRIED,
     )
 
 

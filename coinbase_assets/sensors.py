@@ -4,15 +4,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
-from dagster._core.storage.tags import MAX_RETRIES_TAG, RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
 from coinbase_assets.assets import candle_history, raw_candles
-from coinbase_assets.executor import SILENT
+from coinbase_assets.executor import RETRIED, SILENT
 from coinbase_assets.partitions import MONTHS_PER_RUN, adjoining, month_of, range_tags
 from coinbase_assets.series import Series
 
 CANDLE_HISTORY_SENSOR = "candle_history_sensor"
-_RETRIES = {MAX_RETRIES_TAG: "3", RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"}
 
 
 def build_candle_history_sensor(series: Sequence[Series]) -> dg.SensorDefinition:
@@ -73,5 +71,5 @@ def _requests(months: Mapping[Series, Sequence[str]], newest: int) -> Iterator[d
             run_key=f"{first} to {last}, {', '.join(map(str, together))}: {newest}",
             run_config=SILENT,
             asset_selection=[dg.AssetKey(one.asset_key(candle_history.KIND)) for one in together],
-            tags={**_RETRIES, **range_tags(first, last)},
+            tags={**RETRIED, **range_tags(first, last)},
         )

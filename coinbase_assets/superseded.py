@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 import dagster as dg
 import sqlalchemy as sa
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster._core.storage.tags import (
@@ -31,11 +32,6 @@ MOST_SECONDS = 15.0
 # The web UI puts it on whatever a user starts there, also with the tags of another run.
 _FROM_UI_TAG = "dagster/from_ui"
 _MATERIALIZATION: Final = dg.DagsterEventType.ASSET_MATERIALIZATION
-_FINISHED = [
-    dg.DagsterRunStatus.SUCCESS,
-    dg.DagsterRunStatus.FAILURE,
-    dg.DagsterRunStatus.CANCELED,
-]
 
 
 class Sweep(NamedTuple):
@@ -62,7 +58,9 @@ def delete_superseded_runs(
     oldest first, and at no other once so many `seconds` are over. Past the newest it begins again:
     runs that stay cost the same however many there are, and go when they are superseded later.
     """
-    expired = dg.RunsFilter(statuses=_FINISHED, updated_before=(now - RETENTION).astimezone(UTC))
+    expired = dg.RunsFilter(
+        statuses=FINISHED_STATUSES, updated_before=(now - RETENTION).astimezone(UTC)
+    )
     runs = instance.get_runs(expired, cursor=cursor, limit=most, ascending=True)
     launchers = {SCHEDULE_NAME_TAG: schedules, SENSOR_NAME_TAG: sensors}
     last_changed = _last_changed(instance)

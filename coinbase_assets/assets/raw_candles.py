@@ -60,7 +60,7 @@ def build_raw_candles(series: Series, start: date) -> dg.AssetsDefinition:
         exchange: ExchangeResource,
         lake: dg.ResourceParam[AzureParquetIOManager],
     ) -> dg.Output:
-        stored = _stored(lake.store, blob_path, context.partition_keys)
+        stored = lake.store.find_partitions(blob_path, context.partition_keys)
         live = LIVE in context.run.tags
         if live:
             since = {key: _answered_through(blob) for key, blob in stored.items()}
@@ -82,12 +82,6 @@ def is_settled(blob: StoredBlob) -> bool:
 
 def _answered_through(blob: StoredBlob) -> datetime:
     return datetime.fromisoformat(blob.fields["answered_through"])
-
-
-def _stored(store: ParquetStore, blob_path: str, keys: Sequence[str]) -> dict[str, StoredBlob]:
-    """The blobs there are, by partition key."""
-    paths = {blob_path.format(partition=key): key for key in keys}
-    return {paths[path]: blob for path, blob in store.find(paths).items()}
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,11 @@ class ParquetStore:
         found = self.list(os.path.commonprefix(list(wanted)))  # noqa: RUF071 (names, not folders)
         return {path: blob for path, blob in found.items() if path in wanted}
 
+    def find_partitions(self, template: str, keys: Collection[str]) -> dict[str, StoredBlob]:
+        """Those of the partitions that have a blob; `template` makes a key a path."""
+        paths = {template.format(partition=key): key for key in keys}
+        return {paths[path]: blob for path, blob in self.find(paths).items()}
+
     def list(self, prefix: str) -> dict[str, StoredBlob]:
         """All blobs whose path begins so, by path; none where there is no container."""
         with self._translated_errors():
