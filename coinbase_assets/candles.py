@@ -3,6 +3,7 @@
 Times are bucket starts in UTC; ranges are half-open, `start <= time < end`.
 """
 
+import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -156,6 +157,20 @@ def closed_candles(table: pa.Table, granularity: Granularity, as_of: datetime) -
     """The candles whose bucket had ended at `as_of`, the exchange's time."""
     beginning = datetime.min.replace(tzinfo=UTC)
     return clip_candles(table, beginning, as_of - granularity.delta + timedelta(microseconds=1))
+
+
+def candles_digest(table: pa.Table) -> str:
+    """The same for two tables just if all their times and values are."""
+    digest = hashlib.blake2b(digest_size=16)
+    for column in table.columns:
+        values = column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
+        digest.update(np.ascontiguousarray(values.to_numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def without_candles(table: pa.Table, dropped: pa.Table) -> pa.Table:
+    """The candles whose time is not that of one of the `dropped`."""
+    return table.filter(pc.invert(pc.is_in(table["time"], dropped["time"].combine_chunks())))
 
 
 def merge_candles(*tables: pa.Table) -> pa.Table:

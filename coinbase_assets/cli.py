@@ -68,12 +68,33 @@ def collect(series: Sequence[Series], first: date | None, last: date | None, aga
 
 
 @cli.command()
-def status() -> None:
-    """Show what is in the lake of every configured series."""
+@click.option("--series", type=_SeriesParameter(), multiple=True, help="Default: all configured.")
+@click.option("--from", "first", type=_DayParameter(), help="First day, UTC. Default: the first.")
+@click.option("--to", "last", type=_DayParameter(), help="Last day, UTC. Default: yesterday.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be asked for.")
+def heal(series: Sequence[Series], first: date | None, last: date | None, dry_run: bool) -> None:
+    """Collect again the days with holes that are unconfirmed, or that were not collected."""
+    settings = load_settings()
+    if first and last and first > last:
+        raise click.UsageError(f"--from {first}: after --to {last}; swap them")
+    from coinbase_assets.commands import heal_series
+
+    if not heal_series(settings, series or settings.series, first, last, dry_run):
+        sys.exit(1)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="A JSON array, an object a series.")
+def status(as_json: bool) -> None:
+    """Show what is in the lake of every configured series, and what is not explained.
+
+    The exit status is 1 when a series is not complete.
+    """
     settings = load_settings()
     from coinbase_assets.commands import show_status
 
-    show_status(settings)
+    if not show_status(settings, as_json):
+        sys.exit(1)
 
 
 @cli.command()

@@ -8,10 +8,11 @@ from types import ModuleType
 
 import dagster as dg
 
-from coinbase_assets.assets import candle_history, raw_candles
+from coinbase_assets.assets import candle_coverage, candle_history, raw_candles
 from coinbase_assets.assets.raw_candles import is_settled
 from coinbase_assets.candles import InvalidCandles
 from coinbase_assets.days import DAY
+from coinbase_assets.downstream import monthly_assets
 from coinbase_assets.exchange.errors import ExchangeError, ExchangeUnavailable
 from coinbase_assets.exchange.windows import request_windows
 from coinbase_assets.executor import SILENT
@@ -24,7 +25,7 @@ from coinbase_assets.partitions import (
     month_of,
     range_tags,
 )
-from coinbase_assets.series import Series
+from coinbase_assets.series import Granularity, Series
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore, StoredBlob
 
@@ -41,9 +42,14 @@ class Plan:
 
     @property
     def requests(self) -> int:
-        """How many windows the runs ask for, at most."""
-        ends = [(day_start(days[0]), day_start(days[-1]) + DAY) for days in self.runs]
-        return sum(len(list(request_windows(*end, self.series.granularity))) for end in ends)
+        """How many windows the runs ask for: of candles, and of daily ones to compare them with.
+
+        A day in doubt takes some more.
+        """
+        spans = [(day_start(days[0]), day_start(days[-1]) + DAY) for days in self.runs]
+        candles = [request_windows(*span, self.series.granularity) for span in spans]
+        daily = [request_windows(a - DAY, b, Granularity.ONE_DAY) for a, b in spans]
+        return sum(len(list(windows)) for windows in [*candles, *daily])
 
 
 @dataclass(frozen=True)
@@ -56,17 +62,14 @@ class Outcome:
 
 
 class Collector:
-    """Runs the assets of `definitions` in this process; the runs are recorded in `instance`."""
+    """Runs assets of `job` in this process; the runs are recorded in `instance`."""
 
     def __init__(
-        self,
-        definitions: dg.Definitions,
-        instance: dg.DagsterInstance,
-        store: ParquetStore,
+        self, job: dg.JobDefinition, instance: dg.DagsterInstance, store: ParquetStore
     ) -> None:
-        self._job = definitions.resolve_implicit_global_asset_job_def()
+        self._job = job
         self._instance = instance
-        self._store = store
+        self.store = store
 
     def plan(self, series: Series, days: Sequence[str], again: bool = False) -> Plan:
         """Collect the days that are not both settled and recorded, or all of them `again`."""
@@ -89,29 +92,30 @@ class Collector:
 
     def collect(self, plan: Plan) -> Outcome:
         """Collect the days, then the months that do not hold them yet."""
+        raw = [dg.AssetKey(plan.series.asset_key(raw_candles.KIND))]
         errors = [
-            self._run_all(plan.series, raw_candles, plan.runs),
-            self._run_all(plan.series, candle_history, self._stale_months(plan)),
+            self._run_all(raw, plan.runs),
+            self._run_all(monthly_assets([plan.series]), self._stale_months(plan)),
         ]
         return Outcome(plan, self._missing(plan), errors[0] or errors[1])
 
     def _run_all(
-        self, series: Series, kind: ModuleType, runs: Iterable[Sequence[str]]
+        self, assets: Sequence[dg.AssetKey], runs: Iterable[Sequence[str]]
     ) -> Failure | None:
         try:
             for keys in runs:
-                self._run(series, kind, keys)
+                self._run(assets, keys)
         except (ExchangeError, StorageError, InvalidCandles) as failure:
             return failure
         return None
 
-    def _run(self, series: Series, kind: ModuleType, keys: Sequence[str]) -> None:
+    def _run(self, assets: Sequence[dg.AssetKey], keys: Sequence[str]) -> None:
         run_id = str(uuid.uuid4())
         with run_lock(Path(self._instance.root_directory), run_id):
             self._job.execute_in_process(
                 instance=self._instance,
                 run_id=run_id,
-                asset_selection=[dg.AssetKey(series.asset_key(kind.KIND))],
+                asset_selection=assets,
                 tags=range_tags(keys[0], keys[-1]),
                 run_config=SILENT,
             )
@@ -132,7 +136,9 @@ class Collector:
 
     def _missing(self, plan: Plan) -> list[str]:
         missing = []
-        for kind, keys in ((raw_candles, plan.days), (candle_history, _months(plan.days))):
+        months = _months(plan.days)
+        wanted = ((raw_candles, plan.days), (candle_history, months), (candle_coverage, months))
+        for kind, keys in wanted:
             stored = self._blobs(plan.series, kind, keys).keys()
             there = stored & self._recorded(plan.series, kind).keys()
             missing += [f"{kind.KIND} {key}" for key in keys if key not in there]
@@ -141,7 +147,7 @@ class Collector:
     def _blobs(
         self, series: Series, kind: ModuleType, keys: Sequence[str]
     ) -> dict[str, StoredBlob]:
-        return self._store.find_partitions(series.blob_path(kind.KIND, kind.PARTITION), keys)
+        return self.store.find_partitions(kind.blob_path(series), keys)
 
     def _recorded(self, series: Series, kind: ModuleType) -> Mapping[str, int]:
         """The partitions that Dagster has recorded, with the place of the record in its log."""

@@ -1,9 +1,9 @@
 """What the commands do: the lake opened, the work done, its result printed."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -11,15 +11,16 @@ from dagster._core.instance.ref import InstanceRef
 from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
-from coinbase_assets.collect import Collector, Outcome
+from coinbase_assets.collect import Collector, Outcome, Plan
 from coinbase_assets.definitions import build_definitions, build_storage
 from coinbase_assets.embedded import with_storage
+from coinbase_assets.healing import plan_healing
 from coinbase_assets.locks import exclusive
 from coinbase_assets.orphans import fail_orphans
 from coinbase_assets.progress import progress
+from coinbase_assets.report import print_json, print_status
 from coinbase_assets.series import Series
 from coinbase_assets.settings import Settings
-from coinbase_assets.status import SeriesStatus, series_status
 from coinbase_assets.storage.parquet_store import ParquetStore
 
 _MOST_NAMED = 10
@@ -41,41 +42,83 @@ def collect_series(
     settings: Settings, series: Sequence[Series], days: Sequence[str], again: bool
 ) -> bool:
     """Collect the days of each series, and say what the lake holds then; whether all is there."""
+    series = _wanted(settings, series)
+
+    def plan(collector: Collector) -> list[Plan]:
+        return [collector.plan(one, days, again) for one in series]
+
+    names = ", ".join(map(str, series))
+    return _carry_out(settings, series, plan, f"Collecting {names}, {days[0]} to {days[-1]}")
+
+
+def heal_series(
+    settings: Settings, series: Sequence[Series], first: date | None, last: date | None, dry: bool
+) -> bool:
+    """Collect again what is not explained; whether all of it was answered, or none was asked."""
+    series, today = _wanted(settings, series), datetime.now(UTC).date()
+
+    def plan(collector: Collector) -> list[Plan]:
+        plans = plan_healing(collector, series, today, first, last)
+        for one in plans:
+            console.print(f"{one.series}: {_listed(one.days)}")
+        return plans
+
+    return _carry_out(settings, series, plan, "Healing", dry)
+
+
+def _wanted(settings: Settings, series: Sequence[Series]) -> list[Series]:
     for stranger in set(series) - set(settings.series):
         console.print(f"{stranger} is not in COINBASE_SERIES: the web UI does not show it")
-    settings = settings.model_copy(update={"series": tuple(dict.fromkeys(series))})
-    with with_storage(settings) as settings, _store(settings) as store:
+    return list(dict.fromkeys(series))
+
+
+def _carry_out(
+    settings: Settings,
+    series: Sequence[Series],
+    make_plans: Callable[[Collector], Sequence[Plan]],
+    title: str,
+    dry: bool = False,
+) -> bool:
+    """Collect what is planned, and print the status of the series; whether all is there."""
+    known = {"series": tuple(dict.fromkeys([*settings.series, *series]))}
+    with with_storage(settings.model_copy(update=known)) as settings, _store(settings) as store:
         try:
-            outcomes = _collect(settings, store, days, again)
+            outcomes = _collect(settings, store, make_plans, title, dry)
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            print_status(console, store, series)
             console.print("Interrupted. All stored days stay; the same command goes on from there.")
             raise KeyboardInterrupt from None
-        _print_status(settings, store)
+        if not dry:
+            print_status(console, store, series)
     _print_failures(outcomes)
     return not any(outcome.missing or outcome.error for outcome in outcomes)
 
 
 def _collect(
-    settings: Settings, store: ParquetStore, days: Sequence[str], again: bool
+    settings: Settings,
+    store: ParquetStore,
+    make_plans: Callable[[Collector], Sequence[Plan]],
+    title: str,
+    dry: bool,
 ) -> list[Outcome]:
     with _instance(settings.dagster_home) as instance:
-        collector = Collector(build_definitions(settings), instance, store)
-        plans = [collector.plan(series, days, again) for series in settings.series]
+        job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+        collector = Collector(job, instance, store)
+        plans = make_plans(collector)
         requests = sum(plan.requests for plan in plans)
-        names = ", ".join(map(str, settings.series))
-        console.print(f"Collecting {names}, {days[0]} to {days[-1]}: {requests} requests")
-        try:
-            with progress(console, requests, settings.requests_per_second):
-                return list(collector.collect_all(plans))
-        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
-            _print_status(settings, store)
-            raise
+        console.print(f"{title}: {requests} requests")
+        if dry:
+            return []
+        with progress(console, requests, settings.requests_per_second):
+            return list(collector.collect_all(plans))
 
 
-def show_status(settings: Settings) -> None:
-    """Print a line a series."""
+def show_status(settings: Settings, as_json: bool) -> bool:
+    """Print what is known of each series; whether all are complete."""
     with with_storage(settings) as settings, _store(settings) as store:
-        _print_status(settings, store)
+        if as_json:
+            return print_json(store, settings.series)
+        return print_status(console, store, settings.series)
 
 
 @contextmanager
@@ -105,36 +148,14 @@ def _open_instance(home: Path) -> dg.DagsterInstance:
         raise OSError(f"DAGSTER_HOME={home}: cannot be used ({error.strerror})") from error
 
 
-def _print_status(settings: Settings, store: ParquetStore) -> None:
-    now = datetime.now(UTC)
-    rows = [("series", "candles", "first", "last", "days", "months", "age")]
-    rows += [_cells(series_status(store, series), now) for series in settings.series]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        console.print("  ".join(cells).rstrip())
-    console.print(f"Container {store.container_uri}; the history lies in candle_history/")
-
-
-def _cells(status: SeriesStatus, now: datetime) -> tuple[str, str, str, str, str, str, str]:
-    age = status.age(now)
-    return (
-        str(status.series),
-        f"{status.candles:,}",
-        f"{status.first_candle:%F %H:%M}" if status.first_candle else "-",
-        f"{status.last_candle:%F %H:%M}" if status.last_candle else "-",
-        str(status.days),
-        str(status.months),
-        "-" if age is None else str(max(age, timedelta(0))).split(".")[0],
-    )
-
-
 def _print_failures(outcomes: Sequence[Outcome]) -> None:
     for error in dict.fromkeys(str(outcome.error) for outcome in outcomes if outcome.error):
         errors.print(f"Error: {error}")
     for outcome in outcomes:
         if outcome.missing:
-            shown = ", ".join(outcome.missing[:_MOST_NAMED])
-            more = f" and {len(outcome.missing) - _MOST_NAMED} more"
-            more = more if len(outcome.missing) > _MOST_NAMED else ""
-            errors.print(f"{outcome.plan.series}: not collected: {shown}{more}")
+            errors.print(f"{outcome.plan.series}: not collected: {_listed(outcome.missing)}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more

@@ -5,14 +5,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 
+import numpy as np
 import pyarrow as pa
 
 from coinbase_assets.candles import (
     InvalidCandles,
+    candles_digest,
     clip_candles,
     empty_candles,
     merge_candles,
+    without_candles,
 )
+from coinbase_assets.evidence import Evidence
 from coinbase_assets.exchange.answers import Answer
 from coinbase_assets.fields import table_fields, with_fields
 from coinbase_assets.series import Series
@@ -30,7 +34,8 @@ class Day:
 
     The exchange's answers tell all from `answered_from` to before `answered_through`. `fetched_at`
     is its time of the oldest of them, `refreshed_at` of the newest, `requests` how many were sent
-    for the newest (one may serve two days).
+    for the newest (one may serve two days). `evidence` is what came of comparing the day with
+    coarser candles, None before that; `repeated` tells that the answer before said the same.
     """
 
     series: Series
@@ -41,24 +46,43 @@ class Day:
     answered_from: datetime
     answered_through: datetime
     requests: int
+    evidence: Evidence | None = None
+    repeated: bool = False
+
+    @property
+    def closed(self) -> bool:
+        return self.answered_through >= self.start + DAY
 
     @property
     def settled(self) -> bool:
-        end = self.start + DAY
-        return self.answered_through >= end and self.fetched_at >= end + SETTLED_AFTER
+        """Whether it is final: fetched late, and as coarser candles or the answer before tell."""
+        agrees = self.repeated or (self.evidence is not None and self.evidence.agrees)
+        return self.closed and agrees and self.fetched_at >= self.start + DAY + SETTLED_AFTER
+
+    @property
+    def is_hole(self) -> np.ndarray:
+        """Of each bucket that was answered, whether it has no candle."""
+        step = self.series.granularity.seconds
+        is_hole = np.ones(int((self.answered_through - self.start).total_seconds()) // step, bool)
+        answered = clip_candles(self.candles, self.start, self.answered_through)
+        seconds = answered["time"].cast(pa.int64()).to_numpy() // 1_000_000
+        is_hole[(seconds - int(self.start.timestamp())) // step] = False
+        return is_hole
 
     @property
     def missing_buckets(self) -> int:
         """Closed buckets without a candle: mostly, nothing was traded in them."""
-        buckets = (self.answered_through - self.start) // self.series.granularity.delta
-        return buckets - clip_candles(self.candles, self.start, self.answered_through).num_rows
+        return int(self.is_hole.sum())
 
-    def merged_with(self, stored: "Day") -> "Day":
+    def merged_with(self, stored: "Day", absent: pa.Table | None = None) -> "Day":
         """Both days' candles; of two for one time, the one of the newer answer.
 
-        A stored candle that the newer answer lacks stays: one answer may be incomplete.
+        A stored candle that the newer answer lacks stays, since one answer may be incomplete,
+        except where it is one of the `absent`.
         Raises InvalidCandles where neither tells what lies between their answers.
         """
+        if absent is not None and self.refreshed_at >= stored.refreshed_at:
+            stored = replace(stored, candles=without_candles(stored.candles, absent))
         older, newer = sorted((stored, self), key=lambda day: day.refreshed_at)
         if max(older.answered_from, newer.answered_from) > min(
             older.answered_through, newer.answered_through
@@ -98,6 +122,8 @@ class Day:
                 "settled": str(self.settled).lower(),
                 "requests": str(self.requests),
                 "missing_buckets": str(self.missing_buckets),
+                "digest": candles_digest(self.candles),
+                **(self.evidence.to_fields() if self.evidence else {}),
                 **first_and_last(self.candles),
             },
         )
@@ -117,6 +143,7 @@ class Day:
             start,
             datetime.fromisoformat(fields["answered_through"]),
             int(fields["requests"]),
+            Evidence.from_fields(fields),
         )
 
 

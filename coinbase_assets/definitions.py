@@ -11,11 +11,15 @@ from dagster_azure.blob import (
     AzureBlobStorageSASTokenCredential,
 )
 
+from coinbase_assets.assets.candle_coverage import build_candle_coverage
 from coinbase_assets.assets.candle_history import build_candle_history
+from coinbase_assets.assets.market_halts import build_market_halts
 from coinbase_assets.assets.products import build_products
 from coinbase_assets.assets.raw_candles import build_raw_candles
+from coinbase_assets.checks import build_candle_checks
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.executor import LockedInProcessExecutor
+from coinbase_assets.healing import build_heal_job
 from coinbase_assets.housekeeping import orphaned_runs_sensor, superseded_runs_sensor
 from coinbase_assets.schedules import (
     build_live_candles_schedule,
@@ -45,16 +49,19 @@ def build_definitions(
         assets = [
             build(series, settings.start)
             for series in settings.series
-            for build in (build_raw_candles, build_candle_history)
+            for build in (build_raw_candles, build_candle_history, build_candle_coverage)
         ]
+        assets += [build_market_halts(settings.series, settings.start)]
     return dg.Definitions(
         assets=[*assets, build_products(settings.series)],
+        asset_checks=[check for one in settings.series for check in build_candle_checks(one)],
         resources={
             "exchange": build_exchange(settings),
             "lake": AzureParquetIOManager(
                 storage=storage or build_storage(settings), container=settings.container
             ),
         },
+        jobs=[build_heal_job(settings.series)],
         schedules=[
             build_live_candles_schedule(settings.series, settings.start),
             build_settle_candles_schedule(settings.series, settings.start),

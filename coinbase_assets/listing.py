@@ -56,6 +56,19 @@ def fetch_listing(exchange: BlockingExchange, product: str, today: date) -> List
     return Listing(day, sum(sent))
 
 
+def fetch_last_day(exchange: BlockingExchange, product: str, today: date) -> date | None:
+    """The UTC day of a product's last trade up to `today`, None if nothing was ever traded.
+
+    Takes a request, and two for each 300 days since. Raises ExchangeError.
+    """
+    series = Series(product, Granularity.ONE_DAY)
+    for window in reversed(_windows(today)):
+        (answer,) = exchange.fetch_candles(series, window.start, window.end)
+        if answer.candles.num_rows:
+            return answer.candles["time"][-1].as_py().date()
+    return None
+
+
 def find_listing(first_candle_of: FirstCandleOf, today: date) -> date | None:
     """The day of the first trade between FLOOR and `today` (UTC), None if nothing was ever traded.
 

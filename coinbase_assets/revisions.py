@@ -24,26 +24,25 @@ REVISION_SCHEMA = pa.schema(
 )
 
 
-def compare_days(stored: Day, asked: Day) -> pa.Table:
-    """What `asked` tells otherwise than `stored`: REVISION_SCHEMA, a row a candle, ascending.
+def compare_days(stored: Day, asked: Day, merged: Day) -> pa.Table:
+    """What `merged`, made of the other two, changes of `stored`: REVISION_SCHEMA, ascending.
 
-    Only buckets that the answers of both cover count. A candle is `changed` if any of its values
-    is another, `added` if `stored` has none (old values null), `vanished` if `asked` has none (new
-    values null; the merged day keeps it). An `asked` older than `stored` replaces nothing: then
-    only what it adds is told.
+    Only buckets that were answered for both count, and of them those whose candle is `changed`, if
+    any of its values is another, `added`, if `stored` has none (old values null), or `vanished`, if
+    `merged` has none (new values null).
 
-    The fetch times are both days' `refreshed_at`, also as fields; at `old_fetched_at` the stored
-    day held the old values, which a refresh in part may have left as an earlier answer told them.
-    The field `version` is that of `asked`.
+    The fetch times are the `refreshed_at` of `stored` and `asked`, also as fields; at
+    `old_fetched_at` the stored day held the old values, which a refresh in part may have left as an
+    earlier answer told them. The field `version` is that of `asked`.
     """
-    old, new = _common(stored, asked)
+    old = clip_candles(stored.candles, stored.start, stored.answered_through)
+    new = clip_candles(merged.candles, stored.start, stored.answered_through)
     times = merge_candles(old, new)["time"]
-    old, new = _at(times, old), _at(times, new)
-    change = _changes(old, new)
+    before, after = _at(times, old), _at(times, new)
+    change = _changes(before, after)
     fetched = [pa.scalar(day.refreshed_at, times.type) for day in (stored, asked)]
-    columns = [times, change, *old, *new, *(pa.repeat(one, len(times)) for one in fetched)]
-    told = [ADDED] if stored.refreshed_at > asked.refreshed_at else CHANGES
-    table = pa.table(columns, REVISION_SCHEMA).filter(pc.is_in(change, pa.array(told)))
+    columns = [times, change, *before, *after, *(pa.repeat(one, len(times)) for one in fetched)]
+    table = pa.table(columns, REVISION_SCHEMA).filter(pc.is_valid(change))
     return with_fields(table, _fields(stored, asked))
 
 
@@ -63,13 +62,6 @@ def revisions_path(asked: Day) -> str:
     """
     folder = asked.series.blob_folder(KIND)
     return f"{folder}{PARTITION}={asked.start:%F}/{asked.refreshed_at:%FT%H-%M-%SZ}.parquet"
-
-
-def _common(stored: Day, asked: Day) -> tuple[pa.Table, pa.Table]:
-    """Both days' candles in the buckets that the answers of both cover."""
-    start = max(stored.answered_from, asked.answered_from)
-    end = min(stored.answered_through, asked.answered_through)
-    return clip_candles(stored.candles, start, end), clip_candles(asked.candles, start, end)
 
 
 def _at(times: pa.ChunkedArray, candles: pa.Table) -> list[pa.ChunkedArray]:

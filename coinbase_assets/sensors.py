@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from coinbase_assets.assets import candle_history, raw_candles
+from coinbase_assets.assets import raw_candles
+from coinbase_assets.downstream import monthly_assets
 from coinbase_assets.executor import RETRIED, SILENT
 from coinbase_assets.partitions import MONTHS_PER_RUN, adjoining, month_of, range_tags
 from coinbase_assets.series import Series
@@ -22,7 +23,7 @@ def build_candle_history_sensor(series: Sequence[Series]) -> dg.SensorDefinition
 
     @dg.sensor(
         name=CANDLE_HISTORY_SENSOR,
-        target=[dg.AssetKey(one.asset_key(candle_history.KIND)) for one in series],
+        target=monthly_assets(series),
         minimum_interval_seconds=15,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Rebuilds just those months of the history whose raw days were collected.",
@@ -70,6 +71,6 @@ def _requests(months: Mapping[Series, Sequence[str]], newest: int) -> Iterator[d
             # A key is launched once, even if its run fails: hence the storage id.
             run_key=f"{first} to {last}, {', '.join(map(str, together))}: {newest}",
             run_config=SILENT,
-            asset_selection=[dg.AssetKey(one.asset_key(candle_history.KIND)) for one in together],
+            asset_selection=monthly_assets(together),
             tags={**RETRIED, **range_tags(first, last)},
         )

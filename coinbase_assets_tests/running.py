@@ -27,6 +27,10 @@ def settings_for(url: str, *series: str) -> Settings:
     return load_settings().model_copy(update=changes)
 
 
+def asset_job(settings: Settings) -> dg.JobDefinition:
+    return build_definitions(settings).resolve_implicit_global_asset_job_def()
+
+
 def materialize(
     settings: Settings,
     instance: dg.DagsterInstance,
@@ -37,8 +41,7 @@ def materialize(
     tags: Mapping[str, str] = MappingProxyType({}),
 ) -> dg.ExecuteInProcessResult:
     """Materialise a range of partitions of the first series' asset of a kind in one run."""
-    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
-    return job.execute_in_process(
+    return asset_job(settings).execute_in_process(
         instance=instance,
         asset_selection=[dg.AssetKey(settings.series[0].asset_key(kind))],
         tags={

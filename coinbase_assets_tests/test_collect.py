@@ -7,12 +7,11 @@ import dagster as dg
 import pytest
 
 from coinbase_assets.collect import Collector
-from coinbase_assets.definitions import build_definitions
 from coinbase_assets.exchange.errors import ExchangeUnavailable, ProductNotFound
 from coinbase_assets.series import Series
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.exchange import StandInExchange
-from coinbase_assets_tests.running import collect_raw, settings_for
+from coinbase_assets_tests.running import asset_job, collect_raw, settings_for
 
 HOURS = Series.parse("ETH-EUR:1h")
 DAYS = ["2024-01-28", "2024-01-29", "2024-01-30", "2024-01-31", "2024-02-01", "2024-02-02"]
@@ -29,7 +28,7 @@ def collector(
     exchange: StandInExchange, lake: ParquetStore, instance: dg.DagsterInstance
 ) -> Collector:
     settings = settings_for(exchange.url, "ETH-EUR:1h", "NONE-EUR:1h", "BTC-USD:1m")
-    return Collector(build_definitions(settings), instance, lake)
+    return Collector(asset_job(settings), instance, lake)
 
 
 def test_all_days_and_their_months_are_collected_and_recorded(
@@ -106,7 +105,7 @@ def test_what_came_before_a_failure_is_joined(
     with StandInExchange(rate=None, faults=from_may_on) as exchange:
         settings = settings_for(exchange.url, "ETH-EUR:1h")
         settings = settings.model_copy(update={"give_up_after": 0.5})
-        collector = Collector(build_definitions(settings), instance, lake)
+        collector = Collector(asset_job(settings), instance, lake)
         outcome = collector.collect(collector.plan(HOURS, days))
     assert isinstance(outcome.error, ExchangeUnavailable)
     assert outcome.missing == [

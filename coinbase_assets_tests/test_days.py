@@ -1,6 +1,7 @@
 """Days: cut from answers over windows of any length, merged, and stored with what is known."""
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pytest
 
 from coinbase_assets.candles import SCHEMA, InvalidCandles
 from coinbase_assets.days import DAY, Day, cut_days
+from coinbase_assets.evidence import Evidence
 from coinbase_assets.exchange.answers import Answer
 from coinbase_assets.exchange.windows import Window
 from coinbase_assets.fields import table_fields
@@ -22,6 +24,8 @@ def at(hour: float) -> datetime:
 
 
 LATE = at(1000)
+AGREES = Evidence("1d", LATE)
+DISAGREES = Evidence("1h", LATE, (range(3, 5), range(7, 8)), "differs from the hourly candles")
 
 
 def candles(hours: Collection[int], price: float = 1.0) -> pa.Table:
@@ -46,8 +50,10 @@ def day(
     through: datetime = START + DAY,
     price: float = 1,
     since: datetime = START,
+    evidence: Evidence | None = None,
 ) -> Day:
-    return Day(SERIES, START, candles(hours, price), fetched_at, fetched_at, since, through, 1)
+    table = candles(hours, price)
+    return Day(SERIES, START, table, fetched_at, fetched_at, since, through, 1, evidence)
 
 
 def hours_of(day: Day) -> list[int]:
@@ -138,11 +144,46 @@ def test_candles_beyond_what_is_answered_fill_no_gap() -> None:
 
 @pytest.mark.parametrize(("seconds", "settled"), [(-1, False), (0, True)])
 def test_a_day_is_settled_24_hours_after_its_end(seconds: int, settled: bool) -> None:
-    assert day([], at(48) + timedelta(seconds=seconds)).settled is settled
+    fetched_at = at(48) + timedelta(seconds=seconds)
+    assert day([], fetched_at, evidence=AGREES).settled is settled
 
 
 def test_a_day_that_is_not_answered_to_its_end_is_not_settled() -> None:
-    assert [day.settled for day in cut(answer(0, 30), days=3)] == [True, False, False]
+    days = [replace(day, evidence=AGREES) for day in cut(answer(0, 30), days=3)]
+    assert [day.settled for day in days] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("evidence", "repeated", "settled"),
+    [
+        (None, False, False),
+        (DISAGREES, False, False),
+        (AGREES, False, True),
+        (None, True, True),
+        (DISAGREES, True, True),
+    ],
+)
+def test_a_day_is_settled_if_coarser_candles_or_the_answer_before_agree(
+    evidence: Evidence | None, repeated: bool, settled: bool
+) -> None:
+    assert replace(day([1], LATE), evidence=evidence, repeated=repeated).settled is settled
+
+
+def test_a_hole_is_a_bucket_answered_without_a_candle() -> None:
+    running = day([1, 2, 5, 6], at(6.5), through=at(6))
+    assert running.is_hole.tolist() == [True, False, False, True, True, False]
+
+
+@pytest.mark.parametrize("evidence", [None, AGREES, DISAGREES])
+def test_evidence_is_stored_with_its_day(evidence: Evidence | None) -> None:
+    before = day([1, 2], at(50), evidence=evidence)
+    assert Day.from_table(SERIES, START, before.to_table("https://exchange")) == before
+
+
+def test_stored_candles_that_are_known_to_be_absent_go() -> None:
+    stored, asked = day([1, 2, 3], at(30)), day([3], at(50))
+    assert hours_of(asked.merged_with(stored, absent=candles([2]))) == [1, 3]
+    assert hours_of(stored.merged_with(asked, absent=candles([2]))) == [1, 2, 3]
 
 
 def test_a_day_is_stored_with_what_is_known_of_it() -> None:
@@ -164,7 +205,7 @@ def test_a_day_is_stored_with_what_is_known_of_it() -> None:
 
 
 def test_an_empty_day_has_no_first_and_no_last_candle() -> None:
-    table = day([], LATE).to_table("")
+    table = day([], LATE, evidence=AGREES).to_table("")
     assert table.schema.equals(SCHEMA)
     assert {"first_candle", "last_candle"}.isdisjoint(table_fields(table))
     assert table_fields(table)["settled"] == "true"
@@ -226,13 +267,13 @@ def test_a_refresh_makes_the_version_greater_but_does_not_settle_the_day() -> No
     refreshed = table_fields(part.merged_with(whole).to_table("https://exchange"))
     assert int(refreshed["version"]) > int(table_fields(whole.to_table(""))["version"])
     assert refreshed["settled"] == "false"
-    assert table_fields(day([8], at(100)).to_table(""))["settled"] == "true"
+    assert table_fields(day([8], at(100), evidence=AGREES).to_table(""))["settled"] == "true"
 
 
 def test_a_whole_answer_after_refreshes_settles_the_day() -> None:
     refreshed = day([8], at(24.1), since=at(8)).merged_with(day([*range(8)], at(8.1), at(8)))
     assert not refreshed.settled
-    assert day([*range(24)], at(48)).merged_with(refreshed).settled
+    assert day([*range(24)], at(48), evidence=AGREES).merged_with(refreshed).settled
 
 
 def test_a_refreshed_day_comes_back_as_it_was() -> None:

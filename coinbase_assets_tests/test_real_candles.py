@@ -7,11 +7,10 @@ import pandas as pd
 import pytest
 
 from coinbase_assets.collect import Collector
-from coinbase_assets.definitions import build_definitions
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.exchange import StandInExchange
 from coinbase_assets_tests.markets import file_markets
-from coinbase_assets_tests.running import settings_for
+from coinbase_assets_tests.running import asset_job, settings_for
 
 CANDLES = Path(__file__).resolve().parents[2] / "shared" / "candles"
 
@@ -41,7 +40,7 @@ def test_the_history_equals_the_file(
 ) -> None:
     with StandInExchange(rate=None, markets=file_markets(CANDLES)) as exchange:
         settings = settings_for(exchange.url, series)
-        collector = Collector(build_definitions(settings), instance, lake)
+        collector = Collector(asset_job(settings), instance, lake)
         days = [f"{day:%F}" for day in pd.date_range(first, last)]
         outcome = collector.collect(collector.plan(settings.series[0], days))
     assert (outcome.error, outcome.missing) == (None, [])

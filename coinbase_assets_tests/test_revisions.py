@@ -3,6 +3,7 @@
 The times of the tables are hours of 2024-01-01, as in test_days.py.
 """
 
+import logging
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -10,10 +11,12 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from coinbase_assets.assets import raw_candles
 from coinbase_assets.candles import SCHEMA, InvalidCandles
+from coinbase_assets.day_updates import DaysToCollect, DayUpdates
 from coinbase_assets.days import Day
+from coinbase_assets.exchange.references import Reconciled
 from coinbase_assets.fields import table_fields
+from coinbase_assets.reconciliation import missing_candles
 from coinbase_assets.revisions import (
     REVISION_SCHEMA,
     compare_days,
@@ -22,6 +25,7 @@ from coinbase_assets.revisions import (
 )
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.errors import StorageError
+from coinbase_assets.storage.io_manager import Update
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.exchange import StandInExchange
 from coinbase_assets_tests.markets import ListMarket
@@ -40,9 +44,19 @@ FOLDER = "candle_revisions/product=ETH-EUR/granularity=1h/date=2024-01-01/"
 RAW = "raw_candles/product=ETH-EUR/granularity=1h/date=2024-01-01/candles.parquet"
 
 
+def revisions(stored: Day, asked: Day) -> pa.Table:
+    merged = asked.merged_with(stored, absent=missing_candles(stored, asked))
+    return compare_days(stored, asked, merged)
+
+
+def update(asked: Day, lake: ParquetStore) -> Update:
+    days = DaysToCollect(SERIES, ["2024-01-01"], {}, {}, {}, live=False)
+    return DayUpdates(days, lake, "", logging.getLogger()).update(Reconciled(asked))
+
+
 def told(stored: Day, asked: Day) -> dict[int, str]:
-    """What happened to the candles, by hour."""
-    table = compare_days(stored, asked)
+    """What happens to the candles, by hour, if none is left that the newer answer lacks."""
+    table = revisions(stored, asked)
     assert table.schema.equals(REVISION_SCHEMA)
     hours = [int((time - START) / timedelta(hours=1)) for time in table["time"].to_pylist()]
     return dict(zip(hours, table["change"].to_pylist(), strict=True))
@@ -53,7 +67,7 @@ def told(stored: Day, asked: Day) -> dict[int, str]:
 
 def test_candles_are_changed_added_or_vanished() -> None:
     stored, asked = day([0, 1, 2, 4], at(30)), day([1, 2, 3, 4], at(40), price=2)
-    table = compare_days(stored, asked)
+    table = revisions(stored, asked)
     assert told(stored, asked) == {
         0: "vanished",
         1: "changed",
@@ -77,7 +91,7 @@ def test_each_value_stands_in_its_own_column() -> None:
         Day(SERIES, START, table, at(when), at(when), START, at(24), 1)
         for table, when in zip(tables, (30, 40), strict=True)
     )
-    (row,) = compare_days(stored, asked).to_pylist()
+    (row,) = revisions(stored, asked).to_pylist()
     assert list(row.values()) == [at(0), "changed", *old, *new, at(30), at(40)]
 
 
@@ -94,7 +108,7 @@ def test_one_value_is_enough_to_be_changed(column: str) -> None:
 def test_nothing_changed(hours: list[int]) -> None:
     stored, asked = day(hours, at(30)), day(hours, at(40))
     assert told(stored, asked) == {}
-    assert set(count_changes(compare_days(stored, asked)).values()) == {"0"}
+    assert set(count_changes(revisions(stored, asked)).values()) == {"0"}
 
 
 def test_equal_candles_in_another_order_are_no_revision() -> None:
@@ -122,7 +136,7 @@ def test_an_asked_day_that_ends_early_tells_nothing_of_the_rest() -> None:
 
 def test_of_an_older_asked_day_only_what_it_adds_is_told() -> None:
     stored, asked = day([0, 1, 2], at(40)), day([1, 2, 3], at(30), price=2)
-    table = compare_days(stored, asked)
+    table = revisions(stored, asked)
     assert told(stored, asked) == {3: "added"}
     assert asked.merged_with(stored).candles["close"].to_pylist() == [1, 1, 1, 2]
     assert table_fields(table)["new_fetched_at"] < table_fields(table)["old_fetched_at"]
@@ -134,7 +148,7 @@ def test_of_two_equally_old_answers_the_stored_one_yields() -> None:
 
 def test_revisions_say_what_they_are_of() -> None:
     stored, asked = day([0], at(30)), day([0], at(48.25), price=2)
-    assert table_fields(compare_days(stored, asked)) == {
+    assert table_fields(revisions(stored, asked)) == {
         "series": "ETH-EUR:1h",
         "version": str(int(at(48.25).timestamp())),
         "old_fetched_at": "2024-01-02T06:00:00Z",
@@ -199,13 +213,14 @@ def test_a_day_collected_again_unchanged_leaves_no_revision(
     assert lake.list("candle_revisions/") == {}
 
 
-def test_added_and_vanished_candles_are_recorded_and_none_is_lost(
+def test_added_candles_are_recorded_and_one_answer_loses_none(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     collect(instance, ROWS[1:], 24.5)
-    assert counts(collect(instance, ROWS[:-2], 72.5)) == [0, 1, 2]
+    metadata = collect(instance, ROWS[:-2], 72.5)
+    assert (counts(metadata), metadata["candles_unanswered"]) == ([0, 1, 0], 2)
     (path,) = lake.list("candle_revisions/")
-    assert lake.get(path)["change"].to_pylist() == ["added", "vanished", "vanished"]
+    assert lake.get(path)["change"].to_pylist() == ["added"]
     assert volumes(lake) == [10.0] * 24
 
 
@@ -248,20 +263,20 @@ def test_a_merged_day_that_breaks_a_rule_leaves_no_revision(lake: ParquetStore) 
     stored = Day(SERIES, START, off_the_grid, at(30), at(30), START, at(24), 1)
     blob = lake.put(RAW, stored.to_table(""), None)
     with pytest.raises(InvalidCandles, match="grid"):
-        raw_candles._update(day([1], at(40), price=2), "", lake)(blob)
+        update(day([1], at(40), price=2), lake)(blob)
     assert lake.list("candle_revisions/") == {}
 
 
 def test_an_update_that_lost_the_race_records_against_the_winner(lake: ParquetStore) -> None:
     first = lake.put(RAW, day([0, 1], at(30)).to_table(""), None)
     asked = day([0, 1], at(50), price=3)
-    update = raw_candles._update(asked, "", lake)
-    update(first)
+    replacement = update(asked, lake)
+    replacement(first)
     (lost,) = (lake.get(path) for path in lake.list("candle_revisions/"))
     assert lost["old_close"].to_pylist() == [1, 1]
     winner = day([0, 1], at(40), price=2)
     second = lake.put(RAW, winner.to_table(""), first)
-    table = update(second)
+    table = replacement(second)
     (path,) = lake.list("candle_revisions/")
     assert path == revisions_path(asked)
     assert lake.get(path)["old_close"].to_pylist() == [2, 2]
@@ -272,10 +287,10 @@ def test_an_update_that_lost_the_race_records_against_the_winner(lake: ParquetSt
 
 def test_an_update_that_lost_to_the_same_candles_leaves_its_record(lake: ParquetStore) -> None:
     first = lake.put(RAW, day([0, 1], at(30)).to_table(""), None)
-    update = raw_candles._update(day([0, 1], at(50), price=2), "", lake)
-    update(first)
+    replacement = update(day([0, 1], at(50), price=2), lake)
+    replacement(first)
     second = lake.put(RAW, day([0, 1], at(40), price=2).to_table(""), first)
-    table = update(second)
+    table = replacement(second)
     assert table is not None
     assert table_fields(table)["candles_changed"] == "0"
     (path,) = lake.list("candle_revisions/")

@@ -9,21 +9,19 @@ import pyarrow as pa
 
 from coinbase_assets.assets import raw_candles
 from coinbase_assets.assets.columns import CANDLE_METADATA
-from coinbase_assets.candles import empty_candles, merge_candles, validate_candles
-from coinbase_assets.days import first_and_last
-from coinbase_assets.fields import table_fields, with_fields
-from coinbase_assets.partitions import (
-    MONTHS_PER_RUN,
-    month_of,
-    month_range,
-    monthly_partitions,
-)
+from coinbase_assets.months import join_days
+from coinbase_assets.partitions import MONTHS_PER_RUN, month_of, monthly_partitions
 from coinbase_assets.series import Series
 from coinbase_assets.storage.partition_tables import PartitionTables
 from coinbase_assets.storage.paths import PATH_METADATA
 
 KIND = "candle_history"
 PARTITION = "month"
+
+
+def blob_path(series: Series) -> str:
+    """The template of the months' blobs."""
+    return series.blob_path(KIND, PARTITION)
 
 
 def build_candle_history(series: Series, start: date) -> dg.AssetsDefinition:
@@ -45,7 +43,7 @@ def build_candle_history(series: Series, start: date) -> dg.AssetsDefinition:
         io_manager_key="lake",
         group_name=series.group,
         kinds={"azure", "parquet"},
-        metadata={PATH_METADATA: series.blob_path(KIND, PARTITION), **CANDLE_METADATA},
+        metadata={PATH_METADATA: blob_path(series), **CANDLE_METADATA},
         description=(
             f"Closed {series.granularity} candles of {series.product}, ascending, each once: the"
             " month's raw days joined. Days not collected yet are counted in `days_missing`."
@@ -65,35 +63,9 @@ def _months(
     collected = groupby(raw.items(), key=lambda item: month_of(item[0]))
     month_of_next, next_days = next(collected, (None, iter(())))
     for month in months:
-        tables = []
+        tables: dict[str, pa.Table] = {}
         if month == month_of_next:
-            tables = [table for _, table in next_days]
+            tables = dict(next_days)
             month_of_next, next_days = next(collected, (None, iter(())))
         expected = sum(month_of(day) == month for day in days)
-        yield month, join_days(series, month, tables, expected)
-
-
-def join_days(series: Series, month: str, days: Sequence[pa.Table], expected: int) -> pa.Table:
-    """The month's candles from the raw days there are of the `expected` ones.
-
-    Its version is the sum of theirs, so it grows with every day that comes or is newer.
-    Raises InvalidCandles.
-    """
-    oldest_first = sorted(days, key=_version)
-    candles = merge_candles(empty_candles(), *oldest_first)
-    validate_candles(candles, series.granularity, *month_range(month))
-    return with_fields(
-        candles,
-        {
-            "series": str(series),
-            "source": raw_candles.KIND,
-            "version": str(sum(map(_version, days))),
-            "days": str(len(days)),
-            "days_missing": str(expected - len(days)),
-            **first_and_last(candles),
-        },
-    )
-
-
-def _version(day: pa.Table) -> int:
-    return int(table_fields(day)["version"])
+        yield month, join_days(series, month, tables, expected, raw_candles.KIND)

@@ -83,6 +83,10 @@ class ParquetStore:
         paths = {template.format(partition=key): key for key in keys}
         return {paths[path]: blob for path, blob in self.find(paths).items()}
 
+    def list_partitions(self, prefix: str) -> dict[str, StoredBlob]:
+        """The blobs whose path begins so, by the partition key that names their folder."""
+        return {path.split("/")[-2].split("=")[1]: blob for path, blob in self.list(prefix).items()}
+
     def list(self, prefix: str) -> dict[str, StoredBlob]:
         """All blobs whose path begins so, by path; none where there is no container."""
         with self._translated_errors():

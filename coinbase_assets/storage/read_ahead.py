@@ -1,7 +1,7 @@
 """Several uploads or downloads at a time, in order and in bounded memory."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ _THREADS = 8
 _AHEAD = 16
 
 
-def read_ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def read_ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
     """`map(work, items)` in threads, at most 16 items ahead of who consumes the results.
 
     When an item or a work raises, what was begun before it is finished first.

@@ -1,0 +1,105 @@
+"""`candle_coverage/<product>/<granularity>`: what every bucket of a month is, and what says so."""
+
+from collections.abc import Iterator
+from datetime import date
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from coinbase_assets.assets import candle_history
+from coinbase_assets.coverage import (
+    COVERAGE_SCHEMA,
+    DayFacts,
+    MonthFacts,
+    build_ledger,
+    count_buckets,
+)
+from coinbase_assets.days import DAY
+from coinbase_assets.evidence import Lifetime
+from coinbase_assets.fields import table_fields, with_fields
+from coinbase_assets.lifetimes import Lifetimes
+from coinbase_assets.months import raw_days
+from coinbase_assets.partitions import MONTHS_PER_RUN, month_range, monthly_partitions
+from coinbase_assets.series import Series
+from coinbase_assets.storage.io_manager import AzureParquetIOManager
+from coinbase_assets.storage.partition_tables import PartitionTables
+from coinbase_assets.storage.paths import PATH_METADATA
+
+KIND = "candle_coverage"
+PARTITION = "month"
+
+_DESCRIPTIONS = {
+    "start": "Start of the interval, UTC",
+    "end": "End of the interval, exclusive, UTC",
+    "buckets": "How many buckets lie in it",
+    "state": "What they are: see the README",
+    "evidence": "What says so, and the exchange's time of it",
+}
+_COLUMNS = [
+    dg.TableColumn(
+        field.name,
+        str(field.type),
+        description=_DESCRIPTIONS[field.name],
+        constraints=dg.TableColumnConstraints(nullable=False, unique=field.name == "start"),
+    )
+    for field in COVERAGE_SCHEMA
+]
+
+
+def blob_path(series: Series) -> str:
+    """The template of the ledgers' blobs."""
+    return f"{series.blob_folder(KIND)}{PARTITION}={{partition}}/coverage.parquet"
+
+
+def build_candle_coverage(series: Series, start: date) -> dg.AssetsDefinition:
+    """The asset that says of each bucket of a series, from the month of `start` on, what it is."""
+
+    @dg.asset(
+        key=series.asset_key(KIND),
+        partitions_def=monthly_partitions(start),
+        backfill_policy=dg.BackfillPolicy.multi_run(MONTHS_PER_RUN),
+        ins={
+            "history": dg.AssetIn(
+                key=series.asset_key(candle_history.KIND), metadata={"columns": ["time"]}
+            )
+        },
+        io_manager_key="lake",
+        group_name=series.group,
+        kinds={"azure", "parquet"},
+        metadata={
+            PATH_METADATA: blob_path(series),
+            "dagster/column_schema": dg.TableSchema(columns=_COLUMNS),
+        },
+        description=(
+            f"What each {series.granularity} bucket of {series.product} is: traded, or why it has"
+            " no candle. A row an interval; the rows tile the month."
+        ),
+    )
+    def candle_coverage(
+        context: dg.AssetExecutionContext,
+        history: PartitionTables,
+        lake: dg.ResourceParam[AzureParquetIOManager],
+    ) -> dg.Output:
+        return dg.Output(_ledgers(series, history, Lifetimes(lake.store).get(series.product)))
+
+    return candle_coverage
+
+
+def _ledgers(
+    series: Series, history: PartitionTables, lifetime: Lifetime
+) -> Iterator[tuple[str, pa.Table]]:
+    for month, candles in history.items():
+        yield month, ledger_of(series, month, candles, lifetime)
+
+
+def ledger_of(series: Series, month: str, candles: pa.Table, lifetime: Lifetime) -> pa.Table:
+    """The ledger of a month of history, of which only the column `time` is needed."""
+    (start, end), known = month_range(month), raw_days(candles)
+    keys = [f"{start + number * DAY:%F}" for number in range((end - start) // DAY)]
+    days = [DayFacts.of(known[key]) if key in known else None for key in keys]
+    seconds = pc.divide(candles["time"].cast(pa.int64()), 1_000_000).to_numpy()
+    ledger = build_ledger(MonthFacts(series, start, days, seconds, lifetime))
+    counts = {f"buckets_{state}": str(count) for state, count in count_buckets(ledger).items()}
+    version = table_fields(candles)["version"]
+    return with_fields(ledger, {"series": str(series), "version": version, **counts})

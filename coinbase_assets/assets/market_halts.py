@@ -1,0 +1,67 @@
+"""`market_halts`: when nothing was traded in any product, so that it was the exchange."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+import dagster as dg
+import pyarrow as pa
+
+from coinbase_assets.assets import candle_coverage
+from coinbase_assets.fields import with_fields
+from coinbase_assets.halts import HALT_SCHEMA, find_halts
+from coinbase_assets.partitions import MONTHS_PER_RUN, monthly_partitions
+from coinbase_assets.series import Series
+from coinbase_assets.storage.io_manager import AzureParquetIOManager
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets.storage.paths import PATH_METADATA
+
+KIND = "market_halts"
+
+_DESCRIPTIONS = {
+    "start": "Start of the first bucket without a trade, UTC",
+    "end": "End of the last one, exclusive, UTC",
+    "series": "The series whose confirmed holes show it",
+}
+_COLUMNS = [
+    dg.TableColumn(field.name, str(field.type), description=_DESCRIPTIONS[field.name])
+    for field in HALT_SCHEMA
+]
+
+
+def build_market_halts(series: Sequence[Series], start: date) -> dg.AssetsDefinition:
+    """The asset over the coverage of all `series`, from the month of `start` on."""
+
+    @dg.asset(
+        key=KIND,
+        partitions_def=monthly_partitions(start),
+        backfill_policy=dg.BackfillPolicy.multi_run(MONTHS_PER_RUN),
+        deps=[dg.AssetKey(one.asset_key(candle_coverage.KIND)) for one in series],
+        io_manager_key="lake",
+        group_name="catalogue",
+        kinds={"azure", "parquet"},
+        metadata={
+            PATH_METADATA: "market_halts/month={partition}/halts.parquet",
+            "dagster/column_schema": dg.TableSchema(columns=_COLUMNS),
+        },
+        description=(
+            "Halts of the exchange: confirmed holes of 15 minutes or more that at least two"
+            " products show and no series contradicts."
+        ),
+    )
+    def market_halts(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[AzureParquetIOManager]
+    ) -> dg.Output:
+        return dg.Output(_halts(series, context.partition_keys, lake.store))
+
+    return market_halts
+
+
+def _halts(
+    series: Sequence[Series], months: Sequence[str], store: ParquetStore
+) -> Iterator[tuple[str, pa.Table]]:
+    found = {one: store.find_partitions(candle_coverage.blob_path(one), months) for one in series}
+    for month in months:
+        blobs = {one: blobs[month] for one, blobs in found.items() if month in blobs}
+        halts = find_halts({one: store.get(blob.path) for one, blob in blobs.items()})
+        version = sum(blob.version for blob in blobs.values())
+        yield month, with_fields(halts, {"version": str(version)})

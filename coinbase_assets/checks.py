@@ -1,0 +1,217 @@
+"""Asset checks: each states a fact about the months of a series, and names those it is not true of.
+
+They run with the history, over the months of the run; on their own, over all months.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pyarrow as pa
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
+
+from coinbase_assets.assets import candle_coverage, candle_history, raw_candles
+from coinbase_assets.candles import candles_digest
+from coinbase_assets.coverage import State
+from coinbase_assets.partitions import month_of, month_range
+from coinbase_assets.series import Series
+from coinbase_assets.storage.io_manager import AzureParquetIOManager
+from coinbase_assets.storage.parquet_store import ParquetStore, StoredBlob
+from coinbase_assets.verification import (
+    changed_days,
+    descending_times,
+    differing_days,
+    impossible_prices,
+    repeated_times,
+    unexplained,
+    untiled,
+)
+
+# A raw day that landed so recently may be newer than its month: the next run takes it over.
+_JUST_LANDED = timedelta(minutes=10)
+_MOST_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class _Month:
+    """A month of a series as it is stored: history or ledger."""
+
+    series: Series
+    key: str
+    table: pa.Table
+    store: ParquetStore
+
+    def raw(self) -> Mapping[str, StoredBlob]:
+        """The month's raw days, by their keys."""
+        prefix = f"{self.series.blob_folder(raw_candles.KIND)}{raw_candles.PARTITION}={self.key}"
+        return self.store.list_partitions(prefix)
+
+
+# What breaks a fact in a month, a line each.
+Rule = Callable[[_Month], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class _Check:
+    """A fact; what is `broken` is an error, what is `doubtful` a warning."""
+
+    name: str
+    description: str
+    broken: Rule = lambda month: []
+    doubtful: Rule = lambda month: []
+    blocking: bool = True
+
+
+def _differing_days(month: _Month) -> Sequence[str]:
+    raw, now = month.raw(), datetime.now(UTC)
+    landed = {key: now - datetime.fromtimestamp(blob.version, UTC) for key, blob in raw.items()}
+    digests = {
+        # Days stored by version 0.1 have none.
+        key: blob.fields.get("digest") or candles_digest(month.store.get(blob.path))
+        for key, blob in raw.items()
+    }
+    ahead = frozenset(key for key, age in landed.items() if age < _JUST_LANDED)
+    return differing_days(month.table, digests, ahead)
+
+
+def _changed_days(month: _Month) -> Sequence[str]:
+    return changed_days({key: blob.fields for key, blob in month.raw().items()})
+
+
+def _not_collected(month: _Month) -> Sequence[str]:
+    """Only between the first and the last day collected: the series ends there."""
+    found = unexplained(month.table, State.NOT_COLLECTED)
+    if not found:
+        return []
+    days = month.store.list_partitions(month.series.blob_folder(raw_candles.KIND))
+    first, last = min(days), max(days)
+    return [line for line in found if first <= line[:10] <= last]
+
+
+def _untiled(month: _Month) -> Sequence[str]:
+    return untiled(month.table, *month_range(month.key), month.series.granularity.delta)
+
+
+_HISTORY_CHECKS = [
+    _Check(
+        "candles_are_unique",
+        "No two candles have the same time.",
+        lambda m: repeated_times(m.table),
+    ),
+    _Check(
+        "candles_are_ascending",
+        "Candles are in the order of time.",
+        lambda m: descending_times(m.table),
+    ),
+    _Check(
+        "low_never_exceeds_high",
+        "Low never exceeds high, and open and close lie between them.",
+        lambda month: impossible_prices(month.table),
+    ),
+    _Check(
+        "history_equals_raw",
+        "A month's candles are exactly those of its raw days.",
+        _differing_days,
+    ),
+    _Check(
+        "closed_candles_do_not_change",
+        "The newest answers changed no closed candle, nor left one out.",
+        doubtful=_changed_days,
+        blocking=False,
+    ),
+]
+_COVERAGE_CHECKS = [
+    _Check(
+        "every_hole_is_explained",
+        "Between the first and the last day collected, all is collected and every hole confirmed.",
+        broken=_not_collected,
+        doubtful=lambda month: unexplained(month.table, State.UNCONFIRMED),
+        blocking=False,
+    ),
+    _Check("coverage_tiles_the_month", "The intervals leave no gap and do not overlap.", _untiled),
+]
+
+
+def build_candle_checks(series: Series) -> list[dg.AssetChecksDefinition]:
+    """The checks of a series' history and of its coverage."""
+    return [
+        _build(series, candle_history.KIND, candle_history.blob_path(series), _HISTORY_CHECKS),
+        _build(series, candle_coverage.KIND, candle_coverage.blob_path(series), _COVERAGE_CHECKS),
+    ]
+
+
+def _build(
+    series: Series, kind: str, path: str, checks: Sequence[_Check]
+) -> dg.AssetChecksDefinition:
+    key = dg.AssetKey(series.asset_key(kind))
+
+    @dg.multi_asset_check(
+        name=f"{'__'.join(key.path)}__checks".replace("-", "_"),
+        specs=[
+            dg.AssetCheckSpec(
+                check.name, asset=key, description=check.description, blocking=check.blocking
+            )
+            for check in checks
+        ],
+        can_subset=True,
+    )
+    def run_checks(
+        context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[AzureParquetIOManager]
+    ) -> Iterator[dg.AssetCheckResult]:
+        names = {check.name for check in context.selected_asset_check_keys}
+        chosen = [check for check in checks if check.name in names]
+        months, broken, doubtful = 0, _Findings(list), _Findings(list)
+        for month in _stored_months(series, path, context.run.tags, lake.store):
+            months += 1
+            for check in chosen:
+                broken[check.name] += [(month.key, line) for line in check.broken(month)]
+                doubtful[check.name] += [(month.key, line) for line in check.doubtful(month)]
+        for check in chosen:
+            yield _result(key, check.name, broken[check.name], doubtful[check.name], months)
+
+    return run_checks
+
+
+# Of each check: the month, and what is wrong with it.
+_Findings = defaultdict[str, list[tuple[str, str]]]
+
+
+def _result(
+    key: dg.AssetKey,
+    name: str,
+    broken: Sequence[tuple[str, str]],
+    doubtful: Sequence[tuple[str, str]],
+    months: int,
+) -> dg.AssetCheckResult:
+    found = [*broken, *doubtful]
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=name,
+        passed=not found,
+        severity=dg.AssetCheckSeverity.ERROR if broken else dg.AssetCheckSeverity.WARN,
+        description="; ".join(line for _, line in found[:_MOST_SHOWN]) or None,
+        metadata={
+            "months_checked": months,
+            "failed_months": ", ".join(dict.fromkeys(month for month, _ in found)),
+            "found": len(found),
+            "first_found": [line for _, line in found[:_MOST_SHOWN]],
+        },
+    )
+
+
+def _stored_months(
+    series: Series, template: str, tags: Mapping[str, str], store: ParquetStore
+) -> Iterator[_Month]:
+    """The stored months of a run with these tags; all of them where it has no partitions."""
+    only = tags.get(PARTITION_NAME_TAG)
+    first = tags.get(ASSET_PARTITION_RANGE_START_TAG, only) or ""
+    last = tags.get(ASSET_PARTITION_RANGE_END_TAG, only) or "9999"
+    for key, blob in store.list_partitions(template.split("{")[0]).items():
+        if month_of(first) <= key <= month_of(last):
+            yield _Month(series, key, store.get(blob.path), store)

@@ -1,0 +1,71 @@
+"""Healing: collecting again just the days that the ledgers leave open."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+
+import dagster as dg
+from pydantic import Field
+
+from coinbase_assets.collect import Collector, Plan
+from coinbase_assets.series import Series
+from coinbase_assets.status import series_status
+from coinbase_assets.storage.io_manager import AzureParquetIOManager
+
+
+def plan_healing(
+    collector: Collector,
+    series: Sequence[Series],
+    today: date,
+    first: date | None = None,
+    last: date | None = None,
+) -> list[Plan]:
+    """The days from `first` to `last`, both inclusive, that hold something unexplained.
+
+    Nothing is planned for a series without. Raises StorageError.
+    """
+    plans = []
+    for one in series:
+        status = series_status(collector.store, one, today)
+        days = sorted({day for question in status.questions for day in question.days})
+        wanted = [day for day in days if str(first or "") <= day <= str(last or today)]
+        if wanted:
+            plans.append(collector.plan(one, wanted, again=True))
+    return plans
+
+
+class HealConfig(dg.Config):
+    """What to heal; by default all there is."""
+
+    series: list[str] = Field(default=[], description="such as ETH-EUR:15m; all if empty")
+    first: str = Field(default="", description="first day, YYYY-MM-DD, UTC")
+    last: str = Field(default="", description="last day, YYYY-MM-DD, UTC")
+
+
+def build_heal_job(series: Sequence[Series]) -> dg.JobDefinition:
+    """The job that does as `coinbase-assets heal`; its runs are recorded one by one."""
+
+    @dg.op
+    def heal(
+        context: dg.OpExecutionContext,
+        config: HealConfig,
+        lake: dg.ResourceParam[AzureParquetIOManager],
+    ) -> None:
+        job = context.repository_def.get_implicit_global_asset_job_def()
+        collector = Collector(job, context.instance, lake.store)
+        chosen = [Series.parse(text) for text in config.series] or series
+        days = [date.fromisoformat(text) if text else None for text in (config.first, config.last)]
+        plans = plan_healing(collector, chosen, datetime.now(UTC).date(), *days)
+        context.log.info(f"{sum(plan.requests for plan in plans)} requests")
+        for outcome in collector.collect_all(plans):
+            if outcome.error:
+                raise outcome.error
+            context.log.info(f"{outcome.plan.series}: collected {', '.join(outcome.plan.days)}")
+
+    @dg.job(
+        name="heal_candles",
+        description="Collects again what the ledgers say is not collected or unconfirmed.",
+    )
+    def heal_candles() -> None:
+        heal()
+
+    return heal_candles

@@ -1,0 +1,71 @@
+"""When products were traded: asked of the exchange once, and kept in the lake."""
+
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+
+import pyarrow as pa
+
+from coinbase_assets.days import DAY
+from coinbase_assets.evidence import Lifetime
+from coinbase_assets.exchange.products import DELISTED
+from coinbase_assets.exchange.resource import BlockingExchange
+from coinbase_assets.fields import with_fields
+from coinbase_assets.listing import fetch_last_day, fetch_listing
+from coinbase_assets.storage.errors import BlobChanged
+from coinbase_assets.storage.parquet_store import ParquetStore, StoredBlob
+
+KIND = "listings"
+
+_SCHEMA = pa.schema(
+    [
+        pa.field("first_day", pa.date32()),
+        pa.field("last_day", pa.date32()),
+        pa.field("asked_at", pa.timestamp("us", "UTC"), nullable=False),
+    ]
+)
+
+
+class Lifetimes:
+    """The lifetimes of products, in the lake at `store`. Raises StorageError."""
+
+    def __init__(self, store: ParquetStore) -> None:
+        self._store = store
+
+    def get(self, product: str) -> Lifetime:
+        found = self._found(product)
+        return Lifetime(**self._store.get(found.path).to_pylist()[0]) if found else Lifetime()
+
+    def learn_listing(self, exchange: BlockingExchange, product: str, as_of: datetime) -> None:
+        """Find the first day, if it is not known; once a day while there is none."""
+        known = self.get(product)
+        if known.first_day or (known.asked_at and as_of < known.asked_at + DAY):
+            return
+        first_day = fetch_listing(exchange, product, as_of.date()).day
+        self._put(product, replace(known, first_day=first_day, asked_at=as_of))
+
+    def learn_delisting(self, exchange: BlockingExchange, product: str, as_of: datetime) -> None:
+        """Find the last day of a product that the exchange has delisted since it was traded."""
+        known = self.get(product)
+        if known.last_day or not _is_delisted(exchange, product):
+            return
+        last_day = fetch_last_day(exchange, product, as_of.date())
+        self._put(product, replace(known, last_day=last_day, asked_at=as_of))
+
+    def _put(self, product: str, lifetime: Lifetime) -> None:
+        """Somebody else who does so at the same time has learnt the same."""
+        table = with_fields(pa.Table.from_pylist([vars(lifetime)], _SCHEMA), {"product": product})
+        with suppress(BlobChanged):
+            self._store.put(_path(product), table, self._found(product))
+
+    def _found(self, product: str) -> StoredBlob | None:
+        return self._store.find([_path(product)]).get(_path(product))
+
+
+def _is_delisted(exchange: BlockingExchange, product: str) -> bool:
+    products = exchange.fetch_products().products.to_pylist()
+    return any(one["id"] == product and one["status"] == DELISTED for one in products)
+
+
+def _path(product: str) -> str:
+    return f"{KIND}/product={product}/listing.parquet"

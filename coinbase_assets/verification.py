@@ -1,0 +1,102 @@
+"""What is wrong with a month of history or its ledger. Pure: no Dagster, no I/O.
+
+Each function returns its findings, a line each, in order of time; none are good.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from coinbase_assets.candles import candles_digest, clip_candles
+from coinbase_assets.coverage import State
+from coinbase_assets.days import DAY
+from coinbase_assets.months import raw_days
+from coinbase_assets.partitions import day_start
+
+_CHANGES = ("changed", "vanished", "unanswered")
+
+
+def repeated_times(history: pa.Table) -> list[str]:
+    """Times that several candles have."""
+    counts = pc.value_counts(history["time"]).to_pylist()
+    return [f"{one['values']:%FT%TZ}" for one in counts if one["counts"] > 1]
+
+
+def descending_times(history: pa.Table) -> list[str]:
+    """Times after a later one."""
+    times = history["time"].cast(pa.int64()).to_numpy()
+    after_a_later_one = np.append(0, np.diff(times))[: len(times)] < 0
+    late = history["time"].filter(pa.array(after_a_later_one)).to_pylist()
+    return [f"{time:%FT%TZ}" for time in late]
+
+
+def impossible_prices(history: pa.Table) -> list[str]:
+    """Candles with a low above their high, or an open or a close outside of them."""
+    low, high = history["low"].to_numpy(), history["high"].to_numpy()
+    possible = low <= high
+    for name in ("open", "close"):
+        price = history[name].to_numpy()
+        possible &= (low <= price) & (price <= high)
+    rows = history.filter(pa.array(~possible)).to_pylist()
+    return [f"{row.pop('time'):%FT%TZ} {row}" for row in rows]
+
+
+def differing_days(
+    history: pa.Table, digests: Mapping[str, str], ahead: frozenset[str] = frozenset()
+) -> list[str]:
+    """Days whose candles in the month are not those of the raw day.
+
+    `digests` are those of the raw days there are, by their keys; days `ahead`, which landed only
+    just, may be newer than the month.
+    """
+    found, rows = [], 0
+    known = raw_days(history)
+    for key in sorted(known.keys() | digests.keys()):
+        candles = clip_candles(history, day_start(key), day_start(key) + DAY)
+        rows += candles.num_rows
+        if key in ahead:
+            continue
+        if key not in known or key not in digests:
+            found.append(f"{key}: in the {'raw days' if key in digests else 'history'} only")
+        elif candles_digest(candles) != digests[key]:
+            found.append(f"{key}: other candles than the raw day")
+    if rows < history.num_rows:
+        found.append(f"{history.num_rows - rows} candles of no raw day")
+    return found
+
+
+def changed_days(fields: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Days in whose closed candles the newest answer changed something; by their raw fields."""
+    found = []
+    for key, day in sorted(fields.items()):
+        counts = {change: int(day.get(f"candles_{change}", 0)) for change in _CHANGES}
+        if said := ", ".join(f"{count} {change}" for change, count in counts.items() if count):
+            found.append(f"{key}: {said}")
+    return found
+
+
+def unexplained(ledger: pa.Table, state: State) -> list[str]:
+    """The intervals in that state."""
+    rows = ledger.filter(pc.equal(ledger["state"], state.value)).to_pylist()
+    return [
+        f"{row['start']:%FT%RZ} to {row['end']:%FT%RZ}, {row['buckets']} buckets: {row['evidence']}"
+        for row in rows
+    ]
+
+
+def untiled(ledger: pa.Table, start: datetime, end: datetime, step: timedelta) -> list[str]:
+    """Where the intervals leave a gap, overlap, are not maximal, or miscount their buckets."""
+    found, before, state = [], start, ""
+    for row in ledger.to_pylist():
+        shown = f"{row['start']:%FT%TZ}"
+        if row["start"] != before:
+            found.append(f"{shown}: the interval before it ends at {before:%FT%TZ}")
+        if row["state"] == state:
+            found.append(f"{shown}: {state}, as the interval before it")
+        if row["end"] - row["start"] != row["buckets"] * step or row["buckets"] < 1:
+            found.append(f"{shown}: {row['buckets']} buckets until {row['end']:%FT%TZ}")
+        before, state = row["end"], row["state"]
+    return found if before == end else [*found, f"{before:%FT%TZ}: the month ends at {end:%FT%TZ}"]
