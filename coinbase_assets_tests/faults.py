@@ -1,5 +1,6 @@
 """What can go wrong with an answer of the stand-in exchange, by name, and when it does."""
 
+import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -21,9 +22,19 @@ REPLACED = {
     "html": Answer(200, b"<html><body>Just a moment...</body></html>", HTML),
 }
 """Faults that stand in the place of the right answer."""
+
+
+def _without_middle(answer: Answer) -> Answer:
+    """The answer without the middle third of its rows."""
+    rows = json.loads(answer.body)
+    third = len(rows) // 3
+    return candles_answer(rows[:third] + rows[2 * third :])
+
+
 DAMAGED: dict[str, Callable[[Answer], Answer]] = {
     "": lambda answer: answer,
     "slow": lambda answer: answer,
+    "middle": _without_middle,
     "cut-body": lambda answer: replace(answer, sent=len(answer.body) // 2),
     "truncated": lambda answer: replace(answer, body=answer.body[: len(answer.body) // 2]),
 }

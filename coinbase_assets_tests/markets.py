@@ -79,11 +79,12 @@ class Candles(NamedTuple):
         return part
 
 
+FOREVER = datetime.max.replace(tzinfo=UTC)
 # Two real ones: nothing traded in any product of the exchange between these times.
-HALTS = [
+HALTS = (
     (datetime(2023, 3, 4, 17, 0, tzinfo=UTC), datetime(2023, 3, 4, 21, 36, tzinfo=UTC)),
     (datetime(2025, 10, 25, 15, 15, tzinfo=UTC), datetime(2025, 10, 25, 20, 55, tzinfo=UTC)),
-]
+)
 WAVES = [(0.5, 1_100_003), (0.08, 43_201), (0.02, 1_447), (0.003, 61)]
 """Slow movements of the logarithm of a price: amplitude and period in minutes."""
 NOISE = 4e-4
@@ -100,7 +101,8 @@ class SyntheticMarket:
 
     Coarser candles are made of the minutes, so all granularities agree. `listing` is the minute
     of the first trade, `untraded` the share of minutes without a trade, `price` the middle of the
-    prices, `revised` the share of minutes whose volume is 5 % low until a day after their end.
+    prices, `revised` the share of minutes whose volume is 5 % low until a day after their end. In
+    `halts`, from and to before, and from `delisted` on, nothing is traded.
     """
 
     product: str
@@ -108,6 +110,8 @@ class SyntheticMarket:
     untraded: float = 0.03
     price: float = 100.0
     revised: float = 0.0
+    halts: Sequence[tuple[datetime, datetime]] = HALTS
+    delisted: datetime = FOREVER
 
     @property
     def decimals(self) -> int:
@@ -153,7 +157,7 @@ class SyntheticMarket:
     def _traded(self, minutes: Candles, skip: Column, now: float) -> Candles:
         """Drop what did not trade (yet: a forming bucket was seen absent for up to 6 s)."""
         traded = (skip >= self.untraded) | (minutes.time == self.listing // 60 * 60)
-        for begin, end in HALTS:
+        for begin, end in (*self.halts, (self.delisted, FOREVER)):
             traded &= (minutes.time < begin.timestamp()) | (minutes.time >= end.timestamp())
         minutes, delay = minutes.select(traded), 6 * skip[traded][-1:]
         if not minutes.time.size or minutes.time[-1] + 60 <= now:
