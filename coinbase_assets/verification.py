@@ -21,14 +21,14 @@ _CHANGES = ("changed", "vanished", "unanswered")
 
 def repeated_times(history: pa.Table) -> list[str]:
     """Times that several candles have."""
-    counts = pc.value_counts(history["time"]).to_pylist()
-    return [f"{one['values']:%FT%TZ}" for one in counts if one["counts"] > 1]
+    times, counts = np.unique(history["time"].to_numpy(), return_counts=True)
+    return [f"{time}Z" for time in times[counts > 1].astype("datetime64[s]")]
 
 
 def descending_times(history: pa.Table) -> list[str]:
     """Times after a later one."""
     times = history["time"].cast(pa.int64()).to_numpy()
-    after_a_later_one = np.append(0, np.diff(times))[: len(times)] < 0
+    after_a_later_one = times < np.maximum.accumulate(times)
     late = history["time"].filter(pa.array(after_a_later_one)).to_pylist()
     return [f"{time:%FT%TZ}" for time in late]
 
@@ -89,14 +89,17 @@ def unexplained(ledger: pa.Table, state: State) -> list[str]:
 
 def untiled(ledger: pa.Table, start: datetime, end: datetime, step: timedelta) -> list[str]:
     """Where the intervals leave a gap, overlap, are not maximal, or miscount their buckets."""
-    found, before, state = [], start, ""
-    for row in ledger.to_pylist():
-        shown = f"{row['start']:%FT%TZ}"
-        if row["start"] != before:
-            found.append(f"{shown}: the interval before it ends at {before:%FT%TZ}")
-        if row["state"] == state:
-            found.append(f"{shown}: {state}, as the interval before it")
-        if row["end"] - row["start"] != row["buckets"] * step or row["buckets"] < 1:
-            found.append(f"{shown}: {row['buckets']} buckets until {row['end']:%FT%TZ}")
-        before, state = row["end"], row["state"]
-    return found if before == end else [*found, f"{before:%FT%TZ}: the month ends at {end:%FT%TZ}"]
+    states = np.array(ledger["state"].to_pylist(), dtype=str)
+    starts, ends = (ledger[name].cast(pa.int64()).to_numpy() for name in ("start", "end"))
+    month = [int(time.timestamp()) * 1_000_000 for time in (start, end)]
+    follows = np.append(starts, month[1]) == np.insert(ends, 0, month[0])
+    counts = ledger["buckets"].to_numpy()
+    counted = (ends - starts == counts * (step // timedelta(microseconds=1))) & (counts > 0)
+    broken = {
+        "the interval before does not end here": ~follows,
+        "the interval before is in the same state": np.insert(states[1:] == states[:-1], 0, False),
+        "its buckets do not fill it": ~counted,
+    }
+    times = np.append(starts, month[1]).astype("datetime64[us]").astype("datetime64[s]")
+    found = [(times[at], rule) for rule, is_at in broken.items() for at in np.flatnonzero(is_at)]
+    return [f"{time}Z: {rule}" for time, rule in sorted(found)]

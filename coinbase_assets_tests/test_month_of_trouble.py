@@ -1,7 +1,7 @@
 """A month in which all goes wrong that can, collected as a user would: the ledger knows it all."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
@@ -47,7 +47,7 @@ SERIES = [Series.parse(name) for name in MARKETS]
 QUIET, LIQUID, NEW, OLD = SERIES
 
 # What a bucket without a candle is, by the interval its start lies in; elsewhere, no_trades.
-HOLES = {
+HOLES: Mapping[Series, Sequence[tuple[datetime, datetime, State]]] = {
     QUIET: [],
     LIQUID: [],
     NEW: [(START, at("12T09:30"), State.BEFORE_LISTING)],
