@@ -70,24 +70,27 @@ def build_live_candles_schedule(series: Sequence[Series], start: date) -> dg.Sch
 def build_settle_candles_schedule(series: Sequence[Series], start: date) -> dg.ScheduleDefinition:
     """The schedule over all series that collects each closed day again, twice.
 
-    The second time is more than 24 hours after the day's end, which settles it.
+    The second time is more than 24 hours after the day's end, which settles it, if coarser candles
+    or the answer before agree; else it is collected again for a week.
     """
 
     @_schedule(
         name="settle_candles_schedule",
         cron_schedule="40 0 * * *",
         description=(
-            "Collects the last two closed days again, since the exchange revises young candles:"
-            " after that a day is settled."
+            "Collects the last two closed days again, since the exchange revises young candles,"
+            " and those of the last week that are not settled."
         ),
     )
     def settle_candles_schedule(
         context: dg.ScheduleEvaluationContext,
     ) -> dg.RunRequest | dg.SkipReason:
         today = context.scheduled_execution_time.date()
-        first, last = max(start, today - 2 * DAY), today - DAY
-        if last < first:
+        last = today - DAY
+        if last < start:
             return dg.SkipReason(f"No day since COINBASE_START={start} has closed yet")
+        unsettled = [day for one in series for day in _unsettled(context.instance, one, today)]
+        first = max(start, min([*unsettled, today - 2 * DAY]))
         return dg.RunRequest(
             run_config=SILENT,
             asset_selection=[dg.AssetKey(one.asset_key(KIND)) for one in series],
@@ -108,6 +111,31 @@ def products_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         asset_selection=[dg.AssetKey(products.KIND)],
         tags=RETRIED,
     )
+
+
+def _unsettled(instance: dg.DagsterInstance, series: Series, today: date) -> list[date]:
+    """The days of the last week that were collected and are not settled."""
+    key = dg.AssetKey(series.asset_key(KIND))
+    newest = instance.get_latest_storage_id_by_partition(
+        key,
+        dg.DagsterEventType.ASSET_MATERIALIZATION,
+        partitions={str(today - n * DAY) for n in range(1, _MOST_DAYS_MISSED + 1)},
+    )
+    if not newest:
+        return []
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(key, storage_ids=list(newest.values())), limit=len(newest)
+    ).records
+    settled = {
+        record.partition_key: record.asset_materialization.metadata.get("settled")
+        for record in records
+        if record.asset_materialization
+    }
+    return [
+        date.fromisoformat(day)
+        for day in newest
+        if (found := settled.get(day)) is None or found.value is not True
+    ]
 
 
 def _step(series: Series) -> timedelta:
