@@ -12,7 +12,7 @@ import pyarrow as pa
 from coinbase_assets.candles import SCHEMA
 from coinbase_assets.days import DAY, SETTLED_AFTER
 from coinbase_assets.evidence import AGAIN, Evidence, Lifetime
-from coinbase_assets.holes import runs
+from coinbase_assets.holes import runs, unusual_holes
 from coinbase_assets.series import Series
 
 
@@ -163,24 +163,45 @@ def _lifetime(month: MonthFacts) -> tuple[int, int]:
     """The bucket of the product's first trade and the one after its last, as far as known."""
     first, end = 0, len(month.days) * month.buckets_a_day
     if day := month.lifetime.first_day:
-        begin, stop = month.buckets_of(day)
-        first = min(month.traded[(month.traded >= begin) & (month.traded < stop)], default=begin)
+        first = min(_compared(month, day), default=month.buckets_of(day)[0])
     if day := month.lifetime.last_day:
-        begin, stop = month.buckets_of(day)
-        last = max(month.traded[(month.traded >= begin) & (month.traded < stop)], default=stop - 1)
-        end = last + 1
+        end = max(_compared(month, day), default=month.buckets_of(day)[1] - 1) + 1
     return first, end
 
 
+def _compared(month: MonthFacts, day: date) -> np.ndarray:
+    """The buckets with a candle of a day that was compared, so that they are known to be all."""
+    first, end = month.buckets_of(day)
+    facts = month.days[first // month.buckets_a_day] if first < end else None
+    is_compared = facts is not None and facts.evidence is not None
+    return month.traded[(month.traded >= first) & (month.traded < end) & is_compared]
+
+
 def _contradicted(month: MonthFacts) -> Iterator[slice]:
-    """The buckets in which the exchange's coarser candles show trades that no candle holds."""
+    """The buckets in which the exchange's coarser candles show trades that no candle holds.
+
+    Of the holes in an hour it is those longer than chance makes them, if there is one, else all.
+    """
+    a_day = month.buckets_a_day
+    hours_a_bucket = max(1, 24 // a_day)
     for number, day in enumerate(month.days):
-        for hours in day.evidence.contradicted if day and day.evidence else ():
-            first, end = (
-                (number * 24 + hour) * month.buckets_a_day // 24
-                for hour in (hours.start, hours.stop)
-            )
-            yield slice(first, end)
+        contradicted = day.evidence.contradicted if day and day.evidence else ()
+        unusual = _unusual_holes(month, number) if contradicted else []
+        for hour in (one for hours in contradicted for one in hours[::hours_a_bucket]):
+            first, end = ((number * 24 + h) * a_day // 24 for h in (hour, hour + hours_a_bucket))
+            reaching = [
+                slice(max(a, first), min(b, end)) for a, b in unusual if a < end and first < b
+            ]
+            yield from reaching or [slice(first, end)]
+
+
+def _unusual_holes(month: MonthFacts, number: int) -> list[tuple[int, int]]:
+    """The unusually long holes of a day, as buckets of the month."""
+    begin = number * month.buckets_a_day
+    is_hole = np.ones(month.buckets_a_day, bool)
+    of_day = month.traded[(month.traded >= begin) & (month.traded < begin + month.buckets_a_day)]
+    is_hole[of_day - begin] = False
+    return [(begin + first, begin + end) for first, end in unusual_holes(is_hole)]
 
 
 def _explain(month: MonthFacts, state: State, first: int, last: int) -> str:
@@ -208,11 +229,12 @@ def _said_of(state: State, day: DayFacts | None) -> tuple[str, datetime | None]:
     evidence = day.evidence if day else None
     if not evidence:
         return "not compared with coarser candles", None
+    again = evidence.compared_with == AGAIN
     if state == State.UNCONFIRMED:
-        return f"the {evidence.compared_with} candles show trades", evidence.compared_at
-    if evidence.compared_with == AGAIN:
-        return "asked twice", evidence.compared_at
-    return f"as the {evidence.compared_with} candles say", evidence.compared_at
+        source = "another answer shows" if again else f"the {evidence.compared_with} candles show"
+        return f"{source} trades", evidence.compared_at
+    said = "asked twice" if again else f"as the {evidence.compared_with} candles say"
+    return said, evidence.compared_at
 
 
 def _span(times: Sequence[datetime]) -> str:

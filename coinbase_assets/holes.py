@@ -31,7 +31,10 @@ def unusual_length(untraded: int, buckets: int) -> float:
     return math.log(_EXPECTED / buckets) / math.log(untraded / buckets)
 
 
-def has_unusual_hole(is_hole: np.ndarray) -> bool:
-    """`is_hole` tells of each bucket whether it has no candle."""
+def unusual_holes(is_hole: np.ndarray) -> list[tuple[int, int]]:
+    """First and end index of the unusually long holes.
+
+    `is_hole` tells of each bucket whether it has no candle.
+    """
     most = unusual_length(int(is_hole.sum()), len(is_hole))
-    return any(is_hole[first] and end - first >= most for first, end in runs(is_hole))
+    return [(first, end) for first, end in runs(is_hole) if is_hole[first] and end - first >= most]

@@ -16,11 +16,11 @@ from datetime import datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
-from coinbase_assets.candles import clip_candles, merge_candles, without_candles
+from coinbase_assets.candles import clip_candles, without_candles
 from coinbase_assets.days import DAY, Day
 from coinbase_assets.evidence import AGAIN, Evidence
 from coinbase_assets.exchange.windows import Window
-from coinbase_assets.holes import has_unusual_hole, runs
+from coinbase_assets.holes import runs, unusual_holes
 from coinbase_assets.series import Granularity
 
 HOUR = Granularity.ONE_HOUR.delta
@@ -61,12 +61,16 @@ class _Comparison:
     lacking: np.ndarray
     differs: np.ndarray
 
+    @property
+    def contradicts(self) -> np.ndarray:
+        return self.beyond | (self.lacking > CONTRADICTION)
+
 
 def is_doubtful(day: Day, reference: Reference) -> bool:
     """Whether the daily candle leaves it open if the day is whole, so that hours must tell."""
     daily = _compare(day, reference.daily, DAY)
     lacking = daily.lacking.item()
-    unusual = lacking > _ROUNDING and has_unusual_hole(day.is_hole)
+    unusual = lacking > _ROUNDING and bool(unusual_holes(day.is_hole))
     return bool(daily.differs.item() or (daily.holes.item() and (lacking > LOOK_CLOSER or unusual)))
 
 
@@ -107,20 +111,26 @@ def weigh(day: Day, reference: Reference) -> Evidence:
 def confirmed_absent(day: Day, missing: pa.Table, reference: Reference) -> pa.Table:
     """Those of the `missing` candles that the coarser ones lack, too.
 
-    They do where their prices are those of the day without the missing ones, and their volume is
-    nearer to that of the day without than with them; an hour without a candle lacks all.
+    They do where their prices are those of the day without the missing ones, and the volume that
+    they have more is nearer to none than to that of the candle. An hour without a candle lacks it
+    only if the daily candle does, and nothing is lacking if that one reaches a price beyond.
     """
-    coarser = _decisive(day, reference)
-    nothing = missing.slice(0, 0)
-    if not missing.num_rows or not coarser.found.any() or day.series.granularity.delta == DAY:
-        return nothing
-    candles = _coarser_candles(reference)
-    theirs = _totals(candles, day.start, coarser.length)
-    without = _totals(day.candles, day.start, coarser.length)
-    with_them = _totals(merge_candles(missing, day.candles), day.start, coarser.length)
-    nearer = abs(theirs.volume - without.volume) < abs(theirs.volume - with_them.volume)
-    absent = (theirs.high == without.high) & (theirs.low == without.low) & nearer
-    return missing.filter(pa.array(absent[_blocks(missing, day.start, coarser.length)]))
+    coarser, daily = _decisive(day, reference), _compare(day, reference.daily, DAY)
+    if day.series.granularity.delta == DAY or daily.beyond.any():
+        return missing.slice(0, 0)
+    absent = _lacks(_coarser_candles(reference), missing, day, coarser.length)
+    by_day = _lacks(reference.daily, missing, day, DAY)
+    found = coarser.found[_blocks(missing, day.start, coarser.length)]
+    return missing.filter(pa.array(absent & (found | (by_day & daily.found))))
+
+
+def _lacks(coarser: pa.Table, missing: pa.Table, day: Day, length: timedelta) -> np.ndarray:
+    """Whether the coarser candles have no room for each candle that the day is missing."""
+    theirs, ours = _totals(coarser, day.start, length), _totals(day.candles, day.start, length)
+    blocks = _blocks(missing, day.start, length)
+    same_prices = (theirs.high == ours.high) & (theirs.low == ours.low)
+    more = (theirs.volume - ours.volume)[blocks]
+    return same_prices[blocks] & (more < missing["volume"].to_numpy() / 2)
 
 
 def missing_candles(stored: Day, asked: Day) -> pa.Table:
@@ -143,18 +153,26 @@ def _coarser_candles(reference: Reference) -> pa.Table:
 def _contradicted(day: Day, reference: Reference) -> np.ndarray:
     """The coarser buckets with holes in which the exchange shows trades that no candle holds.
 
-    If the hours name none though the daily candle shows some, it is one that has no hourly candle.
+    Trades that the daily candle shows, but no hourly one, are in an hour that has none; if each
+    hour with holes has one, in any of them.
     """
     coarser = _decisive(day, reference)
-    contradicted = coarser.holes & _contradicts(coarser)
-    daily = _compare(day, reference.daily, DAY)
-    if coarser.length < DAY and not contradicted.any() and _contradicts(daily).any():
-        return coarser.holes & ~coarser.found
+    contradicted = coarser.holes & coarser.contradicts
+    if coarser.length < DAY and _shows_more(day, reference):
+        unknown = coarser.holes & ~coarser.found
+        contradicted |= unknown if unknown.any() else coarser.holes
     return contradicted
 
 
-def _contradicts(coarser: _Comparison) -> np.ndarray:
-    return coarser.beyond | (coarser.lacking > CONTRADICTION)
+def _shows_more(day: Day, reference: Reference) -> bool:
+    """Whether the daily candle shows trades that neither the day's candles nor the hours' hold."""
+    ours = _totals(day.candles, day.start, HOUR)
+    hours = _totals(_coarser_candles(reference), day.start, HOUR)
+    daily = _totals(reference.daily, day.start, DAY)
+    low, high = min(ours.low.min(), hours.low.min()), max(ours.high.max(), hours.high.max())
+    known = np.maximum(ours.volume, hours.volume).sum()
+    lacking = daily.volume - known > CONTRADICTION * daily.volume
+    return bool(((daily.low < low) | (daily.high > high) | lacking).item())
 
 
 def _disagreement(day: Day, coarser: _Comparison, contradicted: np.ndarray) -> str:
