@@ -54,16 +54,21 @@ class _Ledger:
 
     def busy_in(self, span: _Span) -> Iterator[_Span]:
         """Where it was busy in the span; of its buckets, only those that lie in it wholly tell."""
-        step = self.series.granularity.delta // timedelta(microseconds=1)
         overlapping = (self.busy[:, 0] < span[1]) & (self.busy[:, 1] > span[0])
         for start, end in self.busy[overlapping].tolist():
-            first = -(-max(start, span[0]) // step) * step
-            last = min(end, span[1]) // step * step
+            first, last = self._buckets_in((max(start, span[0]), min(end, span[1])))
             if first < last:
                 yield first, last
 
     def shows(self, span: _Span) -> bool:
-        return any(start < span[1] and span[0] < end for start, end in self.holes)
+        """Whether all its buckets in the span, if there are any, lie in one of the holes."""
+        first, last = self._buckets_in(span)
+        return first < last and any(start <= first and last <= end for start, end in self.holes)
+
+    def _buckets_in(self, span: _Span) -> _Span:
+        """The start of the first bucket that lies in the span wholly, and the end of the last."""
+        step = self.series.granularity.delta // timedelta(microseconds=1)
+        return -(-span[0] // step) * step, span[1] // step * step
 
 
 def find_halts(ledgers: Mapping[Series, pa.Table]) -> pa.Table:
