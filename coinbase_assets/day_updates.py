@@ -74,10 +74,11 @@ class DayUpdates:
             yield from map(Reconciled, days)
             return
         reconciler = Reconciler(exchange, series, starts[0], starts[-1] + DAY)
+        lifetimes = Lifetimes(self.store)
         with closing(read_ahead(self._stored, keys)) as stored:
             for day, before in zip(days, stored, strict=True):
                 reconciled = reconciler.reconcile(day, before)
-                self._learn_lifetime(exchange, reconciler, reconciled.day)
+                _learn_lifetime(lifetimes, exchange, reconciler, reconciled.day)
                 yield reconciled
 
     def _stored(self, key: str) -> Day | None:
@@ -87,14 +88,6 @@ class DayUpdates:
 
     def _read(self, start: datetime, path: str, etag: str | None = None) -> Day:
         return Day.from_table(self.days.series, start, self.store.get(path, etag=etag))
-
-    def _learn_lifetime(self, exchange: BlockingExchange, reconciler: Reconciler, day: Day) -> None:
-        """Find out whether the product was listed after the day began, or delisted before."""
-        lifetimes, product = Lifetimes(self.store), self.days.series.product
-        if reconciler.may_precede_listing(day):
-            lifetimes.learn_listing(exchange, product, day.refreshed_at)
-        elif reconciler.may_follow_delisting(day):
-            lifetimes.learn_delisting(exchange, product, day.refreshed_at)
 
     def update(self, asked: Reconciled) -> Update:
         """Merge the day into its blob; first record what that changes of the candles stored.
@@ -137,3 +130,14 @@ class DayUpdates:
 
 def _covered(day: Day, asked: Day) -> pa.Table:
     return clip_candles(day.candles, asked.answered_from, asked.answered_through)
+
+
+def _learn_lifetime(
+    lifetimes: Lifetimes, exchange: BlockingExchange, reconciler: Reconciler, day: Day
+) -> None:
+    """Find out whether the product was listed after the day began, or delisted before its end."""
+    product, as_of = day.series.product, day.refreshed_at
+    if reconciler.may_precede_listing(day):
+        lifetimes.learn_listing(exchange, product, as_of)
+    if reconciler.may_follow_delisting(day):
+        lifetimes.learn_delisting(exchange, product, day.start.date(), as_of)

@@ -1,8 +1,7 @@
 """When products were traded: asked of the exchange once, and kept in the lake."""
 
 from contextlib import suppress
-from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 
 import pyarrow as pa
 
@@ -31,35 +30,57 @@ class Lifetimes:
 
     def __init__(self, store: ParquetStore) -> None:
         self._store = store
+        self._still_listed: set[str] = set()
 
     def get(self, product: str) -> Lifetime:
-        found = self._found(product)
-        return Lifetime(**self._store.get(found.path).to_pylist()[0]) if found else Lifetime()
+        return self._read(self._found(product))
 
     def learn_listing(self, exchange: BlockingExchange, product: str, as_of: datetime) -> None:
         """Find the first day, if it is not known; once a day while there is none."""
         known = self.get(product)
-        if known.first_day or (known.asked_at and as_of < known.asked_at + DAY):
+        if known.first_day:
+            return
+        if known.asked_at and not known.last_day and as_of < known.asked_at + DAY:
             return
         first_day = fetch_listing(exchange, product, as_of.date()).day
-        self._put(product, replace(known, first_day=first_day, asked_at=as_of))
+        self._put(product, first_day=first_day, asked_at=as_of)
 
-    def learn_delisting(self, exchange: BlockingExchange, product: str, as_of: datetime) -> None:
-        """Find the last day of a product that the exchange has delisted since it was traded."""
+    def learn_delisting(
+        self, exchange: BlockingExchange, product: str, day: date, as_of: datetime
+    ) -> None:
+        """Find the last day, if the exchange has delisted the product; `day` had no trade.
+
+        The catalogue is asked for once.
+        """
         known = self.get(product)
-        if known.last_day or not _is_delisted(exchange, product):
+        if known.last_day or product in self._still_listed or _precedes_listing(day, known):
+            return
+        if not _is_delisted(exchange, product):
+            self._still_listed.add(product)
             return
         last_day = fetch_last_day(exchange, product, as_of.date())
-        self._put(product, replace(known, last_day=last_day, asked_at=as_of))
+        self._put(product, last_day=last_day, asked_at=as_of)
 
-    def _put(self, product: str, lifetime: Lifetime) -> None:
-        """Somebody else who does so at the same time has learnt the same."""
-        table = with_fields(pa.Table.from_pylist([vars(lifetime)], _SCHEMA), {"product": product})
-        with suppress(BlobChanged):
-            self._store.put(_path(product), table, self._found(product))
+    def _put(self, product: str, **learnt: date | None) -> None:
+        """Add to what is known by now: somebody else may learn the other day at the same time."""
+        while True:
+            found = self._found(product)
+            row = vars(self._read(found)) | learnt
+            table = with_fields(pa.Table.from_pylist([row], _SCHEMA), {"product": product})
+            with suppress(BlobChanged):
+                self._store.put(_path(product), table, found)
+                return
+
+    def _read(self, found: StoredBlob | None) -> Lifetime:
+        return Lifetime(**self._store.get(found.path).to_pylist()[0]) if found else Lifetime()
 
     def _found(self, product: str) -> StoredBlob | None:
         return self._store.find([_path(product)]).get(_path(product))
+
+
+def _precedes_listing(day: date, known: Lifetime) -> bool:
+    """Whether the product had not been traded by that day, as far as was asked."""
+    return known.asked_at is not None and (known.first_day is None or day < known.first_day)
 
 
 def _is_delisted(exchange: BlockingExchange, product: str) -> bool:
