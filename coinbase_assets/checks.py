@@ -90,7 +90,7 @@ def _not_collected(month: _Month) -> Sequence[str]:
     if not found:
         return []
     days = month.store.list_partitions(month.series.blob_folder(raw_candles.KIND))
-    first, last = min(days), max(days)
+    first, last = min(days, default=""), max(days, default="")
     return [line for line in found if first <= line[:10] <= last]
 
 
