@@ -1,7 +1,9 @@
 """When products were traded: asked of the exchange once, and kept in the lake."""
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date, datetime
+from typing import Any
 
 import pyarrow as pa
 
@@ -26,14 +28,17 @@ _SCHEMA = pa.schema(
 
 
 class Lifetimes:
-    """The lifetimes of products, in the lake at `store`. Raises StorageError."""
+    """The lifetimes of products, in the lake at `store`, read once. Raises StorageError."""
 
     def __init__(self, store: ParquetStore) -> None:
         self._store = store
+        self._known: dict[str, Lifetime] = {}
         self._still_listed: set[str] = set()
 
     def get(self, product: str) -> Lifetime:
-        return self._read(self._found(product))
+        if product not in self._known:
+            self._known[product] = self._read(self._found(product))
+        return self._known[product]
 
     def learn_listing(self, exchange: BlockingExchange, product: str, as_of: datetime) -> None:
         """Find the first day, if it is not known; once a day while there is none."""
@@ -61,14 +66,15 @@ class Lifetimes:
         last_day = fetch_last_day(exchange, product, as_of.date())
         self._put(product, last_day=last_day, asked_at=as_of)
 
-    def _put(self, product: str, **learnt: date | None) -> None:
+    def _put(self, product: str, **learnt: Any) -> None:
         """Add to what is known by now: somebody else may learn the other day at the same time."""
         while True:
             found = self._found(product)
-            row = vars(self._read(found)) | learnt
-            table = with_fields(pa.Table.from_pylist([row], _SCHEMA), {"product": product})
+            known = replace(self._read(found), **learnt)
+            table = pa.Table.from_pylist([vars(known)], _SCHEMA)
             with suppress(BlobChanged):
-                self._store.put(_path(product), table, found)
+                self._store.put(_path(product), with_fields(table, {"product": product}), found)
+                self._known[product] = known
                 return
 
     def _read(self, found: StoredBlob | None) -> Lifetime:

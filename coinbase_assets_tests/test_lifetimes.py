@@ -111,6 +111,14 @@ def test_of_a_product_never_heard_of_nothing_is_known(lake: ParquetStore) -> Non
     assert Lifetimes(lake).get("NO-SUCH") == Lifetime()
 
 
+def test_what_is_known_is_read_once_not_for_each_day(collect: Collect, lake: ParquetStore) -> None:
+    lifetimes = Lifetimes(lake)
+    assert lifetimes.get(PRODUCT) == Lifetime()
+    collect(market(LISTED), 10, 10)
+    assert lifetimes.get(PRODUCT) == Lifetime()
+    assert Lifetimes(lake).get(PRODUCT) != Lifetime()
+
+
 def test_the_listing_day_alone_tells_that_it_is_one(collect: Collect, lake: ParquetStore) -> None:
     collect(market(LISTED), 10, 10)
     assert known(lake) == (LISTED.date(), None)
