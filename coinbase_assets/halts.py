@@ -15,7 +15,7 @@ from coinbase_assets.series import Series
 
 # A silence that a few products share is no halt of the exchange if it is shorter.
 SHORTEST = timedelta(minutes=15)
-_FEWEST_PRODUCTS = 2
+_FEWEST_BOOKS = 2
 
 _TIME = SCHEMA.field("time").type
 HALT_SCHEMA = pa.schema(
@@ -75,7 +75,7 @@ def find_halts(ledgers: Mapping[Series, pa.Table]) -> pa.Table:
     """The halts in a month, from the ledgers of all series: HALT_SCHEMA, ascending.
 
     A halt is an unusually long hole, confirmed, in which no series was traded, or may have been,
-    and which at least two products show; `series` are those. Its ends are those of the finest
+    and which at least two order books show; `series` are those that show it. Its ends are those of the finest
     granularity.
     """
     finest_first = sorted(ledgers, key=lambda series: series.granularity.seconds)
@@ -84,12 +84,17 @@ def find_halts(ledgers: Mapping[Series, pa.Table]) -> pa.Table:
     for span in (span for ledger in read for hole in ledger.holes for span in _quiet(hole, read)):
         shown_by = sorted(ledger.series for ledger in read if ledger.shows(span))
         known = any(start < span[1] and span[0] < end for start, end in halts)
-        if len({series.product for series in shown_by}) >= _FEWEST_PRODUCTS and not known:
+        if len(set(map(_book, shown_by))) >= _FEWEST_BOOKS and not known:
             halts[span] = shown_by
     spans = sorted(halts)
     starts, ends = (pa.array([span[n] for span in spans], pa.int64()).cast(_TIME) for n in (0, 1))
     names = [", ".join(map(str, halts[span])) for span in spans]
     return pa.table([starts, ends, pa.array(names, pa.string())], HALT_SCHEMA)
+
+
+def _book(series: Series) -> str:
+    """The order book that was silent: those in USDC are those in USD under another name."""
+    return series.product.removesuffix("C") if series.product.endswith("-USDC") else series.product
 
 
 def _quiet(hole: _Span, ledgers: Sequence[_Ledger]) -> Iterator[_Span]:

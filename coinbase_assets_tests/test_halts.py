@@ -113,9 +113,16 @@ def test_each_halt_of_a_month_is_told_once_and_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [["BTC-USD:1m"], ["BTC-USD:1m", "BTC-USD:15m"], ["BTC-USD:1m", "ETH-EUR:1d"], []]
+    "names",
+    [
+        ["BTC-USD:1m"],
+        ["BTC-USD:1m", "BTC-USD:15m"],
+        ["BTC-USD:1m", "BTC-USDC:1m"],
+        ["BTC-USD:1m", "ETH-EUR:1d"],
+        [],
+    ],
 )
-def test_one_product_shows_no_halt(names: list[str]) -> None:
+def test_one_order_book_shows_no_halt(names: list[str]) -> None:
     assert halts(*(ledger(name, MARCH) for name in names)) == []
 
 

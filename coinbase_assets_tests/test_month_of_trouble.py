@@ -106,7 +106,8 @@ def truth(series: Series, start: datetime = START, end: datetime = END) -> pa.Ta
     """What was traded, as the exchange tells it at last."""
     step = series.granularity.seconds
     first, last = int(start.timestamp()), int(end.timestamp()) - step
-    rows = MARKETS[str(series)].candles(step, first, last, END.timestamp() + 10 * 86_400)
+    rows: list[object] = []
+    rows += MARKETS[str(series)].candles(step, first, last, END.timestamp() + 10 * 86_400)
     return parse_candles(rows, series.granularity, start, end)
 
 
