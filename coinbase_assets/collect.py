@@ -74,7 +74,7 @@ class Collector:
     def plan(self, series: Series, days: Sequence[str], again: bool = False) -> Plan:
         """Collect the days that are not both settled and recorded, or all of them `again`."""
         blobs = self._blobs(series, raw_candles, days)
-        recorded = self._recorded(series, raw_candles)
+        recorded = self._recorded(_key(series, raw_candles))
         kept = {day for day, blob in blobs.items() if is_settled(blob) and day in recorded}
         due = [day for day in days if again or day not in kept]
         return Plan(series, days, list(adjoining(due, days_per_run(series.granularity))))
@@ -92,7 +92,7 @@ class Collector:
 
     def collect(self, plan: Plan) -> Outcome:
         """Collect the days, then the months that do not hold them yet."""
-        raw = [dg.AssetKey(plan.series.asset_key(raw_candles.KIND))]
+        raw = [_key(plan.series, raw_candles)]
         errors = [
             self._run_all(raw, plan.runs),
             self._run_all(monthly_assets([plan.series]), self._stale_months(plan)),
@@ -124,13 +124,14 @@ class Collector:
         """Runs over the months that have a day just collected, or recorded later than they are."""
         touched = {month_of(day) for days in plan.runs for day in days}
         newest: dict[str, int] = {}
-        for day, storage_id in self._recorded(plan.series, raw_candles).items():
+        for day, storage_id in self._recorded(_key(plan.series, raw_candles)).items():
             newest[month_of(day)] = max(storage_id, newest.get(month_of(day), 0))
-        built = self._recorded(plan.series, candle_history)
+        built = [self._recorded(key) for key in monthly_assets([plan.series])]
         stale = [
             month
             for month in _months(plan.days)
-            if month in newest and (month in touched or newest[month] > built.get(month, 0))
+            if month in newest
+            and (month in touched or newest[month] > min(asset.get(month, 0) for asset in built))
         ]
         return adjoining(stale, MONTHS_PER_RUN)
 
@@ -140,7 +141,7 @@ class Collector:
         wanted = ((raw_candles, plan.days), (candle_history, months), (candle_coverage, months))
         for kind, keys in wanted:
             stored = self._blobs(plan.series, kind, keys).keys()
-            there = stored & self._recorded(plan.series, kind).keys()
+            there = stored & self._recorded(_key(plan.series, kind)).keys()
             missing += [f"{kind.KIND} {key}" for key in keys if key not in there]
         return missing
 
@@ -149,11 +150,15 @@ class Collector:
     ) -> dict[str, StoredBlob]:
         return self.store.find_partitions(kind.blob_path(series), keys)
 
-    def _recorded(self, series: Series, kind: ModuleType) -> Mapping[str, int]:
+    def _recorded(self, key: dg.AssetKey) -> Mapping[str, int]:
         """The partitions that Dagster has recorded, with the place of the record in its log."""
         return self._instance.get_latest_storage_id_by_partition(
-            dg.AssetKey(series.asset_key(kind.KIND)), dg.DagsterEventType.ASSET_MATERIALIZATION
+            key, dg.DagsterEventType.ASSET_MATERIALIZATION
         )
+
+
+def _key(series: Series, kind: ModuleType) -> dg.AssetKey:
+    return dg.AssetKey(series.asset_key(kind.KIND))
 
 
 def _months(days: Sequence[str]) -> list[str]:

@@ -85,7 +85,6 @@ def _carry_out(
         try:
             outcomes = _collect(settings, store, make_plans, title, dry)
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
-            print_status(console, store, series)
             console.print("Interrupted. All stored days stay; the same command goes on from there.")
             raise KeyboardInterrupt from None
         if not dry:
@@ -109,8 +108,12 @@ def _collect(
         console.print(f"{title}: {requests} requests")
         if dry:
             return []
-        with progress(console, requests, settings.requests_per_second):
-            return list(collector.collect_all(plans))
+        try:
+            with progress(console, requests, settings.requests_per_second):
+                return list(collector.collect_all(plans))
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            print_status(console, store, [plan.series for plan in plans])
+            raise
 
 
 def show_status(settings: Settings, as_json: bool) -> bool:

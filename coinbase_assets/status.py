@@ -57,9 +57,10 @@ class SeriesStatus:
     @property
     def explained(self) -> float:
         """The share of buckets that are traded, or whose hole is confirmed; 0 without any."""
-        if not self.days:
-            return 0.0
-        total = day_start(self.days[-1]) + DAY - day_start(self.days[0])
+        if not self.questions:
+            return float(self.complete)
+        end = min(_midnight(self.today), day_start(self.days[-1]) + DAY)
+        total = end - day_start(self.days[0])
         return 1 - sum((one.end - one.start for one in self.questions), timedelta(0)) / total
 
     def age(self, now: datetime) -> timedelta | None:
@@ -101,7 +102,7 @@ def _questions(
     ledgers = _blobs(store, series, candle_coverage.KIND)
     for month in _months(first, end):
         if month in ledgers:
-            found = list(_open_rows(store, ledgers[month], end))
+            found = list(_open_rows(store, ledgers[month], _midnight(today)))
         else:
             found = [Question(*month_range(month), State.NOT_COLLECTED, "no ledger is stored")]
         for one in found:
@@ -110,14 +111,14 @@ def _questions(
                 yield Question(start, stop, one.state, one.evidence)
 
 
-def _open_rows(store: ParquetStore, ledger: StoredBlob, end: datetime) -> Iterator[Question]:
+def _open_rows(store: ParquetStore, ledger: StoredBlob, now: datetime) -> Iterator[Question]:
     """The ledger's intervals that need an explanation; what is open still, a day after its day."""
     unexplained = (State.UNCONFIRMED, State.NOT_COLLECTED, State.OPEN)
     if not any(int(ledger.fields[f"buckets_{state}"]) for state in unexplained):
         return
     for row in store.get(ledger.path).to_pylist():
         state = State(row["state"])
-        until = end - DAY if state == State.OPEN else end
+        until = now - DAY if state == State.OPEN else now
         if state in unexplained and row["start"] < until:
             yield Question(row["start"], min(row["end"], until), state, row["evidence"])
 
