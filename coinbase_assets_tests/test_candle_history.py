@@ -3,6 +3,7 @@
 import dagster as dg
 import pyarrow as pa
 import pytest
+from dagster._core.errors import DagsterAssetCheckFailedError
 
 from coinbase_assets.candles import SCHEMA, InvalidCandles, merge_candles
 from coinbase_assets.fields import table_fields, with_fields
@@ -90,7 +91,8 @@ def test_of_two_candles_for_one_time_the_newer_answer_s_wins(
     twice = "2024-01-02T00:00:00"
     store_day(lake, "2024-01-01", candles({"2024-01-01T00:00:00": 1.0, twice: 9.0}, version=8))
     store_day(lake, "2024-01-02", candles({twice: 2.0, "2024-01-02T00:15:00": 3.0}, version=7))
-    build_history(settings_for("http://127.0.0.1:1", "ETH-EUR:15m"), instance, "2024-01")
+    with pytest.raises(DagsterAssetCheckFailedError, match="history_equals_raw"):
+        build_history(settings_for("http://127.0.0.1:1", "ETH-EUR:15m"), instance, "2024-01")
     assert history(lake, "2024-01")["volume"].to_pylist() == [1.0, 9.0, 3.0]
 
 

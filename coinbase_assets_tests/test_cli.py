@@ -3,6 +3,7 @@
 What no other process is needed for runs in this one, because starting one takes seconds.
 """
 
+import json
 import re
 import signal
 import socket
@@ -279,6 +280,11 @@ def test_no_command_shows_the_help_and_is_no_success(new_user: NewUser, run_here
             ["collect", "--from", "2017-12-31", "--to", "2024-01-01"],
             "--from 2017-12-31: before COINBASE_START=2018-01-01",
         ),
+        (
+            ["heal", "--from", "2024-01-02", "--to", "2024-01-01"],
+            "--from 2024-01-02: after --to 2024-01-01; swap them",
+        ),
+        (["heal", "--series", "ETH-EUR:2m"], "allowed are 1m 5m 15m 1h 6h 1d"),
         (["collect", "--to", "2017-12-31"], "--to 2017-12-31: before COINBASE_START=2018-01-01"),
     ],
 )
@@ -338,9 +344,12 @@ def test_collecting_once_more_asks_for_what_is_not_settled(
     result = run_here(collector, "collect", *DAYS)
     assert (result.returncode, result.stderr) == (0, "")
     asked = [request for request in exchange.requests[before:] if request.product == "ETH-EUR"]
-    assert min(request.params["end"] for request in asked) >= "2024-01-04"
+    candles = [request for request in asked if request.params["granularity"] == "900"]
+    assert min(request.params["end"] for request in candles) >= "2024-01-04"
     # Starts are some seconds early, so that no cache has an answer.
-    assert min(request.params["start"] for request in asked) >= "2024-01-03T23:55"
+    assert min(request.params["start"] for request in candles) >= "2024-01-03T23:55"
+    (daily,) = [request for request in asked if request.params["granularity"] == "86400"]
+    assert daily.params["start"] >= "2024-01-02T23:55"
 
 
 @pytest.mark.usefixtures("collected")
@@ -363,10 +372,50 @@ def test_status_tells_of_the_configured_series_what_collect_told(
         return [line.split()[:8] for line in result.stdout.splitlines() if line[:4] == "ETH-"]
 
     status = run_here(collector, "status")
-    assert (status.returncode, status.stderr) == (0, "")
+    assert (status.returncode, status.stderr) == (1, "")
     assert told(status) == told(collected)
+    for result in (status, collected):
+        assert "ETH-EUR:15m: 2024-01-05 12:00 to 2024-01-06 00:00 open: " in result.stdout
     assert "BTC-USD" not in status.stdout
     assert status.stdout.splitlines()[-1] == collected.stdout.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("collected")
+def test_status_tells_programs_the_same(collector: User, run_here: RunHere) -> None:
+    result = run_here(collector, "status", "--json")
+    assert (result.returncode, result.stderr) == (1, "")
+    (told,) = json.loads(result.stdout)
+    assert (told["series"], told["complete"], told["days"]) == ("ETH-EUR:15m", False, 5)
+    assert (told["last_candle"], told["explained"]) == ("2024-01-05T11:45:00Z", 0.9)
+    assert told["settled_through"] == "2024-01-03"
+    assert [(one["start"], one["state"]) for one in told["open_questions"]] == [
+        ("2024-01-05T12:00:00Z", "open")
+    ]
+
+
+def test_heal_asks_for_what_is_not_explained_until_all_is(
+    new_user: NewUser, run_here: RunHere
+) -> None:
+    now = [NOON.timestamp()]
+    with StandInExchange(rate=None, clock=lambda: now[0]) as exchange:
+        user = new_user(COINBASE_API_URL=exchange.url)
+        run_here(user, "collect", *DAYS)
+        now[0] += 3 * 86_400
+        before = len(exchange.requests)
+        planned = run_here(user, "heal", "--dry-run")
+        assert (planned.returncode, planned.stderr) == (0, "")
+        assert planned.stdout.splitlines() == ["ETH-EUR:15m: 2024-01-05", "Healing: 2 requests"]
+        assert len(exchange.requests) == before
+        bounded = run_here(user, "heal", "--from", "2024-01-06", "--series", "ETH-EUR:15m")
+        assert (bounded.returncode, len(exchange.requests)) == (0, before)
+        healed = run_here(user, "heal", "--from", "2024-01-05", "--to", "2024-01-05")
+        assert (healed.returncode, healed.stderr) == (0, "")
+        assert re.search(r"ETH-EUR:15m .* complete$", healed.stdout, re.M)
+        assert {one.params["granularity"] for one in exchange.requests[before:]} == {"900", "86400"}
+        assert len(exchange.requests) == before + 2
+        assert "Healing: 0 requests" in run_here(user, "heal").stdout
+        assert len(exchange.requests) == before + 2
+    assert run_here(user, "status").returncode == 0
 
 
 # Interrupted and killed.
@@ -410,7 +459,7 @@ def test_sigterm_ends_it_in_seconds_while_the_storage_account_is_silent(
 
 
 def test_a_killed_collection_goes_on_and_gives_the_same_candles(new_user: NewUser) -> None:
-    first, last = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 6, 23, 59, tzinfo=UTC)
+    first, last = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 10, 23, 59, tzinfo=UTC)
     command = ("collect", "--from", f"{first:%F}", "--to", f"{last:%F}")
     with StandInExchange(rate=None) as exchange:
         user = new_user(COINBASE_API_URL=exchange.url, COINBASE_SERIES="BTC-USD:1m")
@@ -431,7 +480,7 @@ def test_a_killed_collection_goes_on_and_gives_the_same_candles(new_user: NewUse
         )
 
     assert (result.returncode, result.stderr) == (0, "")
-    assert 2 <= len(kept) < 6
+    assert 2 <= len(kept) < 10
     assert asked
     assert asked.isdisjoint(kept)
     columns = [history[name].to_pylist() for name in ("low", "high", "open", "close", "volume")]
@@ -445,7 +494,7 @@ def test_a_killed_collection_goes_on_and_gives_the_same_candles(new_user: NewUse
 def test_three_processes_on_a_new_instance_share_the_budget(background: Background) -> None:
     results = [finish(process) for process in background.sharing_processes]
     assert [result.returncode for result in results] == [0, 0, 0], results
-    assert background.sharing_exchange.stats()["status"] == {"200": 45}
+    assert background.sharing_exchange.stats()["status"] == {"200": 45 + 3}  # and daily candles
     with background.sharing.lake() as lake:
         assert len(lake.list("raw_candles/")) == 9
         assert len(lake.list("candle_history/")) == 3
@@ -462,7 +511,7 @@ def test_an_unknown_product_is_named_and_the_others_are_collected(
     error, missing = error_lines(result, 1)
     assert "the exchange does not know the product NOPE-EUR" in error
     assert missing.startswith("NOPE-EUR:15m: not collected: raw_candles 2024-01-01, ")
-    assert missing.endswith("candle_history 2024-01")
+    assert missing.endswith("candle_history 2024-01, candle_coverage 2024-01")
     assert re.search(r"LTC-USD:15m +\d+ +2024-01-01 00:00 .* 5 +1 ", result.stdout)
 
 
@@ -474,7 +523,8 @@ def test_an_unreachable_exchange_is_told_with_the_partitions_missing(
     error, missing = error_lines(run_here(user, "collect", *DAYS), 1)
     assert f"no answer from {url}" in error
     days = ", ".join(f"raw_candles 2024-01-0{day}" for day in range(1, 6))
-    assert missing == f"ETH-EUR:15m: not collected: {days}, candle_history 2024-01"
+    months = "candle_history 2024-01, candle_coverage 2024-01"
+    assert missing == f"ETH-EUR:15m: not collected: {days}, {months}"
 
 
 def test_a_refused_account_key_is_told_with_the_setting_and_not_shown(

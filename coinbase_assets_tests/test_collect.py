@@ -1,5 +1,6 @@
 """What the main job collects, skips, joins and reports."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 
@@ -11,7 +12,7 @@ from coinbase_assets.exchange.errors import ExchangeUnavailable, ProductNotFound
 from coinbase_assets.series import Series
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.exchange import StandInExchange
-from coinbase_assets_tests.running import asset_job, collect_raw, settings_for
+from coinbase_assets_tests.running import asset_job, build_history, collect_raw, settings_for
 
 HOURS = Series.parse("ETH-EUR:1h")
 DAYS = ["2024-01-28", "2024-01-29", "2024-01-30", "2024-01-31", "2024-02-01", "2024-02-02"]
@@ -35,10 +36,16 @@ def test_all_days_and_their_months_are_collected_and_recorded(
     collector: Collector, lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     plan = collector.plan(HOURS, DAYS)
-    assert (plan.runs, plan.requests) == ([DAYS], 1)
+    assert (plan.runs, plan.requests) == ([DAYS], 2)  # one is for daily candles
     outcome = collector.collect(plan)
     assert (outcome.missing, outcome.error) == ([], None)
-    assert (len(lake.list("raw_candles/")), len(lake.list("candle_history/"))) == (6, 2)
+    stored = Counter(path.split("/")[0] for path in lake.list(""))
+    assert stored == {
+        "raw_candles": 6,
+        "candle_history": 2,
+        "candle_coverage": 2,
+        "market_halts": 2,
+    }
     assert [run.status for run in instance.get_runs()] == [dg.DagsterRunStatus.SUCCESS] * 2
 
 
@@ -89,10 +96,37 @@ def test_only_months_older_than_one_of_their_days_are_built(
     assert len(instance.get_runs()) == runs + 2
 
 
+def test_a_month_whose_ledger_is_missing_is_built_again(
+    collector: Collector, exchange: StandInExchange, instance: dg.DagsterInstance
+) -> None:
+    """As after an older version, which had none, or a run cut before it."""
+    settings = settings_for(exchange.url, "ETH-EUR:1h")
+    collect_raw(settings, instance, DAYS[0], DAYS[3])
+    build_history(settings, instance, "2024-01")
+    outcome = collector.collect(collector.plan(HOURS, DAYS[:4]))
+    assert (outcome.plan.runs, outcome.missing) == ([], [])
+
+
+def test_the_requests_planned_are_those_sent(
+    collector: Collector, exchange: StandInExchange
+) -> None:
+    first = date(2023, 1, 1)
+    days = [str(first + timedelta(day)) for day in range(320)]
+    # 320 days of 24 candles, and 321 daily ones, 300 a request.
+    assert collector.plan(HOURS, days).requests == 26 + 2
+    plan = collector.plan(HOURS, [*days[:20], days[30]])
+    collector.collect(plan)
+    assert plan.requests == len(exchange.requests) == (2 + 1) + (1 + 1)
+
+
 def test_an_unknown_product_is_named(collector: Collector) -> None:
     outcome = collector.collect(collector.plan(Series.parse("NONE-EUR:1h"), DAYS[:1]))
     assert isinstance(outcome.error, ProductNotFound)
-    assert outcome.missing == ["raw_candles 2024-01-28", "candle_history 2024-01"]
+    assert outcome.missing == [
+        "raw_candles 2024-01-28",
+        "candle_history 2024-01",
+        "candle_coverage 2024-01",
+    ]
 
 
 def test_what_came_before_a_failure_is_joined(
@@ -112,4 +146,5 @@ def test_what_came_before_a_failure_is_joined(
         "raw_candles 2024-05-01",
         "raw_candles 2024-05-02",
         "candle_history 2024-05",
+        "candle_coverage 2024-05",
     ]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from coinbase_assets.candles import SCHEMA, InvalidCandles
+from coinbase_assets.candles import SCHEMA, InvalidCandles, candles_digest
 from coinbase_assets.days import DAY, Day, cut_days
 from coinbase_assets.evidence import Evidence
 from coinbase_assets.exchange.answers import Answer
@@ -198,6 +198,7 @@ def test_a_day_is_stored_with_what_is_known_of_it() -> None:
         "settled": "false",
         "requests": "1",
         "missing_buckets": "3",
+        "digest": candles_digest(candles([1, 2, 5])),
         "first_candle": "2024-01-01T01:00:00Z",
         "last_candle": "2024-01-01T05:00:00Z",
     }

@@ -13,14 +13,17 @@ from typing import Any
 
 import dagster as dg
 import httpx
+import pyarrow as pa
 import pytest
 import tenacity
 import yaml  # type: ignore[import-untyped]
 from azure.storage.blob import BlobServiceClient
 
 from coinbase_assets.candles import SCHEMA
+from coinbase_assets.coverage import COVERAGE_SCHEMA
 from coinbase_assets.definitions import build_definitions
 from coinbase_assets.executor import LockedInProcessExecutor
+from coinbase_assets.halts import HALT_SCHEMA
 from coinbase_assets.series import Granularity, Series
 from coinbase_assets.settings import Settings, load_settings
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
@@ -40,6 +43,8 @@ from coinbase_assets_tests.processes import (
 MODULE = "coinbase_assets.definitions"
 RAW = dg.AssetKey(["raw_candles", "ETH-EUR", "15m"])
 HISTORY = dg.AssetKey(["candle_history", "ETH-EUR", "15m"])
+COVERAGE = dg.AssetKey(["candle_coverage", "ETH-EUR", "15m"])
+HALTS = dg.AssetKey("market_halts")
 NOW = datetime(2024, 3, 15, 12, tzinfo=UTC)
 
 ACCOUNT = "http://127.0.0.1:10000/devstoreaccount1"
@@ -81,7 +86,7 @@ def partition_keys(definitions: dg.Definitions, key: dg.AssetKey) -> list[str]:
     return list(partitions.get_partition_keys(current_time=NOW))
 
 
-def test_each_series_is_a_pair_of_assets_and_the_catalogue_one_for_all(
+def test_each_series_has_three_assets_and_the_catalogue_and_the_halts_are_for_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = settings_of(monkeypatch, COINBASE_SERIES="ETH-EUR:15m,BTC-USD:1d")
@@ -91,9 +96,17 @@ def test_each_series_is_a_pair_of_assets_and_the_catalogue_one_for_all(
         "raw_candles/BTC-USD/1d",
         "candle_history/ETH-EUR/15m",
         "candle_history/BTC-USD/1d",
+        "candle_coverage/ETH-EUR/15m",
+        "candle_coverage/BTC-USD/1d",
+        "market_halts",
         "products",
     }
     assert graph.get(HISTORY).parent_keys == {RAW}
+    assert graph.get(COVERAGE).parent_keys == {HISTORY}
+    assert graph.get(HALTS).parent_keys == {
+        COVERAGE,
+        dg.AssetKey(["candle_coverage", "BTC-USD", "1d"]),
+    }
 
 
 def test_raw_candles_have_a_partition_a_day_from_the_start_to_the_open_day(
@@ -103,10 +116,11 @@ def test_raw_candles_have_a_partition_a_day_from_the_start_to_the_open_day(
     assert (keys[0], keys[-1], len(keys)) == ("2024-01-15", "2024-03-15", 61)
 
 
-def test_the_history_has_a_partition_a_month_from_that_of_the_start_to_the_open_one(
-    definitions: dg.Definitions,
+@pytest.mark.parametrize("key", [HISTORY, COVERAGE, HALTS])
+def test_months_are_partitions_from_that_of_the_start_to_the_open_one(
+    definitions: dg.Definitions, key: dg.AssetKey
 ) -> None:
-    assert partition_keys(definitions, HISTORY) == ["2024-01", "2024-02", "2024-03"]
+    assert partition_keys(definitions, key) == ["2024-01", "2024-02", "2024-03"]
 
 
 def test_todays_partitions_exist_already(definitions: dg.Definitions) -> None:
@@ -121,24 +135,32 @@ def test_todays_partitions_exist_already(definitions: dg.Definitions) -> None:
 
 
 def test_the_web_ui_groups_labels_and_describes_the_assets(definitions: dg.Definitions) -> None:
-    raw, history = spec_of(definitions, RAW), spec_of(definitions, HISTORY)
-    assert raw.group_name == history.group_name == "ETH_EUR"
+    raw, history, coverage = (spec_of(definitions, key) for key in (RAW, HISTORY, COVERAGE))
+    assert raw.group_name == history.group_name == coverage.group_name == "ETH_EUR"
     assert raw.kinds == {"coinbase", "azure", "parquet"}
-    assert history.kinds == {"azure", "parquet"}
+    assert history.kinds == coverage.kinds == {"azure", "parquet"}
     assert "ETH-EUR" in (raw.description or "")
     assert "days_missing" in (history.description or "")
 
 
-@pytest.mark.parametrize("key", [RAW, HISTORY])
+@pytest.mark.parametrize(
+    ("key", "stored", "unique"),
+    [
+        (RAW, SCHEMA, ["time"]),
+        (HISTORY, SCHEMA, ["time"]),
+        (COVERAGE, COVERAGE_SCHEMA, ["start"]),
+        (HALTS, HALT_SCHEMA, []),
+    ],
+)
 def test_the_web_ui_shows_the_columns_as_they_are_stored(
-    definitions: dg.Definitions, key: dg.AssetKey
+    definitions: dg.Definitions, key: dg.AssetKey, stored: pa.Schema, unique: list[str]
 ) -> None:
     schema = spec_of(definitions, key).metadata["dagster/column_schema"]
     assert [(column.name, column.type) for column in schema.columns] == [
-        (field.name, str(field.type)) for field in SCHEMA
+        (field.name, str(field.type)) for field in stored
     ]
-    assert [column.name for column in schema.columns if column.constraints.unique] == ["time"]
-    assert not any(column.constraints.nullable for column in schema.columns)
+    assert [column.name for column in schema.columns if column.constraints.unique] == unique
+    assert not any(column.constraints.nullable for column in schema.columns if key != HALTS)
     assert all(column.description for column in schema.columns)
 
 
@@ -157,8 +179,9 @@ def test_a_back_fill_is_cut_into_runs_by_the_requests_they_take(
         "1m": dg.BackfillPolicy.multi_run(104),
         **dict.fromkeys(("5m", "15m", "1h", "6h", "1d"), dg.BackfillPolicy.multi_run(500)),
     }
-    history = definitions.resolve_assets_def(HISTORY)
-    assert history.backfill_policy == dg.BackfillPolicy.multi_run(24)
+    for key in (HISTORY, COVERAGE, HALTS):
+        monthly = definitions.resolve_assets_def(key)
+        assert monthly.backfill_policy == dg.BackfillPolicy.multi_run(24)
 
 
 def test_a_run_is_one_process_that_holds_its_lock(definitions: dg.Definitions) -> None:
@@ -181,6 +204,11 @@ def test_what_runs_by_itself_is_running_from_the_start(definitions: dg.Definitio
     assert sensors == dict.fromkeys(names, dg.DefaultSensorStatus.RUNNING)
 
 
+def test_the_web_ui_offers_to_heal(definitions: dg.Definitions) -> None:
+    job = definitions.resolve_job_def("heal_candles")
+    assert "not collected or unconfirmed" in (job.description or "")
+
+
 def test_a_hundred_series_load_without_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ",".join(f"COIN{number}-EUR:1m" for number in range(100))
     settings = settings_of(monkeypatch, COINBASE_SERIES=names)
@@ -188,7 +216,7 @@ def test_a_hundred_series_load_without_a_warning(monkeypatch: pytest.MonkeyPatch
         warnings.simplefilter("error")
         definitions = build_definitions(settings)
         dg.Definitions.validate_loadable(definitions)
-    assert len(definitions.resolve_asset_graph().get_all_asset_keys()) == 201
+    assert len(definitions.resolve_asset_graph().get_all_asset_keys()) == 302
 
 
 @pytest.mark.parametrize("name", STORAGE)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from coinbase_assets.assets import raw_candles
-from coinbase_assets.candles import SCHEMA
+from coinbase_assets.candles import SCHEMA, candles_digest
 from coinbase_assets.exchange.errors import ExchangeUnavailable, InvalidAnswer
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.parquet_store import ParquetStore
@@ -92,6 +92,7 @@ def test_each_partition_says_what_it_holds(
         "compared_with": "again",
         "requests": 2,
         "missing_buckets": 1,
+        "digest": candles_digest(day(lake)),
         "candles_changed": 0,
         "candles_added": 0,
         "candles_vanished": 0,

@@ -48,13 +48,16 @@ class Ticks:
 
 def launch(request: dg.RunRequest) -> Launch:
     """The products, the first and the last month."""
-    keys: Iterable[dg.AssetKey] = request.asset_selection or []
-    assert {key.path[0] for key in keys} == {"candle_history"}
+    products: dict[str, set[str]] = {}
+    for key in request.asset_selection or []:
+        products.setdefault(key.path[0], set()).update(key.path[1:2])
+    assert products.keys() == {"candle_history", "candle_coverage", "market_halts"}
+    assert products["candle_history"] == products["candle_coverage"]
     months = [
         request.tags[tag]
         for tag in (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG)
     ]
-    return {key.path[1] for key in keys}, months[0], months[1]
+    return products["candle_history"], months[0], months[1]
 
 
 @pytest.fixture
