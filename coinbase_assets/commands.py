@@ -58,7 +58,8 @@ def heal_series(
     series, today = _wanted(settings, series), datetime.now(UTC).date()
 
     def plan(collector: Collector) -> list[Plan]:
-        plans = plan_healing(collector, series, today, first, last)
+        begin = max(settings.start, first or settings.start)
+        plans = plan_healing(collector, series, today, begin, last or today)
         for one in plans:
             console.print(f"{one.series}: {_listed(one.days)}")
         return plans

@@ -61,7 +61,7 @@ def build_definitions(
                 storage=storage or build_storage(settings), container=settings.container
             ),
         },
-        jobs=[build_heal_job(settings.series)],
+        jobs=[build_heal_job(settings.series, settings.start)],
         schedules=[
             build_live_candles_schedule(settings.series, settings.start),
             build_settle_candles_schedule(settings.series, settings.start),

@@ -75,8 +75,8 @@ def find_halts(ledgers: Mapping[Series, pa.Table]) -> pa.Table:
     """The halts in a month, from the ledgers of all series: HALT_SCHEMA, ascending.
 
     A halt is an unusually long hole, confirmed, in which no series was traded, or may have been,
-    and which at least two order books show; `series` are those that show it. Its ends are those of the finest
-    granularity.
+    and which at least two order books show; `series` are those that show it. Its ends are those of
+    the finest granularity.
     """
     finest_first = sorted(ledgers, key=lambda series: series.granularity.seconds)
     read = [_Ledger.of(series, ledgers[series]) for series in finest_first]

@@ -16,8 +16,8 @@ def plan_healing(
     collector: Collector,
     series: Sequence[Series],
     today: date,
-    first: date | None = None,
-    last: date | None = None,
+    first: date = date.min,
+    last: date = date.max,
 ) -> list[Plan]:
     """The days from `first` to `last`, both inclusive, that hold something unexplained.
 
@@ -27,7 +27,7 @@ def plan_healing(
     for one in series:
         status = series_status(collector.store, one, today)
         days = sorted({day for question in status.questions for day in question.days})
-        wanted = [day for day in days if str(first or "") <= day <= str(last or today)]
+        wanted = [day for day in days if first.isoformat() <= day <= last.isoformat()]
         if wanted:
             plans.append(collector.plan(one, wanted, again=True))
     return plans
@@ -41,8 +41,11 @@ class HealConfig(dg.Config):
     last: str = Field(default="", description="last day, YYYY-MM-DD, UTC")
 
 
-def build_heal_job(series: Sequence[Series]) -> dg.JobDefinition:
-    """The job that does as `coinbase-assets heal`; its runs are recorded one by one."""
+def build_heal_job(series: Sequence[Series], start: date) -> dg.JobDefinition:
+    """The job that does as `coinbase-assets heal`, from the day `start` on.
+
+    The runs it takes are recorded one by one.
+    """
 
     @dg.op
     def heal(
@@ -53,8 +56,9 @@ def build_heal_job(series: Sequence[Series]) -> dg.JobDefinition:
         job = context.repository_def.get_implicit_global_asset_job_def()
         collector = Collector(job, context.instance, lake.store)
         chosen = [Series.parse(text) for text in config.series] or series
-        days = [date.fromisoformat(text) if text else None for text in (config.first, config.last)]
-        plans = plan_healing(collector, chosen, datetime.now(UTC).date(), *days)
+        first = max(start, date.fromisoformat(config.first or str(start)))
+        last = date.fromisoformat(config.last or str(date.max))
+        plans = plan_healing(collector, chosen, datetime.now(UTC).date(), first, last)
         context.log.info(f"{sum(plan.requests for plan in plans)} requests")
         for outcome in collector.collect_all(plans):
             if outcome.error:

@@ -81,17 +81,17 @@ def planned(plans: list[Plan]) -> list[list[str]]:
 @pytest.mark.parametrize(
     ("first", "last", "days"),
     [
-        (None, None, [["03", "04"], ["06", "07"]]),
-        ("04", None, [["04"], ["06", "07"]]),
-        (None, "06", [["03", "04"], ["06"]]),
+        ("01", "31", [["03", "04"], ["06", "07"]]),
+        ("04", "31", [["04"], ["06", "07"]]),
+        ("01", "06", [["03", "04"], ["06"]]),
         ("04", "06", [["04"], ["06"]]),
         ("05", "05", []),
     ],
 )
 def test_only_days_with_something_unexplained_are_planned(
-    collector: Collector, first: str | None, last: str | None, days: list[list[str]]
+    collector: Collector, first: str, last: str, days: list[list[str]]
 ) -> None:
-    bounds = [date.fromisoformat(f"2024-01-{day}") if day else None for day in (first, last)]
+    bounds = [date.fromisoformat(f"2024-01-{day}") for day in (first, last)]
     plans = plan_healing(collector, [OTHER, HOURS], TODAY, *bounds)
     assert planned(plans) == [[f"2024-01-{day}" for day in run] for run in days]
     assert all(plan.series == HOURS for plan in plans)

@@ -150,7 +150,8 @@ class ParquetStore:
     def _decode(self, path: str, content: bytes, columns: Sequence[str] | None) -> pa.Table:
         try:
             with pq.ParquetFile(pa.BufferReader(content)) as file:
-                table = file.read(columns)
+                # Arrow's threads may outlive the interpreter, which then aborts at its exit.
+                table = file.read(columns, use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise BlobDamaged(
                 f"{self.uri(path)}: not a whole Parquet file ({str(error).splitlines()[0]});"
