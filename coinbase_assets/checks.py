@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 import dagster as dg
 import pyarrow as pa
@@ -23,6 +24,7 @@ from coinbase_assets.partitions import month_of, month_range
 from coinbase_assets.series import Series
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.parquet_store import ParquetStore, StoredBlob
+from coinbase_assets.storage.read_ahead import read_ahead
 from coinbase_assets.verification import (
     changed_days,
     descending_times,
@@ -47,6 +49,7 @@ class _Month:
     table: pa.Table
     store: ParquetStore
 
+    @cached_property
     def raw(self) -> Mapping[str, StoredBlob]:
         """The month's raw days, by their keys."""
         prefix = f"{self.series.blob_folder(raw_candles.KIND)}{raw_candles.PARTITION}={self.key}"
@@ -69,7 +72,7 @@ class _Check:
 
 
 def _differing_days(month: _Month) -> Sequence[str]:
-    raw, now = month.raw(), datetime.now(UTC)
+    raw, now = month.raw, datetime.now(UTC)
     landed = {key: now - datetime.fromtimestamp(blob.version, UTC) for key, blob in raw.items()}
     digests = {
         # Days stored by version 0.1 have none.
@@ -81,7 +84,7 @@ def _differing_days(month: _Month) -> Sequence[str]:
 
 
 def _changed_days(month: _Month) -> Sequence[str]:
-    return changed_days({key: blob.fields for key, blob in month.raw().items()})
+    return changed_days({key: blob.fields for key, blob in month.raw.items()})
 
 
 def _not_collected(month: _Month) -> Sequence[str]:
@@ -212,6 +215,6 @@ def _stored_months(
     only = tags.get(PARTITION_NAME_TAG)
     first = tags.get(ASSET_PARTITION_RANGE_START_TAG, only) or ""
     last = tags.get(ASSET_PARTITION_RANGE_END_TAG, only) or "9999"
-    for key, blob in store.list_partitions(template.split("{")[0]).items():
-        if month_of(first) <= key <= month_of(last):
-            yield _Month(series, key, store.get(blob.path), store)
+    stored = store.list_partitions(template.split("{")[0])
+    months = [key for key in stored if month_of(first) <= key <= month_of(last)]
+    return read_ahead(lambda key: _Month(series, key, store.get(stored[key].path), store), months)

@@ -12,7 +12,7 @@ from coinbase_assets.assets import candle_coverage, candle_history, raw_candles
 from coinbase_assets.assets.raw_candles import is_settled
 from coinbase_assets.candles import InvalidCandles
 from coinbase_assets.days import DAY
-from coinbase_assets.downstream import monthly_assets
+from coinbase_assets.downstream import HALTS, monthly_assets
 from coinbase_assets.exchange.errors import ExchangeError, ExchangeUnavailable
 from coinbase_assets.exchange.windows import request_windows
 from coinbase_assets.executor import SILENT
@@ -95,7 +95,7 @@ class Collector:
         raw = [_key(plan.series, raw_candles)]
         errors = [
             self._run_all(raw, plan.runs),
-            self._run_all(monthly_assets([plan.series]), self._stale_months(plan)),
+            self._run_all(self._monthly_assets(plan), self._stale_months(plan)),
         ]
         return Outcome(plan, self._missing(plan), errors[0] or errors[1])
 
@@ -120,13 +120,17 @@ class Collector:
                 run_config=SILENT,
             )
 
+    def _monthly_assets(self, plan: Plan) -> Sequence[dg.AssetKey]:
+        with_halts = HALTS in self._job.asset_layer.executable_asset_keys
+        return monthly_assets([plan.series], with_halts)
+
     def _stale_months(self, plan: Plan) -> Iterator[Sequence[str]]:
         """Runs over the months that have a day just collected, or recorded later than they are."""
         touched = {month_of(day) for days in plan.runs for day in days}
         newest: dict[str, int] = {}
         for day, storage_id in self._recorded(_key(plan.series, raw_candles)).items():
             newest[month_of(day)] = max(storage_id, newest.get(month_of(day), 0))
-        built = [self._recorded(key) for key in monthly_assets([plan.series])]
+        built = [self._recorded(key) for key in self._monthly_assets(plan)]
         stale = [
             month
             for month in _months(plan.days)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -59,7 +60,7 @@ class Day:
         agrees = self.repeated or (self.evidence is not None and self.evidence.agrees)
         return self.closed and agrees and self.fetched_at >= self.start + DAY + SETTLED_AFTER
 
-    @property
+    @cached_property
     def is_hole(self) -> np.ndarray:
         """Of each bucket that was answered, whether it has no candle."""
         step = self.series.granularity.seconds

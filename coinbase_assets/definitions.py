@@ -19,6 +19,7 @@ from coinbase_assets.assets.raw_candles import build_raw_candles
 from coinbase_assets.checks import build_candle_checks
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.executor import LockedInProcessExecutor
+from coinbase_assets.halts import shows_halts
 from coinbase_assets.healing import build_heal_job
 from coinbase_assets.housekeeping import orphaned_runs_sensor, superseded_runs_sensor
 from coinbase_assets.schedules import (
@@ -51,7 +52,8 @@ def build_definitions(
             for series in settings.series
             for build in (build_raw_candles, build_candle_history, build_candle_coverage)
         ]
-        assets += [build_market_halts(settings.series, settings.start)]
+        if shows_halts(settings.series):
+            assets.append(build_market_halts(settings.series, settings.start))
     return dg.Definitions(
         assets=[*assets, build_products(settings.series)],
         asset_checks=[check for one in settings.series for check in build_candle_checks(one)],

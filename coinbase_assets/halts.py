@@ -1,6 +1,6 @@
 """Halts of the whole exchange: nothing traded in any product at once. Pure: no Dagster, no I/O."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -71,6 +71,11 @@ class _Ledger:
         return -(-span[0] // step) * step, span[1] // step * step
 
 
+def shows_halts(series: Collection[Series]) -> bool:
+    """Whether there are enough order books among them to tell a halt from a silence of one."""
+    return len({one.order_book for one in series}) >= _FEWEST_BOOKS
+
+
 def find_halts(ledgers: Mapping[Series, pa.Table]) -> pa.Table:
     """The halts in a month, from the ledgers of all series: HALT_SCHEMA, ascending.
 
@@ -84,17 +89,12 @@ def find_halts(ledgers: Mapping[Series, pa.Table]) -> pa.Table:
     for span in (span for ledger in read for hole in ledger.holes for span in _quiet(hole, read)):
         shown_by = sorted(ledger.series for ledger in read if ledger.shows(span))
         known = any(start < span[1] and span[0] < end for start, end in halts)
-        if len(set(map(_book, shown_by))) >= _FEWEST_BOOKS and not known:
+        if shows_halts(shown_by) and not known:
             halts[span] = shown_by
     spans = sorted(halts)
     starts, ends = (pa.array([span[n] for span in spans], pa.int64()).cast(_TIME) for n in (0, 1))
     names = [", ".join(map(str, halts[span])) for span in spans]
     return pa.table([starts, ends, pa.array(names, pa.string())], HALT_SCHEMA)
-
-
-def _book(series: Series) -> str:
-    """The order book that was silent: those in USDC are those in USD under another name."""
-    return series.product.removesuffix("C") if series.product.endswith("-USDC") else series.product
 
 
 def _quiet(hole: _Span, ledgers: Sequence[_Ledger]) -> Iterator[_Span]:

@@ -85,7 +85,7 @@ def suspects(day: Day, missing: pa.Table, reference: Reference) -> Sequence[Wind
         suspect = coarser.holes & (day.candles.num_rows > 0) & (not reference.asked_again)
     else:
         suspect = coarser.beyond | (coarser.holes & (coarser.lacking > LOOK_CLOSER))
-        suspect |= _contradicted(day, reference)
+        suspect |= _contradicted(day, reference, coarser)
     suspect |= _totals(missing, day.start, coarser.length).count > 0
     return [
         Window(day.start + first * coarser.length, day.start + end * coarser.length)
@@ -96,7 +96,8 @@ def suspects(day: Day, missing: pa.Table, reference: Reference) -> Sequence[Wind
 
 def weigh(day: Day, reference: Reference) -> Evidence:
     """What the reference says of the day."""
-    coarser, contradicted = _decisive(day, reference), _contradicted(day, reference)
+    coarser = _decisive(day, reference)
+    contradicted = _contradicted(day, reference, coarser)
     compared_with = Granularity.ONE_HOUR if coarser.length == HOUR else Granularity.ONE_DAY
     exists = coarser.found.any() or not day.candles.num_rows
     hours = coarser.length // HOUR
@@ -150,13 +151,12 @@ def _coarser_candles(reference: Reference) -> pa.Table:
     return hourly if hourly is not None and hourly.num_rows else reference.daily
 
 
-def _contradicted(day: Day, reference: Reference) -> np.ndarray:
+def _contradicted(day: Day, reference: Reference, coarser: _Comparison) -> np.ndarray:
     """The coarser buckets with holes in which the exchange shows trades that no candle holds.
 
     Trades that the daily candle shows, but no hourly one, are in an hour that has none; if each
     hour with holes has one, in any of them.
     """
-    coarser = _decisive(day, reference)
     contradicted = coarser.holes & coarser.contradicts
     if coarser.length < DAY and _shows_more(day, reference):
         unknown = coarser.holes & ~coarser.found

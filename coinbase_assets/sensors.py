@@ -8,6 +8,7 @@ import dagster as dg
 from coinbase_assets.assets import raw_candles
 from coinbase_assets.downstream import monthly_assets
 from coinbase_assets.executor import RETRIED, SILENT
+from coinbase_assets.halts import shows_halts
 from coinbase_assets.partitions import MONTHS_PER_RUN, adjoining, month_of, range_tags
 from coinbase_assets.series import Series
 
@@ -23,7 +24,7 @@ def build_candle_history_sensor(series: Sequence[Series]) -> dg.SensorDefinition
 
     @dg.sensor(
         name=CANDLE_HISTORY_SENSOR,
-        target=monthly_assets(series),
+        target=monthly_assets(series, shows_halts(series)),
         minimum_interval_seconds=15,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Rebuilds just those months of the history whose raw days were collected.",
@@ -71,6 +72,6 @@ def _requests(months: Mapping[Series, Sequence[str]], newest: int) -> Iterator[d
             # A key is launched once, even if its run fails: hence the storage id.
             run_key=f"{first} to {last}, {', '.join(map(str, together))}: {newest}",
             run_config=SILENT,
-            asset_selection=monthly_assets(together),
+            asset_selection=monthly_assets(together, shows_halts(list(months))),
             tags={**RETRIED, **range_tags(first, last)},
         )

@@ -57,6 +57,11 @@ class Series:
         return f"{self.product}:{self.granularity}"
 
     @property
+    def order_book(self) -> str:
+        """The product whose trades it shows: USDC books are USD ones under another name."""
+        return re.sub("-USDC$", "-USD", self.product)
+
+    @property
     def group(self) -> str:
         """The name that groups the product's assets in the web UI."""
         return self.product.replace("-", "_")

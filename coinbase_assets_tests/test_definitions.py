@@ -73,7 +73,10 @@ def settings_of(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings
 
 @pytest.fixture
 def definitions(monkeypatch: pytest.MonkeyPatch) -> dg.Definitions:
-    return build_definitions(settings_of(monkeypatch, COINBASE_START="2024-01-15"))
+    series = "ETH-EUR:15m,BTC-USD:1d"
+    return build_definitions(
+        settings_of(monkeypatch, COINBASE_START="2024-01-15", COINBASE_SERIES=series)
+    )
 
 
 def spec_of(definitions: dg.Definitions, key: dg.AssetKey) -> dg.AssetSpec:
@@ -123,6 +126,11 @@ def test_months_are_partitions_from_that_of_the_start_to_the_open_one(
     assert partition_keys(definitions, key) == ["2024-01", "2024-02", "2024-03"]
 
 
+def test_one_order_book_tells_no_halt(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(monkeypatch, COINBASE_SERIES="BTC-USD:1m,BTC-USDC:1m,BTC-USD:1d")
+    assert HALTS not in build_definitions(settings).resolve_asset_graph().get_all_asset_keys()
+
+
 def test_todays_partitions_exist_already(definitions: dg.Definitions) -> None:
     before = datetime.now(UTC)
     last = {
@@ -149,7 +157,7 @@ def test_the_web_ui_groups_labels_and_describes_the_assets(definitions: dg.Defin
         (RAW, SCHEMA, ["time"]),
         (HISTORY, SCHEMA, ["time"]),
         (COVERAGE, COVERAGE_SCHEMA, ["start"]),
-        (HALTS, HALT_SCHEMA, []),
+        (HALTS, HALT_SCHEMA, ["start"]),
     ],
 )
 def test_the_web_ui_shows_the_columns_as_they_are_stored(
@@ -160,7 +168,7 @@ def test_the_web_ui_shows_the_columns_as_they_are_stored(
         (field.name, str(field.type)) for field in stored
     ]
     assert [column.name for column in schema.columns if column.constraints.unique] == unique
-    assert not any(column.constraints.nullable for column in schema.columns if key != HALTS)
+    assert not any(column.constraints.nullable for column in schema.columns)
     assert all(column.description for column in schema.columns)
 
 
@@ -179,7 +187,7 @@ def test_a_back_fill_is_cut_into_runs_by_the_requests_they_take(
         "1m": dg.BackfillPolicy.multi_run(104),
         **dict.fromkeys(("5m", "15m", "1h", "6h", "1d"), dg.BackfillPolicy.multi_run(500)),
     }
-    for key in (HISTORY, COVERAGE, HALTS):
+    for key in (HISTORY, COVERAGE):
         monthly = definitions.resolve_assets_def(key)
         assert monthly.backfill_policy == dg.BackfillPolicy.multi_run(24)
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coinbase_assets.assets import candle_history
+from coinbase_assets.assets.columns import column_metadata
 from coinbase_assets.coverage import (
     COVERAGE_SCHEMA,
     DayFacts,
@@ -36,15 +37,7 @@ _DESCRIPTIONS = {
     "state": "What they are: see the README",
     "evidence": "What says so, and the exchange's time of it",
 }
-_COLUMNS = [
-    dg.TableColumn(
-        field.name,
-        str(field.type),
-        description=_DESCRIPTIONS[field.name],
-        constraints=dg.TableColumnConstraints(nullable=False, unique=field.name == "start"),
-    )
-    for field in COVERAGE_SCHEMA
-]
+_COLUMNS = column_metadata(COVERAGE_SCHEMA, _DESCRIPTIONS, unique="start")
 
 
 def blob_path(series: Series) -> str:
@@ -69,7 +62,7 @@ def build_candle_coverage(series: Series, start: date) -> dg.AssetsDefinition:
         kinds={"azure", "parquet"},
         metadata={
             PATH_METADATA: blob_path(series),
-            "dagster/column_schema": dg.TableSchema(columns=_COLUMNS),
+            **_COLUMNS,
         },
         description=(
             f"What each {series.granularity} bucket of {series.product} is: traded, or why it has"

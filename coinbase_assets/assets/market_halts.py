@@ -7,6 +7,7 @@ import dagster as dg
 import pyarrow as pa
 
 from coinbase_assets.assets import candle_coverage
+from coinbase_assets.assets.columns import column_metadata
 from coinbase_assets.fields import with_fields
 from coinbase_assets.halts import HALT_SCHEMA, find_halts
 from coinbase_assets.partitions import MONTHS_PER_RUN, monthly_partitions
@@ -14,6 +15,7 @@ from coinbase_assets.series import Series
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.storage.paths import PATH_METADATA
+from coinbase_assets.storage.read_ahead import read_ahead
 
 KIND = "market_halts"
 
@@ -22,10 +24,7 @@ _DESCRIPTIONS = {
     "end": "End of the last one, exclusive, UTC",
     "series": "The series whose confirmed holes show it",
 }
-_COLUMNS = [
-    dg.TableColumn(field.name, str(field.type), description=_DESCRIPTIONS[field.name])
-    for field in HALT_SCHEMA
-]
+_COLUMNS = column_metadata(HALT_SCHEMA, _DESCRIPTIONS, unique="start")
 
 
 def build_market_halts(series: Sequence[Series], start: date) -> dg.AssetsDefinition:
@@ -41,7 +40,7 @@ def build_market_halts(series: Sequence[Series], start: date) -> dg.AssetsDefini
         kinds={"azure", "parquet"},
         metadata={
             PATH_METADATA: "market_halts/month={partition}/halts.parquet",
-            "dagster/column_schema": dg.TableSchema(columns=_COLUMNS),
+            **_COLUMNS,
         },
         description=(
             "Halts of the exchange: confirmed holes of 15 minutes or more that at least two"
@@ -60,8 +59,11 @@ def _halts(
     series: Sequence[Series], months: Sequence[str], store: ParquetStore
 ) -> Iterator[tuple[str, pa.Table]]:
     found = {one: store.find_partitions(candle_coverage.blob_path(one), months) for one in series}
-    for month in months:
+
+    def of_month(month: str) -> tuple[str, pa.Table]:
         blobs = {one: blobs[month] for one, blobs in found.items() if month in blobs}
         halts = find_halts({one: store.get(blob.path) for one, blob in blobs.items()})
         version = sum(blob.version for blob in blobs.values())
-        yield month, with_fields(halts, {"version": str(version)})
+        return month, with_fields(halts, {"version": str(version)})
+
+    return read_ahead(of_month, months)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 import pyarrow as pa
 
+from coinbase_assets.assets.columns import column_metadata
 from coinbase_assets.exchange.products import DELISTED, PRODUCT_SCHEMA, Catalogue
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.fields import with_fields
@@ -23,15 +24,7 @@ _DESCRIPTIONS = {
     "status": "As the exchange says it: online, delisted",
     "trading_disabled": "Whether neither orders nor their cancellation are accepted",
 }
-_COLUMNS = [
-    dg.TableColumn(
-        field.name,
-        str(field.type),
-        description=_DESCRIPTIONS[field.name],
-        constraints=dg.TableColumnConstraints(nullable=field.nullable, unique=field.name == "id"),
-    )
-    for field in PRODUCT_SCHEMA
-]
+_COLUMNS = column_metadata(PRODUCT_SCHEMA, _DESCRIPTIONS, unique="id")
 
 
 def build_products(series: Sequence[Series]) -> dg.AssetsDefinition:
@@ -44,7 +37,7 @@ def build_products(series: Sequence[Series]) -> dg.AssetsDefinition:
         kinds={"coinbase", "azure", "parquet"},
         metadata={
             PATH_METADATA: "products.parquet",
-            "dagster/column_schema": dg.TableSchema(columns=_COLUMNS),
+            **_COLUMNS,
         },
         description=(
             "The products of the Coinbase Exchange, those delisted included, ascending by id."

@@ -60,7 +60,13 @@ class Reconciler:
         """
         if not day.closed:
             return Reconciled(day)
-        reference = self._reference(day, stored)
+        daily, as_of = self._daily.of(day)
+        reference = Reference(daily, None, as_of)
+        if not _missing(day, stored).num_rows and not is_doubtful(_merged(day, stored), reference):
+            return Reconciled(day, reference)
+        if self._series.granularity.delta < HOUR:
+            hourly, hourly_as_of = self._hourly.of(day)
+            reference = Reference(daily, hourly, min(as_of, hourly_as_of))
         for _ in range(_TIMES_ASKED_AGAIN):
             windows = suspects(_merged(day, stored), _missing(day, stored), reference)
             if not windows:
@@ -77,15 +83,6 @@ class Reconciler:
     def may_follow_delisting(self, day: Day) -> bool:
         """Whether nothing at all was traded on the day."""
         return day.closed and not day.candles.num_rows and not self._daily.of(day)[0].num_rows
-
-    def _reference(self, day: Day, stored: Day | None) -> Reference:
-        daily, as_of = self._daily.of(day)
-        reference = Reference(daily, None, as_of)
-        doubtful = _missing(day, stored).num_rows or is_doubtful(_merged(day, stored), reference)
-        if self._series.granularity.delta >= HOUR or not doubtful:
-            return reference
-        hourly, hourly_as_of = self._hourly.of(day)
-        return replace(reference, hourly=hourly, as_of=min(as_of, hourly_as_of))
 
     def _ask_again(self, day: Day, windows: Sequence[Window]) -> Day:
         """The day with what the exchange now answers for these windows."""
