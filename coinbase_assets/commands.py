@@ -60,6 +60,8 @@ def heal_series(
     def plan(collector: Collector) -> list[Plan]:
         begin = max(settings.start, first or settings.start)
         plans = plan_healing(collector, series, today, begin, last or today)
+        if not plans:
+            console.print("Nothing to heal: every bucket is explained.")
         for one in plans:
             console.print(f"{one.series}: {_listed(one.days)}")
         return plans
