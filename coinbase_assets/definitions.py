@@ -19,6 +19,7 @@ from coinbase_assets.assets.raw_candles import build_raw_candles
 from coinbase_assets.checks import build_candle_checks
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.executor import LockedInProcessExecutor
+from coinbase_assets.freshness import with_freshness
 from coinbase_assets.halts import shows_halts
 from coinbase_assets.healing import build_heal_job
 from coinbase_assets.housekeeping import orphaned_runs_sensor, superseded_runs_sensor
@@ -55,7 +56,7 @@ def build_definitions(
         if shows_halts(settings.series):
             assets.append(build_market_halts(settings.series, settings.start))
     return dg.Definitions(
-        assets=[*assets, build_products(settings.series)],
+        assets=[*with_freshness(assets, settings), build_products(settings.series)],
         asset_checks=[check for one in settings.series for check in build_candle_checks(one)],
         resources={
             "exchange": build_exchange(settings),

@@ -138,17 +138,18 @@ def _unsettled(instance: dg.DagsterInstance, series: Series, today: date) -> lis
     ]
 
 
-def _step(series: Series) -> timedelta:
+def refresh_step(series: Series) -> timedelta:
+    """How often the series is refreshed."""
     return min(series.granularity, Granularity.FIFTEEN_MINUTES, key=lambda g: g.seconds).delta
 
 
 def _cron(series: Sequence[Series]) -> str:
-    minutes = min(map(_step, series)) // timedelta(minutes=1)
+    minutes = min(map(refresh_step, series)) // timedelta(minutes=1)
     return f"*/{minutes} * * * *"
 
 
 def _is_due(series: Series, now: datetime) -> bool:
-    return timedelta(minutes=now.minute) % _step(series) == timedelta(0)
+    return timedelta(minutes=now.minute) % refresh_step(series) == timedelta(0)
 
 
 def _first_day(instance: dg.DagsterInstance, series: Series, now: datetime) -> date:

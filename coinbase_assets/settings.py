@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
@@ -19,6 +19,15 @@ ACCOUNT_URL = "AZURE_STORAGE_ACCOUNT_URL"
 DEVELOPMENT_STORAGE = "UseDevelopmentStorage=true"
 
 _CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9](-?[a-z0-9])+")
+
+
+_DURATION = re.compile(r"(\d{1,6})([smhd])")
+_UNITS = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
 
 
 class SettingsError(Exception):
@@ -44,6 +53,8 @@ class Settings(BaseSettings):
     api_url: str = Field("https://api.exchange.coinbase.com", alias="COINBASE_API_URL")
     requests_per_second: float = Field(10, alias="COINBASE_REQUESTS_PER_SECOND", gt=0, le=1000)
     give_up_after: float = Field(120, alias="COINBASE_GIVE_UP_AFTER", gt=0, le=86_400)
+    freshness_warn: timedelta | None = Field(None, alias="COINBASE_FRESHNESS_WARN")
+    freshness_fail: timedelta | None = Field(None, alias="COINBASE_FRESHNESS_FAIL")
     connection_string: SecretStr | None = Field(None, alias="AZURE_STORAGE_CONNECTION_STRING")
     account_url: str | None = Field(None, alias="AZURE_STORAGE_ACCOUNT_URL")
     account_key: SecretStr | None = Field(None, alias="AZURE_STORAGE_KEY")
@@ -79,6 +90,28 @@ class Settings(BaseSettings):
         if start > datetime.now(UTC).date():
             raise ValueError("in the future; give the first day to collect")
         return start
+
+    @field_validator("freshness_warn", "freshness_fail", mode="before")
+    @classmethod
+    def _parse_duration(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if not (match := _DURATION.fullmatch(value)):
+            raise ValueError("not a duration; write such as 90s, 45m or 2h")
+        duration = int(match[1]) * _UNITS[match[2]]
+        if duration < _UNITS["m"]:
+            raise ValueError("shorter than Dagster allows; give 60s or more")
+        return duration
+
+    @model_validator(mode="after")
+    def _check_freshness(self) -> Self:
+        warn, fail = self.freshness_warn, self.freshness_fail
+        if warn and fail and warn >= fail:
+            raise ValueError(
+                f"COINBASE_FRESHNESS_WARN: {warn} is not before COINBASE_FRESHNESS_FAIL={fail};"
+                " give a shorter one"
+            )
+        return self
 
     @field_validator("container")
     @classmethod
