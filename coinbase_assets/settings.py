@@ -6,7 +6,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from dotenv import load_dotenv
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -18,6 +18,13 @@ CONNECTION_STRING = "AZURE_STORAGE_CONNECTION_STRING"
 ACCOUNT_URL = "AZURE_STORAGE_ACCOUNT_URL"
 DEVELOPMENT_STORAGE = "UseDevelopmentStorage=true"
 
+_SECRETS = (
+    CONNECTION_STRING,
+    "AZURE_STORAGE_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "COINBASE_ALERT_URLS",
+    "COINBASE_HEARTBEAT_URL",
+)
 _CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9](-?[a-z0-9])+")
 
 
@@ -59,6 +66,8 @@ class Settings(BaseSettings):
     account_url: str | None = Field(None, alias="AZURE_STORAGE_ACCOUNT_URL")
     account_key: SecretStr | None = Field(None, alias="AZURE_STORAGE_KEY")
     sas_token: SecretStr | None = Field(None, alias="AZURE_STORAGE_SAS_TOKEN")
+    alert_urls: SecretStr | None = Field(None, alias="COINBASE_ALERT_URLS")
+    heartbeat_url: SecretStr | None = Field(None, alias="COINBASE_HEARTBEAT_URL")
     dagster_home: Path = Field(
         default_factory=lambda: project_folder() / ".dagster", alias="DAGSTER_HOME"
     )
@@ -141,6 +150,23 @@ class Settings(BaseSettings):
             _require_connection_string(value.get_secret_value())
         return value
 
+    @field_validator("alert_urls")
+    @classmethod
+    def _check_alert_urls(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            # It takes apprise a second to load.
+            from coinbase_assets.notifications import parse_urls
+
+            parse_urls(value.get_secret_value())
+        return value
+
+    @field_validator("heartbeat_url")
+    @classmethod
+    def _check_heartbeat_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _require_url(value.get_secret_value(), "write https://HOST/PATH")
+        return value
+
     @field_validator("dagster_home")
     @classmethod
     def _check_home(cls, value: Path) -> Path:
@@ -192,19 +218,24 @@ def _one_line(error: ValidationError) -> str:
 
 
 def _may_be_secret(name: str, value: str) -> bool:
-    if name in (CONNECTION_STRING, "AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN"):
+    if name in _SECRETS:
         return True
     return name.endswith("_URL") and bool(set("?@;=") & set(value))
 
 
-def _require_plain_url(value: str, no_secrets: str) -> None:
+def _require_url(value: str, remedy: str) -> SplitResult:
     try:
         parts = urlsplit(value)
         is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         is_url = False
-    if not is_url:
-        raise ValueError("not a URL; write https://HOST, or http://HOST:PORT for an emulator")
+    if not is_url or re.search(r"\s", value):
+        raise ValueError(f"not a URL; {remedy}")
+    return parts
+
+
+def _require_plain_url(value: str, no_secrets: str) -> None:
+    parts = _require_url(value, "write https://HOST, or http://HOST:PORT for an emulator")
     if parts.query or parts.username or parts.password:
         raise ValueError(f"holds what may be secret; {no_secrets}")
 

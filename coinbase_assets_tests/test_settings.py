@@ -22,6 +22,8 @@ CONNECTION = "AZURE_STORAGE_CONNECTION_STRING"
 ACCOUNT = "AZURE_STORAGE_ACCOUNT_URL"
 KEY = "AZURE_STORAGE_KEY"
 SAS = "AZURE_STORAGE_SAS_TOKEN"
+ALERTS = "COINBASE_ALERT_URLS"
+HEARTBEAT = "COINBASE_HEARTBEAT_URL"
 HOME = "DAGSTER_HOME"
 
 URL = "https://account.blob.core.windows.net"
@@ -40,6 +42,8 @@ DEFAULTS = {
     "account_url": None,
     "account_key": None,
     "sas_token": None,
+    "alert_urls": None,
+    "heartbeat_url": None,
 }
 
 
@@ -108,6 +112,39 @@ def test_a_secret_is_read_and_not_shown(
     assert settings.names_storage
     for shown in (repr(settings), str(settings), settings.model_dump(), settings.model_dump_json()):
         assert SECRET not in str(shown)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "text"),
+    [
+        (ALERTS, "alert_urls", f"mailto://u:{SECRET}@a.com?to=b@c.com,d@e.com, json://a/{SECRET}"),
+        (HEARTBEAT, "heartbeat_url", f"https://user:{SECRET}@a.com/{SECRET}?key={SECRET}"),
+    ],
+)
+def test_urls_that_hold_secrets_are_read_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, field: str, text: str
+) -> None:
+    settings = load(monkeypatch, **{name: text})
+    assert getattr(settings, field).get_secret_value() == text
+    for shown in (repr(settings), str(settings), settings.model_dump(), settings.model_dump_json()):
+        assert SECRET not in str(shown)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        (ALERTS, f"json://a, slack://{SECRET}", "URL 2 (slack://...) is none that apprise knows"),
+        (ALERTS, SECRET, "URL 1 is none that apprise knows; write such as mailto://USER:PASS"),
+        (ALERTS, f"https://a.com/{SECRET}", "URL 1 (https://...) is none"),
+        (HEARTBEAT, SECRET, "not a URL; write https://HOST/PATH"),
+        (HEARTBEAT, f"json://a.com/{SECRET}", "not a URL"),
+        (HEARTBEAT, f"https://a.com/{SECRET} https://b.com/", "not a URL"),
+    ],
+)
+def test_a_wrong_url_that_may_hold_a_secret_is_refused_without_showing_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, rule: str
+) -> None:
+    assert refusal(monkeypatch, **{name: value}).startswith(f"{name}: {rule}")
 
 
 def test_azurite_is_named_as_every_azure_tool_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
