@@ -97,6 +97,35 @@ def status(as_json: bool) -> None:
         sys.exit(1)
 
 
+@cli.group()
+def alerts() -> None:
+    """Tell people when data are late."""
+
+
+@alerts.command("test")
+def try_alerts() -> None:
+    """Send a test message to every destination of COINBASE_ALERT_URLS.
+
+    The exit status is 1 when one did not take it.
+    """
+    urls = load_settings().alert_urls
+    if not urls:
+        raise click.UsageError(
+            "COINBASE_ALERT_URLS is not set; write such as mailto://USER:PASSWORD@HOST"
+        )
+    from coinbase_assets.notifications import Message, deliver, parse_urls
+
+    destinations = parse_urls(urls.get_secret_value())
+    message = Message("test", "A test of coinbase-assets", "Alerts of your candles arrive here.")
+    outbox = {one.key: [message] for one in destinations}
+    whys = {failure.key: failure.why for failure in deliver(outbox, destinations, lambda *_: None)}
+    for one in destinations:
+        failed = f"not delivered ({whys[one.key]})" if one.key in whys else ""
+        click.echo(f"{one}: {failed or 'delivered'}")
+    if whys:
+        sys.exit(1)
+
+
 @cli.command()
 def azurite() -> None:
     """Run the embedded Azurite in the foreground, until Ctrl-C."""

@@ -35,6 +35,7 @@ from coinbase_assets_tests.processes import (
     processes,
     quiet_instance,
 )
+from coinbase_assets_tests.receivers import TOKEN, Webhook, mail_server
 
 # The exchange's time in most tests: the 3rd is settled by then, the 4th is not, the 5th is open.
 NOON = datetime(2024, 1, 5, 12, tzinfo=UTC)
@@ -298,6 +299,43 @@ def test_a_wrong_setting_is_bad_usage_too(new_user: NewUser) -> None:
     (line,) = error_lines(new_user(COINBASE_SERIES="ETH-EUR:2m").run("status"), 2)
     assert line.startswith("Error: COINBASE_SERIES")
     assert "allowed are 1m 5m 15m 1h 6h 1d" in line
+
+
+# Who is told.
+
+
+def test_a_test_message_tells_of_each_destination_whether_it_took_it(
+    new_user: NewUser, run_here: RunHere
+) -> None:
+    with Webhook() as webhook, mail_server() as mailbox:
+        user = new_user(COINBASE_ALERT_URLS=f"{webhook.url},{mailbox.url}")
+        result = run_here(user, "alerts", "test")
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout == "json://127.0.0.1: delivered\nmailto://127.0.0.1: delivered\n"
+        webhook.status = 500
+        result = run_here(user, "alerts", "test")
+    assert (result.returncode, result.stderr) == (1, "")
+    assert result.stdout.splitlines() == [
+        "json://127.0.0.1: not delivered (refused with status 500)",
+        "mailto://127.0.0.1: delivered",
+    ]
+    assert len(webhook.titles) == 1
+    assert mailbox.titles == webhook.titles * 2 * 2  # tries and recipients
+
+
+@pytest.mark.parametrize(
+    ("urls", "rule"),
+    [
+        ("", "COINBASE_ALERT_URLS is not set; write such as mailto://USER:PASSWORD@HOST"),
+        (f"json://a,slack://{TOKEN}", "COINBASE_ALERT_URLS: URL 2 (slack://...) is none that"),
+    ],
+)
+def test_without_a_destination_to_test_the_setting_is_named(
+    new_user: NewUser, run_here: RunHere, urls: str, rule: str
+) -> None:
+    (line,) = error_lines(run_here(new_user(COINBASE_ALERT_URLS=urls), "alerts", "test"), 2)
+    assert line.startswith(f"Error: {rule}")
+    assert TOKEN not in line
 
 
 # The main job.
