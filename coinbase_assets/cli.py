@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import click
 
@@ -15,9 +16,11 @@ from coinbase_assets.storage.errors import StorageError
 
 CLOSED_DAYS = 7
 INTERRUPTED = 130
+_PICTURES = (".png", ".svg", ".pdf")
 _LOG_LEVELS = {
     "azure": logging.ERROR,
     "dagster": logging.ERROR,
+    "matplotlib": logging.ERROR,
     "coinbase_assets.storage.azurite": logging.INFO,
 }
 
@@ -42,6 +45,20 @@ class _DayParameter(click.ParamType):
             return date.fromisoformat(value)
         except ValueError:
             self.fail(f"{value!r} is not a day; write YYYY-MM-DD", param, ctx)
+
+
+class _PictureParameter(click.ParamType):
+    name = "FILE"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(value)
+        if path.suffix.lower() not in _PICTURES:
+            self.fail(
+                f"{value!r}: not a kind of picture; write {' or '.join(_PICTURES)}", param, ctx
+            )
+        if not path.parent.is_dir():
+            self.fail(f"{value!r}: there is no folder {str(path.parent)!r}; create it", param, ctx)
+        return path
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -124,6 +141,23 @@ def try_alerts() -> None:
         click.echo(f"{one}: {failed or 'delivered'}")
     if whys:
         sys.exit(1)
+
+
+@cli.command()
+@click.option("--series", type=_SeriesParameter(), required=True)
+@click.option("--from", "first", type=_DayParameter(), help="First day, UTC. Default: of 30.")
+@click.option("--to", "last", type=_DayParameter(), help="Last day, UTC. Default: the newest.")
+@click.option("--out", type=_PictureParameter(), help="Default: a PNG named after the series.")
+def plot(series: Series, first: date | None, last: date | None, out: Path | None) -> None:
+    """Draw candles, their volume, and a calendar of how complete they are."""
+    settings = load_settings()
+    if first and last and first > last:
+        raise click.UsageError(f"--from {first}: after --to {last}; swap them")
+    from coinbase_assets.commands import plot_series
+
+    plot_series(
+        settings, series, first, last, out or Path(f"{series.product}_{series.granularity}.png")
+    )
 
 
 @cli.command()

@@ -11,7 +11,9 @@ from dagster._core.instance.ref import InstanceRef
 from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
+from coinbase_assets.assets import candle_chart, candle_history
 from coinbase_assets.collect import Collector, Outcome, Plan
+from coinbase_assets.days import DAY
 from coinbase_assets.definitions import build_definitions, build_storage
 from coinbase_assets.embedded import with_storage
 from coinbase_assets.healing import plan_healing
@@ -21,6 +23,7 @@ from coinbase_assets.progress import progress
 from coinbase_assets.report import print_json, print_status
 from coinbase_assets.series import Series
 from coinbase_assets.settings import Settings
+from coinbase_assets.storage.errors import PartitionMissing
 from coinbase_assets.storage.parquet_store import ParquetStore
 
 _MOST_NAMED = 10
@@ -125,6 +128,36 @@ def show_status(settings: Settings, as_json: bool) -> bool:
         if as_json:
             return print_json(store, settings.series)
         return print_status(console, store, settings.series)
+
+
+def plot_series(
+    settings: Settings, series: Series, first: date | None, last: date | None, file: Path
+) -> None:
+    """Draw the days, by default the last there are, and print the file's name.
+
+    Raises PartitionMissing if the lake holds no candles of them.
+    """
+    with with_storage(settings) as settings, _store(settings) as store:
+        newest = candle_chart.last_candle(store, series)
+        if not newest:
+            raise PartitionMissing(f"{series}: not in the lake; {_stored_series(store)}")
+        until = last or newest.date()
+        since = first or until - (candle_chart.DAYS - 1) * DAY
+        figure = candle_chart.draw_days(store, series, since, until, until)
+    if not figure:
+        raise PartitionMissing(
+            f"{series}: no candles from {since} to {until}; the newest is of {newest:%F}"
+        )
+    from coinbase_assets.charts import render
+
+    file.write_bytes(render(figure, file.suffix.lower().removeprefix(".")))
+    console.print(str(file), markup=False)
+
+
+def _stored_series(store: ParquetStore) -> str:
+    folders = {tuple(path.split("/")[1:3]) for path in store.list(f"{candle_history.KIND}/")}
+    names = sorted(":".join(one.partition("=")[2] for one in folder) for folder in folders)
+    return f"it holds {_listed(names)}" if names else "it holds no history; collect some first"
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from dagster_azure.blob import (
     AzureBlobStorageSASTokenCredential,
 )
 
+from coinbase_assets.assets.candle_chart import build_candle_chart
 from coinbase_assets.assets.candle_coverage import build_candle_coverage
 from coinbase_assets.assets.candle_history import build_candle_history
 from coinbase_assets.assets.market_halts import build_market_halts
@@ -24,6 +25,7 @@ from coinbase_assets.halts import shows_halts
 from coinbase_assets.healing import build_heal_job
 from coinbase_assets.housekeeping import orphaned_runs_sensor, superseded_runs_sensor
 from coinbase_assets.schedules import (
+    build_candle_chart_schedule,
     build_live_candles_schedule,
     build_settle_candles_schedule,
     products_schedule,
@@ -55,8 +57,9 @@ def build_definitions(
         ]
         if shows_halts(settings.series):
             assets.append(build_market_halts(settings.series, settings.start))
+    charts = [build_candle_chart(series) for series in settings.series]
     return dg.Definitions(
-        assets=[*with_freshness(assets, settings), build_products(settings.series)],
+        assets=[*with_freshness(assets, settings), build_products(settings.series), *charts],
         asset_checks=[check for one in settings.series for check in build_candle_checks(one)],
         resources={
             "exchange": build_exchange(settings),
@@ -69,6 +72,7 @@ def build_definitions(
             build_live_candles_schedule(settings.series, settings.start),
             build_settle_candles_schedule(settings.series, settings.start),
             products_schedule,
+            build_candle_chart_schedule(settings.series),
         ],
         sensors=[
             build_candle_history_sensor(settings.series),

@@ -9,7 +9,7 @@ from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NA
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import MAX_RETRIES_TAG, MAX_RUNTIME_SECONDS_TAG, PRIORITY_TAG
 
-from coinbase_assets.assets import products
+from coinbase_assets.assets import candle_chart, products
 from coinbase_assets.assets.raw_candles import KIND, LIVE
 from coinbase_assets.days import DAY
 from coinbase_assets.executor import RETRIED, SILENT
@@ -111,6 +111,24 @@ def products_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         asset_selection=[dg.AssetKey(products.KIND)],
         tags=RETRIED,
     )
+
+
+def build_candle_chart_schedule(series: Sequence[Series]) -> dg.ScheduleDefinition:
+    """The schedule that draws the charts of all series."""
+
+    @_schedule(
+        name="candle_chart_schedule",
+        cron_schedule="20 * * * *",
+        description="Draws the charts of all series, every hour at minute 20.",
+    )
+    def candle_chart_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        return dg.RunRequest(
+            run_config=SILENT,
+            asset_selection=[dg.AssetKey(one.asset_key(candle_chart.KIND)) for one in series],
+            tags=RETRIED,
+        )
+
+    return candle_chart_schedule
 
 
 def _unsettled(instance: dg.DagsterInstance, series: Series, today: date) -> list[date]:

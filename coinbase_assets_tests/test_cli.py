@@ -40,6 +40,7 @@ from coinbase_assets_tests.receivers import TOKEN, Webhook, mail_server
 # The exchange's time in most tests: the 3rd is settled by then, the 4th is not, the 5th is open.
 NOON = datetime(2024, 1, 5, 12, tzinfo=UTC)
 DAYS = ("--from", "2024-01-01", "--to", "2024-01-05")
+ETH = ("--series", "ETH-EUR:15m")
 FUTURE = str(datetime.now(UTC).date() + timedelta(days=2))
 LOOPBACK = ("127.0.0.1", 0)
 WRONG_KEY = "bm90IHRoZSBrZXkgb2YgdGhlIGFjY291bnQ="
@@ -251,7 +252,7 @@ def test_help_is_told_without_loading_dagster(new_user: NewUser) -> None:
     assert "Complete Coinbase candle history in your own Azure storage." in result.stdout
     loaded = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
     assert "coinbase_assets.cli" in loaded
-    assert loaded.isdisjoint({"dagster", "azure", "pandas"})
+    assert loaded.isdisjoint({"dagster", "azure", "pandas", "matplotlib"})
 
 
 def test_no_command_shows_the_help_and_is_no_success(new_user: NewUser, run_here: RunHere) -> None:
@@ -286,6 +287,13 @@ def test_no_command_shows_the_help_and_is_no_success(new_user: NewUser, run_here
             "--from 2024-01-02: after --to 2024-01-01; swap them",
         ),
         (["heal", "--series", "ETH-EUR:2m"], "allowed are 1m 5m 15m 1h 6h 1d"),
+        (["plot"], "Missing option '--series'"),
+        (["plot", *ETH, "--out", "a.gif"], "'a.gif': not a kind of picture; write .png or .svg"),
+        (["plot", *ETH, "--out", "no/a.png"], "'no/a.png': there is no folder 'no'; create it"),
+        (
+            ["plot", *ETH, "--from", "2024-01-02", "--to", "2024-01-01"],
+            "--from 2024-01-02: after --to 2024-01-01; swap them",
+        ),
         (["collect", "--to", "2017-12-31"], "--to 2017-12-31: before COINBASE_START=2018-01-01"),
     ],
 )
@@ -454,6 +462,60 @@ def test_heal_asks_for_what_is_not_explained_until_all_is(
         assert "Healing: 0 requests" in run_here(user, "heal").stdout
         assert len(exchange.requests) == before + 2
     assert run_here(user, "status").returncode == 0
+
+
+@pytest.mark.usefixtures("collected")
+@pytest.mark.parametrize(
+    ("arguments", "span"),
+    [
+        ([], "2023-12-07 to 2024-01-05"),
+        (["--to", "2024-01-03"], "2023-12-05 to 2024-01-03"),
+        (["--from", "2024-01-04"], "2024-01-04 to 2024-01-05"),
+        (["--from", "2024-01-02", "--to", "2024-01-02"], "2024-01-02"),
+    ],
+)
+def test_plot_draws_the_days_asked_for_or_the_last_ones(
+    collector: User, run_here: RunHere, tmp_path: Path, arguments: Sequence[str], span: str
+) -> None:
+    file = tmp_path / "candles.svg"
+    result = run_here(collector, "plot", *ETH, "--out", str(file), *arguments)
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"{file}\n", "")
+    assert f"<!-- {span}, UTC -->" in file.read_text()
+
+
+@pytest.mark.usefixtures("collected")
+def test_plot_names_the_picture_after_the_series(
+    collector: User, run_here: RunHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run_here(collector, "plot", *ETH)
+    assert (result.returncode, result.stdout) == (0, "ETH-EUR_15m.png\n")
+    assert Path("ETH-EUR_15m.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("collected")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ETH-EUR:1m"], "ETH-EUR:1m: not in the lake; it holds BTC-USD:15m, ETH-EUR:15m"),
+        (
+            ["BTC-USD:15m", "--from", "2023-12-01", "--to", "2023-12-31"],
+            "BTC-USD:15m: no candles from 2023-12-01 to 2023-12-31; the newest is of 2024-01-05",
+        ),
+    ],
+)
+def test_plot_says_what_there_is_where_there_is_nothing_to_draw(
+    collector: User, run_here: RunHere, tmp_path: Path, arguments: Sequence[str], said: str
+) -> None:
+    file = tmp_path / "candles.png"
+    result = run_here(collector, "plot", "--out", str(file), "--series", *arguments)
+    assert error_lines(result, 1) == [f"Error: {said}"]
+    assert not file.exists()
+
+
+def test_plot_says_that_a_new_lake_holds_nothing(new_user: NewUser, run_here: RunHere) -> None:
+    (line,) = error_lines(run_here(new_user(), "plot", *ETH), 1)
+    assert line == "Error: ETH-EUR:15m: not in the lake; it holds no history; collect some first"
 
 
 # Interrupted and killed.

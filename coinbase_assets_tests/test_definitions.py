@@ -1,7 +1,10 @@
 """The code location: what it defines, and that Dagster's own commands and server load it."""
 
 import importlib
+import os
 import shutil
+import subprocess
+import sys
 import tomllib
 import uuid
 import warnings
@@ -44,6 +47,7 @@ MODULE = "coinbase_assets.definitions"
 RAW = dg.AssetKey(["raw_candles", "ETH-EUR", "15m"])
 HISTORY = dg.AssetKey(["candle_history", "ETH-EUR", "15m"])
 COVERAGE = dg.AssetKey(["candle_coverage", "ETH-EUR", "15m"])
+CHART = dg.AssetKey(["candle_chart", "ETH-EUR", "15m"])
 HALTS = dg.AssetKey("market_halts")
 NOW = datetime(2024, 3, 15, 12, tzinfo=UTC)
 
@@ -89,7 +93,7 @@ def partition_keys(definitions: dg.Definitions, key: dg.AssetKey) -> list[str]:
     return list(partitions.get_partition_keys(current_time=NOW))
 
 
-def test_each_series_has_three_assets_and_the_catalogue_and_the_halts_are_for_all(
+def test_each_series_has_four_assets_and_the_catalogue_and_the_halts_are_for_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = settings_of(monkeypatch, COINBASE_SERIES="ETH-EUR:15m,BTC-USD:1d")
@@ -101,11 +105,14 @@ def test_each_series_has_three_assets_and_the_catalogue_and_the_halts_are_for_al
         "candle_history/BTC-USD/1d",
         "candle_coverage/ETH-EUR/15m",
         "candle_coverage/BTC-USD/1d",
+        "candle_chart/ETH-EUR/15m",
+        "candle_chart/BTC-USD/1d",
         "market_halts",
         "products",
     }
     assert graph.get(HISTORY).parent_keys == {RAW}
     assert graph.get(COVERAGE).parent_keys == {HISTORY}
+    assert graph.get(CHART).parent_keys == {HISTORY, COVERAGE}
     assert graph.get(HALTS).parent_keys == {
         COVERAGE,
         dg.AssetKey(["candle_coverage", "BTC-USD", "1d"]),
@@ -206,6 +213,7 @@ def test_what_runs_by_itself_is_running_from_the_start(definitions: dg.Definitio
         "live_candles_schedule",
         "settle_candles_schedule",
         "products_schedule",
+        "candle_chart_schedule",
     )
     assert schedules == dict.fromkeys(names, dg.DefaultScheduleStatus.RUNNING)
     names = ("candle_history_sensor", "orphaned_runs_sensor", "superseded_runs_sensor")
@@ -224,7 +232,7 @@ def test_a_hundred_series_load_without_a_warning(monkeypatch: pytest.MonkeyPatch
         warnings.simplefilter("error")
         definitions = build_definitions(settings)
         dg.Definitions.validate_loadable(definitions)
-    assert len(definitions.resolve_asset_graph().get_all_asset_keys()) == 302
+    assert len(definitions.resolve_asset_graph().get_all_asset_keys()) == 402
 
 
 @pytest.mark.parametrize("name", STORAGE)
@@ -237,6 +245,12 @@ def test_the_definitions_hold_the_names_of_secrets_and_not_their_values(
     storage = str(lake.storage.model_dump())
     assert "AZURE_STORAGE_" in storage
     assert SECRETS[name] not in f"{storage} {resources!r}"
+
+
+def test_the_code_location_loads_without_the_library_that_draws() -> None:
+    """It takes a second, for which every run and every tick would wait."""
+    check = f"import sys, {MODULE} as m; m.defs(); assert not {{'matplotlib'}} & {{*sys.modules}}"
+    subprocess.run([sys.executable, "-c", check], env={**os.environ, **STORAGE["key"]}, check=True)
 
 
 def test_dagster_cloud_loads_the_same_module_under_the_same_name() -> None:

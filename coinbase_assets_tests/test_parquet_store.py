@@ -58,6 +58,7 @@ USES: dict[str, Use] = {
     "list": lambda store: store.list("prices/"),
     "get": lambda store: store.get(PATH),
     "put": lambda store: store.put(PATH, TABLE, None),
+    "put bytes": lambda store: store.put_bytes(PATH, b"bytes", "image/png"),
 }
 each_use = pytest.mark.parametrize("use", USES.values(), ids=USES)
 
@@ -103,6 +104,20 @@ def error_of(use: Use, account_url: str, credential: Any) -> str:
 def test_a_table_comes_back_as_it_was_put(lake: ParquetStore) -> None:
     lake.put(PATH, TABLE, None)
     assert lake.get(PATH).equals(TABLE, check_metadata=True)
+
+
+def test_bytes_are_stored_as_they_are_and_the_last_ones_stay(
+    lake: ParquetStore, container: ContainerClient
+) -> None:
+    """In a container that is not there yet."""
+    for content in (b"a picture", b"another"):
+        stored = lake.put_bytes("charts/chart.png", content, "image/png")
+        download = container.download_blob("charts/chart.png")
+        assert download.readall() == content
+        settings = download.properties.content_settings
+        assert settings.content_type == "image/png"
+        assert settings.content_md5 == bytearray(hashlib.md5(content).digest())
+        assert lake.list("") == {"charts/chart.png": stored}
 
 
 def test_fields_stand_in_the_file_and_on_the_blob(

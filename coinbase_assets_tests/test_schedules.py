@@ -9,7 +9,9 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 
+from coinbase_assets.downstream import monthly_assets
 from coinbase_assets.schedules import (
+    build_candle_chart_schedule,
     build_live_candles_schedule,
     build_settle_candles_schedule,
 )
@@ -206,3 +208,23 @@ def test_a_day_is_settled_by_the_second_time(
 def test_no_day_before_the_first_is_settled(instance: dg.DagsterInstance) -> None:
     assert days(settling(instance, NOON, date(2026, 3, 14))) == ("2026-03-14", "2026-03-14")
     assert "No day since COINBASE_START=2026-03-15" in str(settling(instance, NOON, NOON.date()))
+
+
+# Drawing
+
+
+def test_the_charts_of_all_series_are_drawn_every_hour_in_one_run(
+    instance: dg.DagsterInstance,
+) -> None:
+    series = series_of("ETH-EUR:15m", "BTC-USD:1d")
+    schedule = build_candle_chart_schedule(series)
+    assert schedule.cron_schedule == "20 * * * *"
+    request = tick_of(schedule, instance, NOON)
+    assert products(request) == ["candle_chart/ETH-EUR/15m", "candle_chart/BTC-USD/1d"]
+    assert isinstance(request, dg.RunRequest)
+    assert request.tags["dagster/max_retries"] == "3"
+
+
+def test_no_chart_is_drawn_whenever_a_month_is_rebuilt() -> None:
+    kinds = {key.path[0] for key in monthly_assets(ETH, with_halts=True)}
+    assert kinds == {"candle_history", "candle_coverage", "market_halts"}

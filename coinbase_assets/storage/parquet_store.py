@@ -122,15 +122,28 @@ class ParquetStore:
             if replacing
             else {"match_condition": MatchConditions.IfMissing}
         )
+        return self._put(path, content, "application/vnd.apache.parquet", fields, condition)
+
+    def put_bytes(self, path: str, content: bytes, content_type: str) -> StoredBlob:
+        """Store a file that is no table, in one atomic put; whoever puts last wins."""
+        return self._put(path, content, content_type, {}, {})
+
+    def _put(
+        self,
+        path: str,
+        content: bytes,
+        content_type: str,
+        fields: dict[str, str],
+        condition: dict[str, Any],
+    ) -> StoredBlob:
         md5 = hashlib.md5(content, usedforsecurity=False).digest()
-        settings = ContentSettings("application/vnd.apache.parquet", content_md5=bytearray(md5))
         with self._translated_errors(path):
             answer = self._upload(
                 self._container.get_blob_client(path),
                 data=content,
                 overwrite=True,
                 metadata=fields,
-                content_settings=settings,
+                content_settings=ContentSettings(content_type, content_md5=bytearray(md5)),
                 validate_content=True,
                 **condition,
             )
