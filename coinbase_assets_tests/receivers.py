@@ -23,11 +23,12 @@ TOKEN = "tOkEn-nEvEr-tO-bE-sEeN"
 class Webhook:
     """A context manager that receives at `url` until it ends, and may begin again at its port.
 
-    Answers with `status`; while that is 0 it is silent. `titles` are those answered with 200,
-    `asked` counts all requests.
+    Answers with `status`; while that is 0 it is silent, which `url` bears for `patience` seconds.
+    `titles` are those answered with 200, `asked` counts all requests.
     """
 
     status: int = 200
+    patience: float = 4.0
     port: int = field(default_factory=free_port)
     titles: list[str] = field(default_factory=list)
     bodies: list[str] = field(default_factory=list)
@@ -46,8 +47,9 @@ class Webhook:
 
     @property
     def url(self) -> str:
-        """For apprise; whoever is to answer a test soon has a third of a second."""
-        return f"json://user:{TOKEN}@127.0.0.1:{self.port}/hook/{TOKEN}?rto=0.3&+X-Key={TOKEN}"
+        """For apprise."""
+        place = f"user:{TOKEN}@127.0.0.1:{self.port}/hook/{TOKEN}"
+        return f"json://{place}?rto={self.patience}&+X-Key={TOKEN}"
 
 
 def _handler(webhook: Webhook) -> type[BaseHTTPRequestHandler]:

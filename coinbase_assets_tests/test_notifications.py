@@ -72,7 +72,11 @@ def test_a_webhook_is_told_title_and_body(webhook: Webhook) -> None:
     assert (webhook.titles, webhook.bodies) == ([MESSAGES[0].title], [MESSAGES[0].body])
 
 
-def test_a_mail_has_title_and_body_and_reaches_every_recipient(mailbox: Mailbox) -> None:
+def test_a_mail_has_title_and_body_and_reaches_every_recipient(
+    mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Apprise would pause longer than this between recipients.
+    monkeypatch.setattr(notifications, "SECONDS", 5.0)
     Destination(mailbox.url).send(MESSAGES[0])
     assert [mail["To"] for mail in mailbox.mails] == ["a@example.com", "b@example.com"]
     assert mailbox.titles == [MESSAGES[0].title] * 2
@@ -103,7 +107,7 @@ def test_what_is_for_an_unknown_destination_stays(webhook: Webhook) -> None:
     ("status", "why"), [(500, "refused with status 500"), (0, "no answer in time")]
 )
 def test_a_webhook_that_fails_says_why(webhook: Webhook, status: int, why: str) -> None:
-    webhook.status = status
+    webhook.status, webhook.patience = status, 0.5
     assert str(failure(webhook.url)) == f"json://127.0.0.1: {why}"
     assert failure(webhook.url).key == Destination(webhook.url).key
 
@@ -137,7 +141,7 @@ def test_the_text_of_a_message_is_not_taken_for_the_reason(webhook: Webhook) -> 
 def test_a_failing_destination_takes_nothing_from_others_and_gets_its_messages_later(
     mailbox: Mailbox, trouble: str
 ) -> None:
-    failing = Webhook(status={"500": 500, "silent": 0}.get(trouble, 200))
+    failing = Webhook(status={"500": 500, "silent": 0}.get(trouble, 200), patience=1)
     outbox = Outbox(Destination(failing.url), Destination(mailbox.url))
     with ExitStack() as stack:
         if trouble != "closed":
@@ -188,17 +192,25 @@ def test_a_silent_destination_is_given_up(
 ) -> None:
     webhook.status = 0
     monkeypatch.setattr(notifications, "SECONDS", 0.2)
-    assert failure(webhook.url.replace("rto=0.3", "rto=60")).why == "no answer within 0.2 s"
-    assert failure(webhook.url.replace("rto=0.3", "retry=9&wait=9")).why == "no answer within 0.2 s"
+    assert failure(webhook.url).why == "no answer within 0.2 s"
+
+
+def test_a_url_cannot_ask_for_more_patience(
+    webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook.status, webhook.patience = 0, 60
+    monkeypatch.setattr(notifications, "_SOCKET_SECONDS", 0.2)
+    assert failure(webhook.url).why == "no answer in time"
 
 
 def test_no_message_is_begun_when_the_time_is_over(
     webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notifications, "SECONDS", 0.0)
     outbox = Outbox(Destination(webhook.url))
-    assert outbox.deliver() == {}
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(notifications, "SECONDS", 0.0)
+        assert outbox.deliver() == {}
+    assert webhook.asked == 0
     assert outbox.deliver() == {}
     assert webhook.titles == TITLES
 
