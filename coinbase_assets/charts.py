@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
@@ -90,7 +91,7 @@ def build_calendar(ledger: pa.Table, last: date) -> Calendar:
     first = last - (CALENDAR_DAYS - 1) * DAY
     begin = _days_after(first, ledger["start"])
     end = _days_after(first, ledger["end"], microseconds=-1)
-    rank = np.array([_RANKED.index(State(state)) for state in ledger["state"].to_pylist()], int)
+    rank = pc.index_in(ledger["state"], pa.array(_RANKED, pa.string())).to_numpy()
     worst = np.full(CALENDAR_DAYS, -1)
     for after in range(int((end - begin).max(initial=-1)) + 1):
         day = begin + after

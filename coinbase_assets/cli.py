@@ -114,6 +114,25 @@ def status(as_json: bool) -> None:
         sys.exit(1)
 
 
+@cli.command()
+@click.option("--series", type=_SeriesParameter(), required=True)
+@click.option("--from", "first", type=_DayParameter(), help="First day, UTC. Default: of 30.")
+@click.option("--to", "last", type=_DayParameter(), help="Last day, UTC. Default: the newest.")
+@click.option("--out", type=_PictureParameter(), help="Default: a PNG named after the series.")
+def plot(series: Series, first: date | None, last: date | None, out: Path | None) -> None:
+    """Draw candles, their volume, and a calendar of how complete they are."""
+    settings = load_settings()
+    if first and last and first > last:
+        raise click.UsageError(f"--from {first}: after --to {last}; swap them")
+    if last and last > (today := datetime.now(UTC).date()):
+        raise click.UsageError(f"--to {last}: in the future; today is {today} (UTC)")
+    from coinbase_assets.commands import plot_series
+
+    plot_series(
+        settings, series, first, last, out or Path(f"{series.product}_{series.granularity}.png")
+    )
+
+
 @cli.group()
 def alerts() -> None:
     """Tell people when data are late."""
@@ -141,23 +160,6 @@ def try_alerts() -> None:
         click.echo(f"{one}: {failed or 'delivered'}")
     if whys:
         sys.exit(1)
-
-
-@cli.command()
-@click.option("--series", type=_SeriesParameter(), required=True)
-@click.option("--from", "first", type=_DayParameter(), help="First day, UTC. Default: of 30.")
-@click.option("--to", "last", type=_DayParameter(), help="Last day, UTC. Default: the newest.")
-@click.option("--out", type=_PictureParameter(), help="Default: a PNG named after the series.")
-def plot(series: Series, first: date | None, last: date | None, out: Path | None) -> None:
-    """Draw candles, their volume, and a calendar of how complete they are."""
-    settings = load_settings()
-    if first and last and first > last:
-        raise click.UsageError(f"--from {first}: after --to {last}; swap them")
-    from coinbase_assets.commands import plot_series
-
-    plot_series(
-        settings, series, first, last, out or Path(f"{series.product}_{series.granularity}.png")
-    )
 
 
 @cli.command()
