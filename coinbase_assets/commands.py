@@ -11,11 +11,13 @@ from dagster._core.instance.ref import InstanceRef
 from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
+from coinbase_assets.alerts import load_state
 from coinbase_assets.assets import candle_chart, candle_history
 from coinbase_assets.collect import Collector, Outcome, Plan
 from coinbase_assets.days import DAY
 from coinbase_assets.definitions import build_definitions, build_storage
 from coinbase_assets.embedded import with_storage
+from coinbase_assets.freshness import freshness_windows
 from coinbase_assets.healing import plan_healing
 from coinbase_assets.locks import exclusive
 from coinbase_assets.orphans import fail_orphans
@@ -123,11 +125,21 @@ def _collect(
 
 
 def show_status(settings: Settings, as_json: bool) -> bool:
-    """Print what is known of each series; whether all are complete."""
-    with with_storage(settings) as settings, _store(settings) as store:
+    """Print what is known of each series, and what is wrong now; whether all are complete."""
+    with (
+        with_storage(settings) as settings,
+        _store(settings) as store,
+        _instance(settings.dagster_home) as instance,
+    ):
+        incidents = load_state(instance).incidents
         if as_json:
-            return print_json(store, settings.series)
-        return print_status(console, store, settings.series)
+            windows = {one: freshness_windows(one, settings) for one in settings.series}
+            return print_json(store, windows, incidents)
+        complete = print_status(console, store, settings.series)
+        for one in incidents:
+            for name, problems in one.open.items():
+                console.print(f"Since {one.began}, {name}: {'; '.join(problems)}")
+        return complete
 
 
 def plot_series(

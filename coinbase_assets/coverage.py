@@ -8,6 +8,7 @@ from functools import cache, cached_property
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from coinbase_assets.candles import SCHEMA
 from coinbase_assets.days import DAY, SETTLED_AFTER
@@ -128,6 +129,12 @@ def count_buckets(ledger: pa.Table) -> dict[State, int]:
     """How many buckets are in each state."""
     states, buckets = np.array(ledger["state"].to_pylist()), ledger["buckets"].to_numpy()
     return {state: int(buckets[states == state].sum()) for state in State}
+
+
+def usual_pause(ledger: pa.Table) -> int:
+    """How many buckets 99 of 100 holes without trades have at most; 0 without any."""
+    holes = ledger.filter(pc.equal(ledger["state"], State.NO_TRADES.value))["buckets"].to_numpy()
+    return int(np.quantile(holes, 0.99)) if len(holes) else 0
 
 
 def _codes(month: MonthFacts) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Where everything meets: settings in, Dagster definitions out."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import dagster as dg
 from dagster_azure.blob import (
@@ -11,6 +11,7 @@ from dagster_azure.blob import (
     AzureBlobStorageSASTokenCredential,
 )
 
+from coinbase_assets.alerts import build_alerts_sensor
 from coinbase_assets.assets.candle_chart import build_candle_chart
 from coinbase_assets.assets.candle_coverage import build_candle_coverage
 from coinbase_assets.assets.candle_history import build_candle_history
@@ -20,10 +21,12 @@ from coinbase_assets.assets.raw_candles import build_raw_candles
 from coinbase_assets.checks import build_candle_checks
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.executor import LockedInProcessExecutor
-from coinbase_assets.freshness import with_freshness
+from coinbase_assets.freshness import freshness_windows, with_freshness
 from coinbase_assets.halts import shows_halts
 from coinbase_assets.healing import build_heal_job
 from coinbase_assets.housekeeping import orphaned_runs_sensor, superseded_runs_sensor
+from coinbase_assets.notifications import parse_urls
+from coinbase_assets.recency import build_recency_checks, build_recency_sensor
 from coinbase_assets.schedules import (
     build_candle_chart_schedule,
     build_live_candles_schedule,
@@ -58,9 +61,12 @@ def build_definitions(
         if shows_halts(settings.series):
             assets.append(build_market_halts(settings.series, settings.start))
     charts = [build_candle_chart(series) for series in settings.series]
+    windows = {one: freshness_windows(one, settings) for one in settings.series}
+    checks = [check for one in settings.series for check in build_candle_checks(one)]
+    checks += [build_recency_checks(one, window) for one, window in windows.items()]
     return dg.Definitions(
         assets=[*with_freshness(assets, settings), build_products(settings.series), *charts],
-        asset_checks=[check for one in settings.series for check in build_candle_checks(one)],
+        asset_checks=checks,
         resources={
             "exchange": build_exchange(settings),
             "lake": AzureParquetIOManager(
@@ -76,10 +82,25 @@ def build_definitions(
         ],
         sensors=[
             build_candle_history_sensor(settings.series),
+            build_recency_sensor(windows),
+            build_alerts(settings, checks),
             orphaned_runs_sensor,
             superseded_runs_sensor,
         ],
         executor=LockedInProcessExecutor(),
+    )
+
+
+def build_alerts(
+    settings: Settings, checks: Sequence[dg.AssetChecksDefinition]
+) -> dg.SensorDefinition:
+    """The sensor that tells of all these checks; the URLs it tells to stay in this process."""
+    urls, heartbeat = settings.alert_urls, settings.heartbeat_url
+    return build_alerts_sensor(
+        settings.series,
+        [key for one in checks for key in one.check_keys],
+        parse_urls(urls.get_secret_value()) if urls else (),
+        heartbeat.get_secret_value() if heartbeat else None,
     )
 
 

@@ -55,7 +55,7 @@ class Destination:
     def __init__(self, url: str) -> None:
         self._url = url
         self.key = hashlib.sha256(url.encode()).hexdigest()[:16]
-        with _silence(), warnings.catch_warnings(action="ignore"):
+        with silence(), warnings.catch_warnings(action="ignore"):
             # The first makes apprise load what it has, deprecated modules of Python included.
             self.name = _name(self._plugin(), url)
 
@@ -70,7 +70,7 @@ class Destination:
         outcome: Future[str | None] = Future()
 
         def work() -> None:
-            with _silence() as heard:
+            with silence() as heard:
                 outcome.set_result(None if self._notify(message) else _why(heard))
 
         # Not one of a pool, for which the process would wait at its end.
@@ -211,7 +211,7 @@ class _Silence:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[list[str]]:
+def silence() -> Iterator[list[str]]:
     """Let no logger in this thread say anything, but collect what apprise says of failures."""
     make = logging.getLogRecordFactory()
     if not isinstance(make, _Silence):

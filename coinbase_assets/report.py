@@ -1,11 +1,13 @@
 """The status of series as people read it, and as JSON."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
+from coinbase_assets.freshness import FreshnessWindows
+from coinbase_assets.incidents import Incident
 from coinbase_assets.series import Series
 from coinbase_assets.status import SeriesStatus, series_status
 from coinbase_assets.storage.parquet_store import ParquetStore
@@ -33,12 +35,28 @@ def print_status(console: Console, store: ParquetStore, series: Sequence[Series]
     return all(status.complete for status in statuses)
 
 
-def print_json(store: ParquetStore, series: Sequence[Series]) -> bool:
+def print_json(
+    store: ParquetStore,
+    windows: Mapping[Series, FreshnessWindows],
+    incidents: Sequence[Incident] = (),
+) -> bool:
     """A JSON array, an object a series, on standard output; whether all of them are complete."""
-    now = datetime.now(UTC)
-    statuses = [series_status(store, one, now.date()) for one in series]
-    print(json.dumps([_as_json(status, now) for status in statuses], indent=2))
-    return all(status.complete for status in statuses)
+    now, objects, complete = datetime.now(UTC), [], True
+    problems = {name: what for one in incidents for name, what in one.open.items()}
+    for series, window in windows.items():
+        status = series_status(store, series, now.date())
+        through = status.answered_through
+        objects.append(
+            _as_json(status, now)
+            | {
+                "answered_through": _time(through),
+                "fresh": through is not None and now - through <= window.fail,
+                "problems": problems.get(str(series), []),
+            }
+        )
+        complete &= status.complete
+    print(json.dumps(objects, indent=2))
+    return complete
 
 
 def _cells(status: SeriesStatus, now: datetime) -> tuple[str, ...]:

@@ -61,6 +61,7 @@ def build_live_candles_schedule(series: Sequence[Series], start: date) -> dg.Sch
         return dg.RunRequest(
             run_config=SILENT,
             asset_selection=[dg.AssetKey(one.asset_key(KIND)) for one in due],
+            asset_check_keys=[],
             tags={**_RUN_TAGS, **range_tags(str(first), str(now.date()))},
         )
 
@@ -94,6 +95,7 @@ def build_settle_candles_schedule(series: Sequence[Series], start: date) -> dg.S
         return dg.RunRequest(
             run_config=SILENT,
             asset_selection=[dg.AssetKey(one.asset_key(KIND)) for one in series],
+            asset_check_keys=[],
             tags={**RETRIED, **range_tags(str(first), str(last))},
         )
 

@@ -34,7 +34,8 @@ class Question:
 class SeriesStatus:
     """What is known of a series from its first day collected to its last, `today` (UTC) excluded.
 
-    `first_candle` and `last_candle` are bucket starts; `settled_through` is the last day up to
+    `first_candle` and `last_candle` are bucket starts; the exchange has answered up to
+    `answered_through`; `settled_through` is the last day up to
     which all are settled; `disagreements` are days whose coarser candles differ, and how.
     """
 
@@ -46,6 +47,7 @@ class SeriesStatus:
     days: Sequence[str]
     months: int
     settled_through: date | None
+    answered_through: datetime | None
     questions: Sequence[Question]
     disagreements: Mapping[str, str]
 
@@ -84,6 +86,7 @@ def series_status(store: ParquetStore, series: Series, today: date) -> SeriesSta
         list(days),
         len(months),
         _settled_through(days, questions, today),
+        max(_times(days, "answered_through"), default=None),
         questions,
         {
             key: blob.fields["disagreement"]

@@ -10,6 +10,8 @@ from rich.console import Console
 from coinbase_assets.candles import empty_candles
 from coinbase_assets.coverage import COVERAGE_SCHEMA, State, count_buckets
 from coinbase_assets.fields import with_fields
+from coinbase_assets.freshness import FreshnessWindows
+from coinbase_assets.incidents import Incident
 from coinbase_assets.report import print_json, print_status
 from coinbase_assets.series import Series
 from coinbase_assets.status import Question, SeriesStatus, series_status
@@ -18,6 +20,7 @@ from coinbase_assets.storage.parquet_store import ParquetStore
 HOURS = Series.parse("ETH-EUR:1h")
 FOLDER = "product=ETH-EUR/granularity=1h"
 TODAY = date(2024, 2, 3)
+WINDOWS = FreshnessWindows(timedelta(hours=1), timedelta(hours=2))
 EXPLAINED = {State.TRADED, State.NO_TRADES, State.BEFORE_LISTING, State.AFTER_DELISTING}
 
 Interval = tuple[str, str, State]
@@ -213,7 +216,7 @@ def test_a_complete_series_is_called_so(
     assert lines[0].split()[-2:] == ["settled", "explained"]
     assert lines[1].split()[-2:] == ["2024-01-30", "complete"]
     assert lines[2] == "ETH-EUR:1h: 2024-01-30 differs from the daily candle"
-    assert print_json(lake, [HOURS])
+    assert print_json(lake, {HOURS: WINDOWS})
     (told,) = json.loads(capsys.readouterr().out)
     assert (told["complete"], told["explained"], told["open_questions"]) == (True, 1, [])
     assert told["disagreements"] == {"2024-01-30": "differs from the daily candle"}
@@ -250,7 +253,7 @@ def test_the_first_open_questions_are_shown_and_programs_get_all(
     )
     assert lines[7] == "ETH-EUR:1h: and 2 more; see --json"
     assert lines[8] == f"Container {lake.container_uri}; the history lies in candle_history/"
-    assert not print_json(lake, [HOURS])
+    assert not print_json(lake, {HOURS: WINDOWS})
     (told,) = json.loads(capsys.readouterr().out)
     assert told["open_questions"][6] == {
         "start": "2024-01-01T12:00:00Z",
@@ -265,7 +268,7 @@ def test_the_first_open_questions_are_shown_and_programs_get_all(
 def test_programs_get_these_keys_also_of_an_empty_lake(
     lake: ParquetStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert not print_json(lake, [HOURS])
+    assert not print_json(lake, {HOURS: WINDOWS})
     assert json.loads(capsys.readouterr().out) == [
         {
             "series": "ETH-EUR:1h",
@@ -280,5 +283,21 @@ def test_programs_get_these_keys_also_of_an_empty_lake(
             "settled_through": None,
             "open_questions": [],
             "disagreements": {},
+            "answered_through": None,
+            "fresh": False,
+            "problems": [],
         }
     ]
+
+
+@pytest.mark.parametrize(("behind", "fresh"), [(1, True), (3, False)])
+def test_programs_are_told_whether_a_series_is_fresh_and_what_is_wrong(
+    lake: ParquetStore, capsys: pytest.CaptureFixture[str], behind: int, fresh: bool
+) -> None:
+    through = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=behind)
+    store_days(lake, "01-01", answered_through=f"{through:%FT%TZ}")
+    incidents = [Incident("now", ["ETH-EUR:1h"], {"ETH-EUR:1h": ["late"]})]
+    print_json(lake, {HOURS: WINDOWS}, incidents)
+    (told,) = json.loads(capsys.readouterr().out)
+    assert told["answered_through"] == f"{through:%FT%TZ}"
+    assert (told["fresh"], told["problems"]) == (fresh, ["late"])

@@ -15,6 +15,7 @@ from coinbase_assets.coverage import (
     MonthFacts,
     build_ledger,
     count_buckets,
+    usual_pause,
 )
 from coinbase_assets.days import DAY
 from coinbase_assets.evidence import Lifetime
@@ -95,4 +96,6 @@ def ledger_of(series: Series, month: str, candles: pa.Table, lifetime: Lifetime)
     ledger = build_ledger(MonthFacts(series, start, days, seconds, lifetime))
     counts = {f"buckets_{state}": str(count) for state, count in count_buckets(ledger).items()}
     version = table_fields(candles)["version"]
-    return with_fields(ledger, {"series": str(series), "version": version, **counts})
+    pause = usual_pause(ledger) * series.granularity.seconds
+    fields = {"series": str(series), "version": version, "usual_pause": str(pause), **counts}
+    return with_fields(ledger, fields)
