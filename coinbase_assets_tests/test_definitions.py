@@ -19,7 +19,7 @@ import httpx
 import pyarrow as pa
 import pytest
 import tenacity
-import yaml  # type: ignore[import-untyped]
+import yaml
 from azure.storage.blob import BlobServiceClient
 
 from coinbase_assets.candles import SCHEMA
