@@ -216,7 +216,13 @@ def test_what_runs_by_itself_is_running_from_the_start(definitions: dg.Definitio
         "candle_chart_schedule",
     )
     assert schedules == dict.fromkeys(names, dg.DefaultScheduleStatus.RUNNING)
-    names = ("candle_history_sensor", "orphaned_runs_sensor", "superseded_runs_sensor")
+    names = (
+        "candle_history_sensor",
+        "orphaned_runs_sensor",
+        "superseded_runs_sensor",
+        "recency_sensor",
+        "alerts_sensor",
+    )
     assert sensors == dict.fromkeys(names, dg.DefaultSensorStatus.RUNNING)
 
 
