@@ -1,0 +1,104 @@
+"""Dagster's web UI in a headless Chromium: what a user clicks there, and what it then shows."""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Error, Locator, Page, expect, sync_playwright
+
+from coinbase_assets_tests.processes import PROJECT
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SCREENSHOTS = PROJECT / "test-artifacts" / "browser"
+PATIENCE = 150.0
+_MILLISECONDS = 1000
+
+
+@dataclass(frozen=True)
+class WebUi:
+    """A page of the web UI at `url`; its screenshots are named after `name`."""
+
+    page: Page
+    url: str
+    name: str
+
+    def open(self, path: str) -> None:
+        self.page.goto(self.url + path)
+
+    def see(self, what: Locator) -> None:
+        """Wait until the page shows it."""
+        expect(what.first).to_be_visible(timeout=PATIENCE * _MILLISECONDS)
+
+    def see_text(self, text: str) -> None:
+        self.see(self.page.get_by_text(re.compile(text)))
+
+    def see_times(self, text: str, times: int) -> None:
+        found = self.page.get_by_text(text, exact=True)
+        expect(found).to_have_count(times, timeout=PATIENCE * _MILLISECONDS)
+
+    def reload_until(self, what: Locator) -> None:
+        """Not all of a page is asked for again while it is open."""
+        give_up = time.monotonic() + PATIENCE
+        while time.monotonic() < give_up:
+            self.page.reload()
+            try:
+                expect(what.first).to_be_visible(timeout=4 * _MILLISECONDS)
+                return
+            except AssertionError:
+                continue
+        self.see(what)
+
+    def picture(self, step: str) -> Path:
+        """A screenshot."""
+        path = SCREENSHOTS / f"{self.name}-{step}.png"
+        self.page.screenshot(path=path)
+        return path
+
+    def materialize_latest(self, asset: str) -> None:
+        self.open(f"/assets/{asset}?view=partitions")
+        self.page.get_by_role("button", name="Materialize").click()
+        self._dialog.get_by_text("Latest", exact=True).click()
+        self._launch("Launch 1 run")
+        self.see_text("Launched run|Launched 1 run")
+
+    def back_fill(self, first: str, last: str) -> str:
+        """Launch what was chosen, over these days; the back-fill's id."""
+        # Offered are the last 90 days.
+        self._dialog.get_by_text("Show all partitions").click()
+        self._dialog.get_by_placeholder("ex: 2018").last.fill(f"[{first}...{last}]")
+        self.page.keyboard.press("Tab")
+        self._launch("Launch backfill")
+        said = self.page.get_by_text("Created backfill")
+        self.see(said)
+        return said.inner_text().split()[-1]
+
+    @property
+    def _dialog(self) -> Locator:
+        return self.page.get_by_role("dialog")
+
+    def _launch(self, button: str) -> None:
+        self._dialog.get_by_role("button").filter(has_text=button).click()
+
+
+@contextmanager
+def web_ui(url: str, name: str) -> Iterator[WebUi]:
+    """The web UI at `url`; a failure inside leaves a screenshot of what it showed."""
+    # Chromium refuses root its sandbox.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.set_default_timeout(PATIENCE * _MILLISECONDS)
+        ui = WebUi(page, url, name)
+        try:
+            yield ui
+        except (AssertionError, Error):
+            ui.picture("failed")
+            raise
+        finally:
+            browser.close()

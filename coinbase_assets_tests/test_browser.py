@@ -1,0 +1,157 @@
+"""The web UI as users have it: `coinbase-assets dev` in a real browser, on a stand-in exchange."""
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pytest
+
+from coinbase_assets.days import DAY
+from coinbase_assets.series import Series
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.browser import CHROMIUM, WebUi, web_ui
+from coinbase_assets_tests.conftest import free_port
+from coinbase_assets_tests.exchange import StandInExchange
+from coinbase_assets_tests.processes import finish, process_environment, processes
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on the PATH: apt-get install chromium"),
+]
+
+ETH, BTC = map(Series.parse, ("ETH-EUR:15m", "BTC-USD:15m"))
+RAW, HISTORY = "raw_candles/ETH-EUR/15m", "candle_history/ETH-EUR/15m"
+
+
+@contextmanager
+def dev(folder: Path, name: str, api_url: str, **settings: str) -> Iterator[WebUi]:
+    """`coinbase-assets dev` on the lake of the environment."""
+    home, port = folder / "home", free_port()
+    home.mkdir()
+    names = ("AZURE_STORAGE_CONNECTION_STRING", "COINBASE_CONTAINER")
+    kept = {name: os.environ[name] for name in names}
+    series = f"{ETH},{BTC}"
+    environment = {
+        **process_environment(
+            home, **kept, COINBASE_API_URL=api_url, COINBASE_SERIES=series, **settings
+        ),
+        "FRESHNESS_DAEMON_INTERVAL_SECONDS": "3",
+    }
+    with processes(folder) as start:
+        process = start("coinbase-assets", "dev", "--port", str(port), environment=environment)
+        assert process.stdout
+        assert "web UI: http://127.0.0.1:" in process.stdout.readline()
+        with web_ui(f"http://127.0.0.1:{port}", name) as ui:
+            yield ui
+        process.send_signal(signal.SIGINT)
+        assert finish(process).returncode == 130
+
+
+def test_candles_are_collected_checked_and_drawn_from_the_web_ui(
+    tmp_path: Path, lake: ParquetStore
+) -> None:
+    with StandInExchange(rate=None) as exchange, dev(tmp_path, "journey", exchange.url) as ui:
+        _see_the_assets(ui)
+        of_one = _back_fill_from_the_asset_s_page(ui)
+        of_both = _back_fill_from_a_selection(ui)
+        ui.materialize_latest(RAW)
+        _see_the_month_follow(ui)
+        _see_it_end(ui, of_one, ETH)
+        _see_it_end(ui, of_both, ETH, BTC)
+        _see_every_day(ui, lake)
+        _see_a_failed_check(ui, lake)
+
+
+def _see_the_assets(ui: WebUi) -> None:
+    ui.open("/asset-groups")
+    for group in (ETH.group, BTC.group, "catalogue"):
+        ui.see_text(f"^{group}$")
+    ui.picture("groups")
+
+
+def _back_fill_from_the_asset_s_page(ui: WebUi) -> str:
+    ui.open(f"/assets/{RAW}?view=partitions")
+    ui.page.get_by_role("button", name="Materialize").click()
+    return ui.back_fill("2024-01-01", "2024-02-29")
+
+
+def _back_fill_from_a_selection(ui: WebUi) -> str:
+    ui.open("/assets")
+    for series in (ETH, BTC):
+        box = ui.page.get_by_test_id(f"checkbox-{'/'.join(series.asset_key('raw_candles'))}")
+        ui.page.locator("label").filter(has=box).click()
+    ui.picture("selection")
+    ui.page.get_by_role("button", name="Materialize selected").click()
+    return ui.back_fill("2024-03-02", "2024-04-30")
+
+
+def _see_the_month_follow(ui: WebUi) -> None:
+    ui.open(f"/assets/{HISTORY}?view=partitions")
+    ui.see_text(r"^Materialized \([1-9]")
+    ui.picture("month")
+    ui.open("/runs")
+    ui.see_text("candle_history_sensor")
+
+
+def _see_it_end(ui: WebUi, back_fill: str, *series: Series) -> None:
+    ui.open(f"/runs/b/{back_fill}")
+    ui.see_times("100% completed", len(series))
+    # Those targeted, and those that succeeded.
+    ui.see_times("60", 2 * len(series))
+    # The column's name, and the whole.
+    ui.see_times("Succeeded", 2)
+    ui.picture(f"back-fill-{len(series)}")
+
+
+def _see_every_day(ui: WebUi, lake: ParquetStore) -> None:
+    first, second = ({str(day + n * DAY) for n in range(60)} for day in _STARTS)
+    assert first | second <= lake.list_partitions(ETH.blob_folder("raw_candles")).keys()
+    assert second <= lake.list_partitions(BTC.blob_folder("raw_candles")).keys()
+    ui.open(f"/assets/{RAW}?view=partitions")
+    ui.see_text(r"^Materialized \(12[12]\)$")
+    ui.see_text(r"^Failed \(0\)$")
+    ui.picture("partitions")
+
+
+_STARTS = date(2024, 1, 1), date(2024, 3, 2)
+
+
+def _see_a_failed_check(ui: WebUi, lake: ParquetStore) -> None:
+    ui.open(f"/assets/{HISTORY}?view=partitions")
+    ui.see_text(r"^Materialized \([56]\)$")
+    path = ETH.blob_path("candle_history", "month").format(partition="2024-01")
+    table, blob = lake.get(path), lake.find([path])[path]
+    low = table.schema.get_field_index("low")
+    lake.put(path, table.set_column(low, table.field(low), pc.add(table["high"], 1.0)), blob)
+    ui.open(f"/assets/{HISTORY}?view=checks&checkDetail=low_never_exceeds_high")
+    ui.page.get_by_role("button").filter(has_text=re.compile("^Execute$")).click()
+    ui.see_text("^Failed$")
+    ui.see_text("2024-01")
+    ui.picture("check")
+
+
+def test_the_badge_says_how_fresh_a_series_is(tmp_path: Path, lake: ParquetStore) -> None:
+    port, windows = (
+        free_port(),
+        {"COINBASE_FRESHNESS_WARN": "60s", "COINBASE_FRESHNESS_FAIL": "85s"},
+    )
+    with dev(tmp_path, "freshness", f"http://127.0.0.1:{port}", **windows) as ui:
+        with StandInExchange(port=port, rate=None):
+            ui.materialize_latest(RAW)
+            _see_the_badge(ui, "Passing")
+        _see_the_badge(ui, "Warning")
+        _see_the_badge(ui, "Failed")
+        with StandInExchange(port=port, rate=None):
+            ui.materialize_latest(RAW)
+            _see_the_badge(ui, "Passing")
+
+
+def _see_the_badge(ui: WebUi, text: str) -> None:
+    ui.open(f"/assets/{RAW}")
+    ui.reload_until(ui.page.get_by_text(text, exact=True))
+    ui.picture(text.lower())
