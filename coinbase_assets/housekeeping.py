@@ -15,7 +15,7 @@ from dagster._core.storage.tags import (
 
 from coinbase_assets.executor import SILENT
 from coinbase_assets.orphans import fail_orphans, without_their_retry
-from coinbase_assets.schedules import LIVE_CANDLES_SCHEDULE
+from coinbase_assets.schedules import CANDLE_CHART_SCHEDULE, LIVE_CANDLES_SCHEDULE
 from coinbase_assets.sensors import CANDLE_HISTORY_SENSOR
 from coinbase_assets.superseded import delete_superseded_runs
 
@@ -64,14 +64,14 @@ def _again(run: dg.DagsterRun) -> dg.RunRequest:
     name="superseded_runs_sensor",
     minimum_interval_seconds=900,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Deletes runs of the schedule and the sensor that later ones replaced.",
+    description="Deletes runs of schedules and sensors that later ones replaced.",
 )
 def superseded_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Launches nothing. Its cursor is where the next tick goes on."""
     sweep = delete_superseded_runs(
         context.instance,
         datetime.now(UTC),
-        schedules=[LIVE_CANDLES_SCHEDULE],
+        schedules=[LIVE_CANDLES_SCHEDULE, CANDLE_CHART_SCHEDULE],
         sensors=[CANDLE_HISTORY_SENSOR],
         cursor=context.cursor or None,
     )

@@ -17,6 +17,7 @@ from coinbase_assets.partitions import range_tags
 from coinbase_assets.series import Granularity, Series
 
 LIVE_CANDLES_SCHEDULE = "live_candles_schedule"
+CANDLE_CHART_SCHEDULE = "candle_chart_schedule"
 # Until then the exchange may still add to the day before.
 _DAY_BEFORE_UNTIL = time(0, 30)
 # After a longer pause than this, the days missed are for a back-fill.
@@ -119,7 +120,7 @@ def build_candle_chart_schedule(series: Sequence[Series]) -> dg.ScheduleDefiniti
     """The schedule that draws the charts of all series."""
 
     @_schedule(
-        name="candle_chart_schedule",
+        name=CANDLE_CHART_SCHEDULE,
         cron_schedule="20 * * * *",
         description="Draws the charts of all series, every hour at minute 20.",
     )

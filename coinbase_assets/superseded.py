@@ -100,15 +100,17 @@ def _is_launched_by(launchers: Mapping[str, Collection[str]], tags: Mapping[str,
 
 
 def _is_superseded(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether no partition's newest materialisation is the run's; so, too, if it has none.
+    """Whether the newest materialisation of no partition, nor of an asset without, is the run's.
 
-    An asset without partitions is never superseded.
+    So, too, if there is none.
     """
     newest: list[int] = []
     for key, partitions in _partitions(instance, run_id).items():
         keys = {partition for partition in partitions if partition is not None}
         if len(keys) < len(partitions):
-            return False
+            event = instance.get_latest_materialization_event(key)
+            if event and event.run_id == run_id:
+                return False
         ids = instance.get_latest_storage_id_by_partition(key, _MATERIALIZATION, keys)
         newest.extend(ids.values())
     records = instance.get_asset_event_summary_records(_MATERIALIZATION, storage_ids=newest)

@@ -237,10 +237,15 @@ def test_a_run_stays_until_all_its_partitions_are_superseded(instance: dg.Dagste
     assert run_id in sweep(instance).deleted
 
 
-def test_a_run_of_an_asset_without_partitions_stays(instance: dg.DagsterInstance) -> None:
-    for _ in range(2):
-        dg.materialize([undivided], instance=instance, tags=LIVE, run_config=SILENT)
-    assert sweep(instance).deleted == []
+def test_of_an_asset_without_partitions_only_the_newest_run_stays(
+    instance: dg.DagsterInstance,
+) -> None:
+    runs = [
+        dg.materialize([undivided], instance=instance, tags=LIVE, run_config=SILENT).run_id
+        for _ in range(3)
+    ]
+    assert sorted(sweep(instance).deleted) == sorted(runs[:2])
+    assert instance.get_latest_materialization_event(undivided.key)
 
 
 def test_failed_and_cancelled_runs_go_and_unfinished_ones_stay(
