@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,20 +38,26 @@ class WebUi:
         self.see(self.page.get_by_text(re.compile(text)))
 
     def see_times(self, text: str, times: int) -> None:
-        found = self.page.get_by_text(text, exact=True)
-        expect(found).to_have_count(times, timeout=PATIENCE * _MILLISECONDS)
+        self.see_count(self.page.get_by_text(text, exact=True), times)
+
+    def see_count(self, what: Locator, count: int) -> None:
+        expect(what).to_have_count(count, timeout=PATIENCE * _MILLISECONDS)
+
+    def colour(self, what: Locator) -> Sequence[int]:
+        """Red, green and blue of the text."""
+        found = what.evaluate("element => getComputedStyle(element).color")
+        return [int(part) for part in re.findall(r"\d+", found)[:3]]
 
     def reload_until(self, what: Locator) -> None:
         """Not all of a page is asked for again while it is open."""
         give_up = time.monotonic() + PATIENCE
-        while time.monotonic() < give_up:
+        while True:
             self.page.reload()
             try:
-                expect(what.first).to_be_visible(timeout=4 * _MILLISECONDS)
-                return
+                return expect(what.first).to_be_visible(timeout=4 * _MILLISECONDS)
             except AssertionError:
-                continue
-        self.see(what)
+                if time.monotonic() > give_up:
+                    raise
 
     def picture(self, step: str) -> Path:
         """A screenshot."""
@@ -64,7 +70,7 @@ class WebUi:
         self.page.get_by_role("button", name="Materialize").click()
         self._dialog.get_by_text("Latest", exact=True).click()
         self._launch("Launch 1 run")
-        self.see_text("Launched run|Launched 1 run")
+        self.see_text("Launched")
 
     def back_fill(self, first: str, last: str) -> str:
         """Launch what was chosen, over these days; the back-fill's id."""

@@ -3,13 +3,15 @@
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime
+from io import BytesIO
 from pathlib import Path
 
 import pyarrow.compute as pc
 import pytest
+from PIL import Image
 
 from coinbase_assets.days import DAY
 from coinbase_assets.series import Series
@@ -25,7 +27,9 @@ pytestmark = [
 ]
 
 ETH, BTC = map(Series.parse, ("ETH-EUR:15m", "BTC-USD:15m"))
-RAW, HISTORY = "raw_candles/ETH-EUR/15m", "candle_history/ETH-EUR/15m"
+RAW, HISTORY, CHART = (
+    f"{kind}/ETH-EUR/15m" for kind in ("raw_candles", "candle_history", "candle_chart")
+)
 
 
 @contextmanager
@@ -55,16 +59,24 @@ def dev(folder: Path, name: str, api_url: str, **settings: str) -> Iterator[WebU
 def test_candles_are_collected_checked_and_drawn_from_the_web_ui(
     tmp_path: Path, lake: ParquetStore
 ) -> None:
+    today = datetime.now(UTC).date()
+    old = [date(2024, 1, 1) + n * DAY for n in range(60)]
+    recent = [today - n * DAY for n in range(60, 0, -1)]
     with StandInExchange(rate=None) as exchange, dev(tmp_path, "journey", exchange.url) as ui:
         _see_the_assets(ui)
-        of_one = _back_fill_from_the_asset_s_page(ui)
-        of_both = _back_fill_from_a_selection(ui)
+        of_one = _back_fill_from_the_asset_s_page(ui, old)
+        of_both = _back_fill_from_a_selection(ui, recent)
         ui.materialize_latest(RAW)
         _see_the_month_follow(ui)
+        _see_the_chart(ui)
         _see_it_end(ui, of_one, ETH)
         _see_it_end(ui, of_both, ETH, BTC)
-        _see_every_day(ui, lake)
+        _see_every_day(ui, lake, {ETH: [*old, *recent, today], BTC: recent})
+        _see_every_month(ui, {f"{day:%Y-%m}" for day in [*old, *recent, today]})
         _see_a_failed_check(ui, lake)
+        ui.open(f"/locations/coinbase_assets/asset-groups/{ETH.group}/lineage")
+        ui.see_text("4 / 5 Passed")
+        ui.picture("graph")
 
 
 def _see_the_assets(ui: WebUi) -> None:
@@ -72,22 +84,26 @@ def _see_the_assets(ui: WebUi) -> None:
     for group in (ETH.group, BTC.group, "catalogue"):
         ui.see_text(f"^{group}$")
     ui.picture("groups")
+    for group in (ETH.group, BTC.group):
+        ui.open(f"/locations/coinbase_assets/asset-groups/{group}/lineage")
+        # Raw candles, history, coverage, chart.
+        ui.see_count(ui.page.locator("foreignObject").filter(has_text="15m"), 4)
 
 
-def _back_fill_from_the_asset_s_page(ui: WebUi) -> str:
+def _back_fill_from_the_asset_s_page(ui: WebUi, days: Sequence[date]) -> str:
     ui.open(f"/assets/{RAW}?view=partitions")
     ui.page.get_by_role("button", name="Materialize").click()
-    return ui.back_fill("2024-01-01", "2024-02-29")
+    return ui.back_fill(str(days[0]), str(days[-1]))
 
 
-def _back_fill_from_a_selection(ui: WebUi) -> str:
+def _back_fill_from_a_selection(ui: WebUi, days: Sequence[date]) -> str:
     ui.open("/assets")
     for series in (ETH, BTC):
         box = ui.page.get_by_test_id(f"checkbox-{'/'.join(series.asset_key('raw_candles'))}")
         ui.page.locator("label").filter(has=box).click()
     ui.picture("selection")
     ui.page.get_by_role("button", name="Materialize selected").click()
-    return ui.back_fill("2024-03-02", "2024-04-30")
+    return ui.back_fill(str(days[0]), str(days[-1]))
 
 
 def _see_the_month_follow(ui: WebUi) -> None:
@@ -108,30 +124,51 @@ def _see_it_end(ui: WebUi, back_fill: str, *series: Series) -> None:
     ui.picture(f"back-fill-{len(series)}")
 
 
-def _see_every_day(ui: WebUi, lake: ParquetStore) -> None:
-    first, second = ({str(day + n * DAY) for n in range(60)} for day in _STARTS)
-    assert first | second <= lake.list_partitions(ETH.blob_folder("raw_candles")).keys()
-    assert second <= lake.list_partitions(BTC.blob_folder("raw_candles")).keys()
+def _see_every_day(
+    ui: WebUi, lake: ParquetStore, expected: Mapping[Series, Collection[date]]
+) -> None:
+    for series, days in expected.items():
+        stored = lake.list_partitions(series.blob_folder("raw_candles"))
+        assert set(map(str, days)) <= stored.keys()
     ui.open(f"/assets/{RAW}?view=partitions")
-    ui.see_text(r"^Materialized \(12[12]\)$")
+    # One more after midnight.
+    ui.see_text(rf"^Materialized \(({len(expected[ETH])}|{len(expected[ETH]) + 1})\)$")
     ui.see_text(r"^Failed \(0\)$")
     ui.picture("partitions")
 
 
-_STARTS = date(2024, 1, 1), date(2024, 3, 2)
+def _see_every_month(ui: WebUi, months: Collection[str]) -> None:
+    ui.open(f"/assets/{HISTORY}?view=partitions")
+    ui.see_text(rf"^Materialized \(({len(months)}|{len(months) + 1})\)$")
+
+
+def _see_the_chart(ui: WebUi) -> None:
+    ui.open(f"/assets/{CHART}")
+    ui.page.get_by_role("button", name="Materialize").click()
+    ui.see_text("Launched run")
+    shown = ui.page.get_by_text("[Show Markdown]")
+    ui.reload_until(shown)
+    shown.click()
+    chart = ui.page.get_by_role("dialog").get_by_role("img", name=str(ETH))
+    ui.see(chart)
+    assert chart.evaluate("image => image.complete && image.naturalWidth") >= 800
+    pixels = Image.open(BytesIO(chart.screenshot())).convert("RGB")
+    assert len(pixels.getcolors(pixels.width * pixels.height)) > 20
+    ui.picture("chart")
 
 
 def _see_a_failed_check(ui: WebUi, lake: ParquetStore) -> None:
-    ui.open(f"/assets/{HISTORY}?view=partitions")
-    ui.see_text(r"^Materialized \([56]\)$")
     path = ETH.blob_path("candle_history", "month").format(partition="2024-01")
     table, blob = lake.get(path), lake.find([path])[path]
     low = table.schema.get_field_index("low")
     lake.put(path, table.set_column(low, table.field(low), pc.add(table["high"], 1.0)), blob)
     ui.open(f"/assets/{HISTORY}?view=checks&checkDetail=low_never_exceeds_high")
     ui.page.get_by_role("button").filter(has_text=re.compile("^Execute$")).click()
-    ui.see_text("^Failed$")
-    ui.see_text("2024-01")
+    # In the list, and as the result.
+    ui.see_times("Failed", 2)
+    ui.see_times("2024-01", 1)
+    red, green, blue = ui.colour(ui.page.get_by_text("Failed", exact=True).last)
+    assert red > 2 * max(green, blue)
     ui.picture("check")
 
 
