@@ -1,10 +1,11 @@
 """Asset checks: each states a fact about the months of a series, and names those it is not true of.
 
-They run with the history, over the months of the run; on their own, over all months.
+They run with the history, over the months of the run and those that failed last; on their own, over
+all months.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -21,6 +22,7 @@ from coinbase_assets.assets import candle_coverage, candle_history, raw_candles
 from coinbase_assets.candles import candles_digest
 from coinbase_assets.coverage import State
 from coinbase_assets.partitions import month_of, month_range
+from coinbase_assets.problems import newest_results
 from coinbase_assets.series import Series
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.parquet_store import ParquetStore, StoredBlob
@@ -38,6 +40,7 @@ from coinbase_assets.verification import (
 # A raw day that landed so recently may be newer than its month: the next run takes it over.
 _JUST_LANDED = timedelta(minutes=10)
 _MOST_SHOWN = 10
+_FAILED_MONTHS = "failed_months"
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,8 @@ def _build(
         names = {check.name for check in context.selected_asset_check_keys}
         chosen = [check for check in checks if check.name in names]
         months, broken, doubtful = 0, _Findings(list), _Findings(list)
-        for month in _stored_months(series, path, context.run.tags, lake.store):
+        failed = _failed_before(context)
+        for month in _stored_months(series, path, context.run.tags, failed, lake.store):
             months += 1
             for check in chosen:
                 broken[check.name] += [(month.key, line) for line in check.broken(month)]
@@ -201,20 +205,37 @@ def _result(
         description="; ".join(line for _, line in found[:_MOST_SHOWN]) or None,
         metadata={
             "months_checked": months,
-            "failed_months": ", ".join(dict.fromkeys(month for month, _ in found)),
+            _FAILED_MONTHS: ", ".join(dict.fromkeys(month for month, _ in found)),
             "found": len(found),
             "first_found": [line for _, line in found[:_MOST_SHOWN]],
         },
     )
 
 
+def _failed_before(context: dg.AssetCheckExecutionContext) -> set[str]:
+    """The months in which these checks failed last; Dagster keeps but one result of a check."""
+    checks = list(context.selected_asset_check_keys)
+    found = set[str]()
+    for record in newest_results(context.instance, checks).values():
+        event = record.event and record.event.dagster_event
+        if event and event.asset_check_evaluation_data.metadata.get(_FAILED_MONTHS):
+            text = event.asset_check_evaluation_data.metadata[_FAILED_MONTHS].value
+            found.update(str(text).split(", "))
+    return found
+
+
 def _stored_months(
-    series: Series, template: str, tags: Mapping[str, str], store: ParquetStore
+    series: Series,
+    template: str,
+    tags: Mapping[str, str],
+    besides: Collection[str],
+    store: ParquetStore,
 ) -> Iterator[_Month]:
-    """The stored months of a run with these tags; all of them where it has no partitions."""
+    """The stored months of a run with these tags, all of them where it has no partitions, and
+    those `besides`."""
     only = tags.get(PARTITION_NAME_TAG)
     first = tags.get(ASSET_PARTITION_RANGE_START_TAG, only) or ""
     last = tags.get(ASSET_PARTITION_RANGE_END_TAG, only) or "9999"
     stored = store.list_partitions(template.split("{")[0])
-    months = [key for key in stored if month_of(first) <= key <= month_of(last)]
+    months = [key for key in stored if month_of(first) <= key <= month_of(last) or key in besides]
     return read_ahead(lambda key: _Month(series, key, store.get(stored[key].path), store), months)

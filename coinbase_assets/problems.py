@@ -30,7 +30,7 @@ def standing_problems(
     problems = defaultdict[str, list[str]](list)
     for key, state in _freshness(instance, series):
         problems[_series_of(key)].append(f"{key.to_user_string()} is not fresh ({state.value})")
-    for check, record in _evaluated(instance, checks).items():
+    for check, record in newest_results(instance, checks).items():
         if record.status == AssetCheckExecutionRecordStatus.FAILED:
             problems[_series_of(check.asset_key)].append(f"{check.name}: {_found(record)}")
     return problems
@@ -82,7 +82,7 @@ def _freshness(
             yield key, record.freshness_state
 
 
-def _evaluated(
+def newest_results(
     instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey]
 ) -> Mapping[dg.AssetCheckKey, AssetCheckExecutionRecord]:
     """The newest result of each check; that of one which is under way is the one before."""

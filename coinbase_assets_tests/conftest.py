@@ -25,6 +25,16 @@ AZURITE_KEY = (
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each worker is given a run of adjoining tests: let the long ones be the first of theirs."""
+    long = [item for item in items if item.get_closest_marker("long")]
+    items[:] = [item for item in items if item not in long]
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    share = (len(items) + len(long)) // workers + 1
+    for number, item in enumerate(long):
+        items.insert(number % workers * share, item)
+
+
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -135,6 +135,7 @@ def dev(start: Start, environment: dict[str, str], lake: ParquetStore) -> Iterat
         said.append(done.stderr)
 
 
+@pytest.mark.long
 def test_what_lands_becomes_history_whatever_dies(
     start: Start, environment: dict[str, str], lake: ParquetStore
 ) -> None:

@@ -23,6 +23,7 @@ from coinbase_assets_tests.processes import finish, process_environment, process
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.long,
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium on the PATH: apt-get install chromium"),
 ]
 

@@ -297,6 +297,19 @@ def test_the_months_of_the_run_are_checked_and_without_partitions_all(
         assert metadata(found[name])["failed_months"] == failing
 
 
+def test_a_month_that_failed_is_checked_with_later_ones_until_it_passes(
+    months: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    alter(months, HISTORY, "2024-01", at_rows("low", 0, value=3.0))
+    january, february = (range_tags(month, month) for month in ("2024-01", "2024-02"))
+    assert "low_never_exceeds_high" in failed(check(instance, january))
+    assert "low_never_exceeds_high" in failed(check(instance, february))
+    alter(months, HISTORY, "2024-01", at_rows("low", 0, value=1.0))
+    found = check(instance, february)["low_never_exceeds_high"]
+    assert (found.passed, metadata(found)["months_checked"]) == (True, 2)
+    assert metadata(check(instance, february)["low_never_exceeds_high"])["months_checked"] == 1
+
+
 # What is compared
 
 
