@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: install run dev demo test check format bench clean
+.PHONY: install run dev demo test browser check format bench clean
 
 install: $(INSTALLED)
 
@@ -25,6 +25,9 @@ demo: $(INSTALLED)  ## the same, offline, on a stand-in exchange
 
 test: $(INSTALLED)
 	$(BIN)/pytest
+
+browser: $(INSTALLED)  ## the tests in a real browser, which take some minutes more
+	$(BIN)/pytest -m browser
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
