@@ -17,7 +17,6 @@ from coinbase_assets.series import Series
 
 log = logging.getLogger(__name__)
 
-ALERTS_SENSOR = "alerts_sensor"
 # Under this name the state lies in the Dagster instance.
 _STATE = "coinbase_assets/alerts"
 # Messages kept for a destination that takes none.
@@ -73,7 +72,7 @@ def build_alerts_sensor(
     """The sensor over all series and their checks; without destinations it only logs."""
 
     @dg.sensor(
-        name=ALERTS_SENSOR,
+        name="alerts_sensor",
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(

@@ -188,7 +188,7 @@ def _why(heard: Sequence[str]) -> str:
 
 
 class _Silence:
-    """Makes log records; those made in a `_silence` are emptied, and below every handler's level.
+    """Makes log records; those made in a `silence` are emptied, and below every handler's level.
 
     Filters on loggers would not do: urllib3 logs paths, other libraries who knows what.
     """
