@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pyarrow as pa
@@ -25,8 +26,8 @@ from coinbase_assets.partitions import month_of, month_range
 from coinbase_assets.problems import newest_results
 from coinbase_assets.series import Series
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
-from coinbase_assets.storage.parquet_store import ParquetStore, StoredBlob
 from coinbase_assets.storage.read_ahead import read_ahead
+from coinbase_assets.storage.stored_blob import StoredBlob
 from coinbase_assets.verification import (
     changed_days,
     descending_times,
@@ -36,6 +37,9 @@ from coinbase_assets.verification import (
     unexplained,
     untiled,
 )
+
+if TYPE_CHECKING:
+    from coinbase_assets.storage.parquet_store import ParquetStore
 
 # A raw day that landed so recently may be newer than its month: the next run takes it over.
 _JUST_LANDED = timedelta(minutes=10)
@@ -50,7 +54,7 @@ class _Month:
     series: Series
     key: str
     table: pa.Table
-    store: ParquetStore
+    store: "ParquetStore"
 
     @cached_property
     def raw(self) -> Mapping[str, StoredBlob]:
@@ -229,7 +233,7 @@ def _stored_months(
     template: str,
     tags: Mapping[str, str],
     besides: Collection[str],
-    store: ParquetStore,
+    store: "ParquetStore",
 ) -> Iterator[_Month]:
     """The stored months of a run with these tags, all of them where it has no partitions, and
     those `besides`."""

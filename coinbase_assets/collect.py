@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -27,7 +28,10 @@ from coinbase_assets.partitions import (
 )
 from coinbase_assets.series import Granularity, Series
 from coinbase_assets.storage.errors import StorageError
-from coinbase_assets.storage.parquet_store import ParquetStore, StoredBlob
+from coinbase_assets.storage.stored_blob import StoredBlob
+
+if TYPE_CHECKING:
+    from coinbase_assets.storage.parquet_store import ParquetStore
 
 Failure = ExchangeError | StorageError | InvalidCandles
 
@@ -65,7 +69,7 @@ class Collector:
     """Runs assets of `job` in this process; the runs are recorded in `instance`."""
 
     def __init__(
-        self, job: dg.JobDefinition, instance: dg.DagsterInstance, store: ParquetStore
+        self, job: dg.JobDefinition, instance: dg.DagsterInstance, store: "ParquetStore"
     ) -> None:
         self._job = job
         self._instance = instance

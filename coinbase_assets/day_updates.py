@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -25,8 +26,11 @@ from coinbase_assets.revisions import (
 )
 from coinbase_assets.series import Series
 from coinbase_assets.storage.io_manager import Update, leave_as_it_is
-from coinbase_assets.storage.parquet_store import ParquetStore, StoredBlob
 from coinbase_assets.storage.read_ahead import read_ahead
+from coinbase_assets.storage.stored_blob import StoredBlob
+
+if TYPE_CHECKING:
+    from coinbase_assets.storage.parquet_store import ParquetStore
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class DayUpdates:
     """The updates of the days' blobs in the lake at `store`; `source` is the exchange's URL."""
 
     days: DaysToCollect
-    store: ParquetStore
+    store: "ParquetStore"
     source: str
     log: logging.Logger
 

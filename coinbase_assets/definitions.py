@@ -4,12 +4,6 @@ import warnings
 from collections.abc import Callable, Sequence
 
 import dagster as dg
-from dagster_azure.blob import (
-    AzureBlobStorageDefaultCredential,
-    AzureBlobStorageKeyCredential,
-    AzureBlobStorageResource,
-    AzureBlobStorageSASTokenCredential,
-)
 
 from coinbase_assets.alerts import build_alerts_sensor
 from coinbase_assets.assets.candle_chart import build_candle_chart
@@ -47,7 +41,7 @@ from coinbase_assets.storage.io_manager import AzureParquetIOManager
 
 
 def build_definitions(
-    settings: Settings, *, storage: AzureBlobStorageResource | None = None
+    settings: Settings, *, storage: dg.ConfigurableResource | None = None
 ) -> dg.Definitions:
     """All assets and resources for these settings; `storage` in place of the one they name."""
     with warnings.catch_warnings():
@@ -128,22 +122,10 @@ def build_storage(
             f" account, or {CONNECTION_STRING}={DEVELOPMENT_STORAGE} for Azurite"
         )
     return AzureStorageResource(
-        account_url=settings.account_url, credential=_credential(settings, secret)
+        account_url=settings.account_url,
+        account_key=secret("AZURE_STORAGE_KEY") if settings.account_key else "",
+        sas_token=secret("AZURE_STORAGE_SAS_TOKEN") if settings.sas_token else "",
     )
-
-
-def _credential(
-    settings: Settings, secret: Callable[[str], str]
-) -> (
-    AzureBlobStorageKeyCredential
-    | AzureBlobStorageSASTokenCredential
-    | AzureBlobStorageDefaultCredential
-):
-    if settings.account_key:
-        return AzureBlobStorageKeyCredential(key=secret("AZURE_STORAGE_KEY"))
-    if settings.sas_token:
-        return AzureBlobStorageSASTokenCredential(token=secret("AZURE_STORAGE_SAS_TOKEN"))
-    return AzureBlobStorageDefaultCredential()
 
 
 @dg.definitions

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -14,7 +14,10 @@ from coinbase_assets.exchange.resource import BlockingExchange
 from coinbase_assets.fields import with_fields
 from coinbase_assets.listing import fetch_last_day, fetch_listing
 from coinbase_assets.storage.errors import BlobChanged
-from coinbase_assets.storage.parquet_store import ParquetStore, StoredBlob
+from coinbase_assets.storage.stored_blob import StoredBlob
+
+if TYPE_CHECKING:
+    from coinbase_assets.storage.parquet_store import ParquetStore
 
 KIND = "listings"
 
@@ -30,7 +33,7 @@ _SCHEMA = pa.schema(
 class Lifetimes:
     """The lifetimes of products, in the lake at `store`, read once. Raises StorageError."""
 
-    def __init__(self, store: ParquetStore) -> None:
+    def __init__(self, store: "ParquetStore") -> None:
         self._store = store
         self._known: dict[str, Lifetime] = {}
         self._still_listed: set[str] = set()

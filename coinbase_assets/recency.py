@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -16,7 +17,10 @@ from coinbase_assets.freshness import FreshnessWindows
 from coinbase_assets.series import Series
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
-from coinbase_assets.storage.parquet_store import ParquetStore, StoredBlob
+from coinbase_assets.storage.stored_blob import StoredBlob
+
+if TYPE_CHECKING:
+    from coinbase_assets.storage.parquet_store import ParquetStore
 
 ANSWERS, CANDLES = CHECKS = ("answers_are_recent", "latest_candle_is_recent")
 _DESCRIPTIONS = {
@@ -38,7 +42,7 @@ class Recency:
     usual_pause: timedelta
 
 
-def read_recency(store: ParquetStore, series: Series, now: datetime) -> Recency:
+def read_recency(store: "ParquetStore", series: Series, now: datetime) -> Recency:
     """By listing the newest month's blobs. Raises StorageError."""
     days = _newest(store, series, raw_candles.KIND, raw_candles.PARTITION, now)
     ledgers = _newest(store, series, candle_coverage.KIND, candle_coverage.PARTITION, now)
@@ -137,7 +141,7 @@ def build_recency_sensor(windows: Mapping[Series, FreshnessWindows]) -> dg.Senso
 
 
 def _judged(
-    store: ParquetStore, series: Series, windows: FreshnessWindows
+    store: "ParquetStore", series: Series, windows: FreshnessWindows
 ) -> Mapping[str, tuple[dg.AssetCheckSeverity | None, str]]:
     """What cannot be told is as bad as what is late."""
     now = datetime.now(UTC)
@@ -172,7 +176,7 @@ def _thresholds(windows: FreshnessWindows) -> Mapping[str, dg.MetadataValue]:
 
 
 def _newest(
-    store: ParquetStore, series: Series, kind: str, partition: str, now: datetime
+    store: "ParquetStore", series: Series, kind: str, partition: str, now: datetime
 ) -> Sequence[StoredBlob]:
     """The blobs of the newest month that has one; seldom more than a month is listed."""
     folder = f"{series.blob_folder(kind)}{partition}="

@@ -3,13 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING
 
 from coinbase_assets.assets import candle_coverage, candle_history, raw_candles
 from coinbase_assets.coverage import State
 from coinbase_assets.days import DAY
 from coinbase_assets.partitions import day_start, month_of, month_range
 from coinbase_assets.series import Series
-from coinbase_assets.storage.parquet_store import ParquetStore, StoredBlob
+from coinbase_assets.storage.stored_blob import StoredBlob
+
+if TYPE_CHECKING:
+    from coinbase_assets.storage.parquet_store import ParquetStore
 
 Blobs = Mapping[str, StoredBlob]
 
@@ -72,7 +76,7 @@ class SeriesStatus:
         return now - self.last_candle - self.series.granularity.delta
 
 
-def series_status(store: ParquetStore, series: Series, today: date) -> SeriesStatus:
+def series_status(store: "ParquetStore", series: Series, today: date) -> SeriesStatus:
     """Raises StorageError."""
     months = _blobs(store, series, candle_history.KIND)
     days = _blobs(store, series, raw_candles.KIND)
@@ -97,7 +101,7 @@ def series_status(store: ParquetStore, series: Series, today: date) -> SeriesSta
 
 
 def _questions(
-    store: ParquetStore, series: Series, days: Sequence[str], today: date
+    store: "ParquetStore", series: Series, days: Sequence[str], today: date
 ) -> Iterator[Question]:
     """What is not explained from the first day collected to the last one over, in order."""
     first, last = (day_start(days[n]) for n in (0, -1))
@@ -114,7 +118,7 @@ def _questions(
                 yield Question(start, stop, one.state, one.evidence)
 
 
-def _open_rows(store: ParquetStore, ledger: StoredBlob, now: datetime) -> Iterator[Question]:
+def _open_rows(store: "ParquetStore", ledger: StoredBlob, now: datetime) -> Iterator[Question]:
     """The ledger's intervals that need an explanation; what is open still, a day after its day."""
     unexplained = (State.UNCONFIRMED, State.NOT_COLLECTED, State.OPEN)
     if not any(int(ledger.fields[f"buckets_{state}"]) for state in unexplained):
@@ -151,7 +155,7 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _blobs(store: ParquetStore, series: Series, kind: str) -> Blobs:
+def _blobs(store: "ParquetStore", series: Series, kind: str) -> Blobs:
     return store.list_partitions(series.blob_folder(kind))
 
 

@@ -33,7 +33,6 @@ from dagster._core.storage.tags import (
 from dagster_azure.blob import (
     AzureBlobStorageKeyCredential,
     AzureBlobStorageResource,
-    AzureBlobStorageSASTokenCredential,
 )
 
 from coinbase_assets.executor import SILENT
@@ -48,8 +47,9 @@ from coinbase_assets.storage.io_manager import (
     AzureParquetIOManager,
     leave_as_it_is,
 )
-from coinbase_assets.storage.parquet_store import ParquetStore, StoredBlob
+from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.storage.partition_tables import PartitionTables
+from coinbase_assets.storage.stored_blob import StoredBlob
 from coinbase_assets_tests.conftest import AZURITE_KEY
 from coinbase_assets_tests.running import partition_metadata
 
@@ -121,7 +121,7 @@ def run(lake: ParquetStore, azurite: str, in_memory: dg.DagsterInstance) -> Runn
     return Runner(lake_of(AzureStorageResource(connection_string=azurite)), in_memory)
 
 
-def lake_of(storage: AzureBlobStorageResource) -> AzureParquetIOManager:
+def lake_of(storage: dg.ConfigurableResource) -> AzureParquetIOManager:
     return AzureParquetIOManager(storage=storage, container=os.environ["COINBASE_CONTAINER"])
 
 
@@ -734,7 +734,7 @@ SECRET = "LAKE_SECRET"
 class Credential:
     """The storage it opens, what the environment says, right and refused, what is to hide."""
 
-    storage: AzureBlobStorageResource
+    storage: dg.ConfigurableResource
     right: str
     refused: str
     hidden: list[str]
@@ -747,12 +747,8 @@ def credentials(lake: ParquetStore, azurite: str) -> list[Credential]:
     right_sas, late_sas = account_sas(hours=1), account_sas(hours=-1)
     signatures = [sas.partition("sig=")[2] for sas in (right_sas, late_sas)]
     by_text = AzureStorageResource(connection_string=secret)
-    by_key = AzureStorageResource(
-        account_url=url, credential=AzureBlobStorageKeyCredential(key=secret)
-    )
-    by_sas = AzureStorageResource(
-        account_url=url, credential=AzureBlobStorageSASTokenCredential(token=secret)
-    )
+    by_key = AzureStorageResource(account_url=url, account_key=secret)
+    by_sas = AzureStorageResource(account_url=url, sas_token=secret)
     return [
         Credential(by_text, azurite, azurite.replace(AZURITE_KEY, wrong), [AZURITE_KEY, wrong]),
         Credential(by_key, AZURITE_KEY, wrong, [AZURITE_KEY, wrong]),

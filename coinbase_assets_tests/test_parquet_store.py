@@ -25,10 +25,6 @@ from azure.storage.blob import (
     generate_account_sas,
     generate_container_sas,
 )
-from dagster_azure.blob import (
-    AzureBlobStorageKeyCredential,
-    AzureBlobStorageSASTokenCredential,
-)
 
 from coinbase_assets.fields import with_fields
 from coinbase_assets.storage.azure import AzureStorageResource
@@ -305,12 +301,8 @@ def test_accounts_open_with(
     sas = account_sas(timedelta(hours=1))
     storage = {
         "connection string": AzureStorageResource(connection_string=azurite),
-        "key": AzureStorageResource(
-            account_url=account_url, credential=AzureBlobStorageKeyCredential(key=AZURITE_KEY)
-        ),
-        "sas": AzureStorageResource(
-            account_url=account_url, credential=AzureBlobStorageSASTokenCredential(token=sas)
-        ),
+        "key": AzureStorageResource(account_url=account_url, account_key=AZURITE_KEY),
+        "sas": AzureStorageResource(account_url=account_url, sas_token=sas),
     }[credential]
     with storage.get_client() as service:
         ParquetStore(service, name_of(lake)).put(PATH, TABLE, None)
@@ -407,7 +399,7 @@ def test_an_unreachable_account_is_tried_again_for_half_a_minute_at_most(
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
     url = f"http://127.0.0.1:{free_port()}/{ACCOUNT}"
-    storage = AzureStorageResource(account_url=url)
+    storage = AzureStorageResource(account_url=url, account_key=AZURITE_KEY)
     with storage.get_client() as service, pytest.raises(StorageError, match="be reached") as raised:
         use(ParquetStore(service, "lake"))
     assert "\n" not in str(raised.value)

@@ -15,9 +15,11 @@ from coinbase_assets.days import DAY
 from coinbase_assets.partitions import day_start, month_of
 from coinbase_assets.series import Series
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
-from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.storage.paths import PATH_METADATA
 from coinbase_assets.storage.read_ahead import read_ahead
+
+if TYPE_CHECKING:
+    from coinbase_assets.storage.parquet_store import ParquetStore
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +56,7 @@ def build_candle_chart(series: Series) -> dg.AssetsDefinition:
     return candle_chart
 
 
-def last_candle(store: ParquetStore, series: Series) -> datetime | None:
+def last_candle(store: "ParquetStore", series: Series) -> datetime | None:
     """The start of the newest candle's bucket; None if there are no candles."""
     months = store.list_partitions(series.blob_folder(candle_history.KIND)).values()
     found = [blob.fields["last_candle"] for blob in months if blob.fields.get("last_candle")]
@@ -62,7 +64,7 @@ def last_candle(store: ParquetStore, series: Series) -> datetime | None:
 
 
 def draw_days(
-    store: ParquetStore, series: Series, first: date, last: date, calendar_until: date
+    store: "ParquetStore", series: Series, first: date, last: date, calendar_until: date
 ) -> "Figure | None":
     """The candles from the first to the last day, both inclusive, UTC; None if there are none."""
     # It takes a second to load, and only who draws should wait for it.
@@ -83,7 +85,7 @@ def draw_days(
     return charts.draw_candles(candles, series, start, end, calendar)
 
 
-def _store_chart(store: ParquetStore, series: Series) -> dict[str, dg.MetadataValue]:
+def _store_chart(store: "ParquetStore", series: Series) -> dict[str, dg.MetadataValue]:
     """Draw and store; what the web UI shows of it."""
     from coinbase_assets.charts import render
 
@@ -106,7 +108,7 @@ def _store_chart(store: ParquetStore, series: Series) -> dict[str, dg.MetadataVa
     }
 
 
-def _tables(store: ParquetStore, folder: str, first: date, last: date) -> Iterator[pa.Table]:
+def _tables(store: "ParquetStore", folder: str, first: date, last: date) -> Iterator[pa.Table]:
     """The months' tables from that of the first to that of the last day, without their fields."""
     blobs = store.list_partitions(folder)
     paths = [

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import date
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pyarrow as pa
@@ -13,9 +14,11 @@ from coinbase_assets.halts import HALT_SCHEMA, find_halts
 from coinbase_assets.partitions import MONTHS_PER_RUN, monthly_partitions
 from coinbase_assets.series import Series
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
-from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.storage.paths import PATH_METADATA
 from coinbase_assets.storage.read_ahead import read_ahead
+
+if TYPE_CHECKING:
+    from coinbase_assets.storage.parquet_store import ParquetStore
 
 KIND = "market_halts"
 
@@ -56,7 +59,7 @@ def build_market_halts(series: Sequence[Series], start: date) -> dg.AssetsDefini
 
 
 def _halts(
-    series: Sequence[Series], months: Sequence[str], store: ParquetStore
+    series: Sequence[Series], months: Sequence[str], store: "ParquetStore"
 ) -> Iterator[tuple[str, pa.Table]]:
     found = {one: store.find_partitions(candle_coverage.blob_path(one), months) for one in series}
 

@@ -11,8 +11,8 @@ from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.partitions import daily_partitions, day_start, days_per_run
 from coinbase_assets.series import Series
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
-from coinbase_assets.storage.parquet_store import StoredBlob
 from coinbase_assets.storage.paths import PATH_METADATA
+from coinbase_assets.storage.stored_blob import StoredBlob
 
 KIND = "raw_candles"
 PARTITION = "date"

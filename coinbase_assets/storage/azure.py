@@ -1,12 +1,13 @@
-"""The storage account: dagster-azure's resource, with connection strings and retries."""
+"""The storage account, by the settings every Azure tool has, with retries."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from azure.storage.blob import BlobServiceClient
-from dagster_azure.blob import AzureBlobStorageAnonymousCredential, AzureBlobStorageResource
-from pydantic import Field
+import dagster as dg
+
+if TYPE_CHECKING:
+    from azure.storage.blob import BlobServiceClient
 
 # The SDK's own pauses start at 15 seconds; these add up to half a minute.
 _OPTIONS: dict[str, Any] = {
@@ -19,27 +20,36 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
-class AzureStorageResource(AzureBlobStorageResource):
-    """AzureBlobStorageResource that retries soon, and knows connection strings.
+class AzureStorageResource(dg.ConfigurableResource):
+    """A storage account: its connection string, or its URL with a key, a SAS token or neither.
 
-    Give secrets as `dg.EnvVar`, so that no configuration shows them.
+    With neither, DefaultAzureCredential signs in. Give secrets as `dg.EnvVar`, so that no
+    configuration shows them. Azure's libraries load when a client is asked for.
     """
 
-    account_url: str = ""
-    credential: AzureBlobStorageResource.__annotations__["credential"] = Field(  # type: ignore
-        default_factory=AzureBlobStorageAnonymousCredential, discriminator="credential_type"
-    )
     connection_string: str = ""
+    account_url: str = ""
+    account_key: str = ""
+    sas_token: str = ""
 
     def __repr_args__(self) -> list[tuple[str, str]]:
         """Nothing that may be secret."""
         return [("account_url", self.account_url)]
 
     @contextmanager
-    def get_client(self) -> Iterator[BlobServiceClient]:
+    def get_client(self) -> Iterator["BlobServiceClient"]:
+        from azure.storage.blob import BlobServiceClient
+
         if self.connection_string:
             service = BlobServiceClient.from_connection_string(self.connection_string, **_OPTIONS)
         else:
-            service = BlobServiceClient(self.account_url, self._raw_credential(), **_OPTIONS)
+            service = BlobServiceClient(self.account_url, self._credential(), **_OPTIONS)
         with service:
             yield service
+
+    def _credential(self) -> Any:
+        if given := self.account_key or self.sas_token:
+            return given
+        from azure.identity import DefaultAzureCredential
+
+        return DefaultAzureCredential()

@@ -1,14 +1,13 @@
 """A Dagster IO manager that keeps tables as Parquet blobs in Azure, one blob a partition."""
 
 import json
+import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
-from typing import Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import dagster as dg
-import pandas as pd
 import pyarrow as pa
-from dagster_azure.blob import AzureBlobStorageResource
 from pydantic import PrivateAttr
 
 from coinbase_assets.fields import table_fields, with_fields
@@ -18,10 +17,15 @@ from coinbase_assets.storage.errors import (
     PartitionMissing,
     StorageError,
 )
-from coinbase_assets.storage.parquet_store import ParquetStore, StoredBlob
 from coinbase_assets.storage.partition_tables import PartitionTables
 from coinbase_assets.storage.paths import UNPARTITIONED, blob_path
 from coinbase_assets.storage.read_ahead import read_ahead
+from coinbase_assets.storage.stored_blob import StoredBlob
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from coinbase_assets.storage.parquet_store import ParquetStore
 
 # Given the blob that is stored, if any: the table to replace it, or None to leave it.
 Update = Callable[[StoredBlob | None], pa.Table | None]
@@ -43,20 +47,25 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
     `PartitionTables`, which loads each `pa.Table` when it is looked at. Input metadata: `columns`
     to load only those, `allow_missing_partitions` to skip partitions that have no blob.
 
+    `storage` is an AzureStorageResource, dagster-azure's AzureBlobStorageResource, or another
+    resource whose `get_client()` gives a BlobServiceClient in a context.
+
     Definition metadata: `blob_path` (see paths.py); `dagster/column_schema`, which every table
     stored or loaded must have. Raises StorageError or a kind of it.
     """
 
-    storage: AzureBlobStorageResource
+    storage: dg.ConfigurableResource
     container: str
 
-    _store: ParquetStore = PrivateAttr()
+    _store: "ParquetStore" = PrivateAttr()
 
     @contextmanager
     def yield_for_execution(
         self, context: dg.InitResourceContext
     ) -> Iterator["AzureParquetIOManager"]:
-        with self.storage.get_client() as service:
+        from coinbase_assets.storage.parquet_store import ParquetStore
+
+        with self.storage.get_client() as service:  # type: ignore[attr-defined]
             self._store = ParquetStore(service, self.container)
             yield self
 
@@ -65,7 +74,7 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
         return [("container", self.container)]
 
     @property
-    def store(self) -> ParquetStore:
+    def store(self) -> "ParquetStore":
         return self._store
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
@@ -114,7 +123,7 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
                 f" {missing}; materialise it first"
             )
         wanted = context.dagster_type.typing_type
-        as_pandas = pd.DataFrame in (wanted, *get_args(wanted))
+        as_pandas = any(map(_is_data_frame, (wanted, *get_args(wanted))))
         columns = options.get("columns")
 
         def load(key: str) -> Any:
@@ -134,6 +143,12 @@ def _paths(
     """The blob of every partition asked for; under the empty key that of an unpartitioned asset."""
     keys = context.asset_partition_keys if context.has_asset_partitions else [UNPARTITIONED]
     return {key: blob_path(context.asset_key, metadata, key) for key in keys}
+
+
+def _is_data_frame(wanted: Any) -> bool:
+    """Whether it is pandas' class; nothing is, before somebody imported pandas."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(wanted, type) and issubclass(wanted, pandas.DataFrame)
 
 
 def _is_mapping(wanted: Any) -> bool:
@@ -165,7 +180,7 @@ def _partitions(obj: object, keys: list[str]) -> Iterator[tuple[str, object]]:
 
 
 def _as_table(value: object, context: dg.OutputContext) -> pa.Table:
-    if isinstance(value, pd.DataFrame):
+    if _is_data_frame(type(value)):
         value = pa.Table.from_pandas(value, preserve_index=False)
     if not isinstance(value, pa.Table):
         raise StorageError(
@@ -204,13 +219,15 @@ def _check_schema(
         raise BlobDamaged(f"{path}: holds the columns {actual}, declared are {expected}")
 
 
-def _joined(partitions: PartitionTables, context: dg.InputContext) -> pd.DataFrame | pa.Table:
+def _joined(partitions: PartitionTables, context: dg.InputContext) -> "pd.DataFrame | pa.Table":
     tables = list(partitions.values())
     if not tables:
         raise PartitionMissing(f"{context.asset_key.to_user_string()}: no partition to load")
     if len(tables) == 1:
         return tables[0]
-    if isinstance(tables[0], pd.DataFrame):
+    if _is_data_frame(type(tables[0])):
+        import pandas as pd
+
         return pd.concat(tables, ignore_index=True)
     bare = [table.replace_schema_metadata(None) for table in tables]
     return pa.concat_tables(bare, promote_options="permissive")

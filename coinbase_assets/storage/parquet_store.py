@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
@@ -33,31 +32,11 @@ from coinbase_assets.storage.errors import (
     PartitionMissing,
     StorageError,
 )
+from coinbase_assets.storage.stored_blob import StoredBlob
 
 _REFUSED = (401, 403)
 _SERVER_ERROR = 500
 _SIGNATURE = re.compile(r"(sig=)[^&\s]+", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class StoredBlob:
-    """A blob as it was found; `fields` is its metadata."""
-
-    path: str
-    etag: str
-    size: int
-    fields: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def version(self) -> int:
-        """Orders the writers of a blob: the greater one is the newer."""
-        version = self.fields.get("version", "")
-        return int(version) if version.isdecimal() else 0
-
-    @classmethod
-    def of(cls, properties: BlobProperties) -> "StoredBlob":
-        fields = dict(properties.metadata or {})
-        return cls(properties.name, properties.etag.strip('"'), properties.size, fields)
 
 
 class ParquetStore:
@@ -92,7 +71,7 @@ class ParquetStore:
         with self._translated_errors():
             try:
                 blobs = self._container.list_blobs(name_starts_with=prefix, include=["metadata"])
-                return {blob.name: StoredBlob.of(blob) for blob in blobs}
+                return {blob.name: _stored(blob) for blob in blobs}
             except ResourceNotFoundError:
                 return {}
 
@@ -187,6 +166,10 @@ class ParquetStore:
             raise PartitionMissing(f"{self.uri(path)}: there is no such blob") from None
         except AzureError as error:
             raise StorageError(f"{self.uri(path)}: {_explain(error)}") from None
+
+
+def _stored(blob: BlobProperties) -> StoredBlob:
+    return StoredBlob(blob.name, blob.etag.strip('"'), blob.size, dict(blob.metadata or {}))
 
 
 def _unchanged(etag: str) -> dict[str, Any]:
