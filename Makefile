@@ -3,14 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: install run dev demo test browser check format bench clean
+.PHONY: install run dev demo test check format bench clean
 
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python \
+	$(BIN)/uv pip install --quiet --compile-bytecode --system-certs --python $(BIN)/python \
 	    --constraint constraints.txt --editable '.[azurite,dev]'
 	touch $@
 
@@ -25,9 +25,6 @@ demo: $(INSTALLED)  ## the same, offline, on a stand-in exchange
 
 test: $(INSTALLED)
 	$(BIN)/pytest
-
-browser: $(INSTALLED)  ## the tests in a real browser, which take some minutes more
-	$(BIN)/pytest -m browser
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -3,29 +3,43 @@
 import os
 import re
 import shutil
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Error, Locator, Page, expect, sync_playwright
 
-from coinbase_assets_tests.processes import PROJECT
+from coinbase_assets.series import Series
+from coinbase_assets_tests.conftest import free_port
+from coinbase_assets_tests.processes import PROJECT, finish, process_environment, processes
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SCREENSHOTS = PROJECT / "test-artifacts" / "browser"
 PATIENCE = 150.0
+BROWSER_TEST = [
+    pytest.mark.browser,
+    pytest.mark.long,
+    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on the PATH: apt-get install chromium"),
+]
 _MILLISECONDS = 1000
+# Without a graphics card each of their pictures is drawn by the processor.
+_NO_ANIMATION = """document.addEventListener("DOMContentLoaded", () => {
+    const style = document.createElement("style");
+    style.textContent = "* { animation: none !important; transition: none !important; }";
+    document.head.append(style);
+})"""
 
 
 @dataclass(frozen=True)
 class WebUi:
-    """A page of the web UI at `url`; its screenshots are named after `name`."""
+    """A page of the web UI at `url`."""
 
     page: Page
     url: str
-    name: str
 
     def open(self, path: str) -> None:
         self.page.goto(self.url + path)
@@ -54,14 +68,14 @@ class WebUi:
         while True:
             self.page.reload()
             try:
-                return expect(what.first).to_be_visible(timeout=4 * _MILLISECONDS)
+                return expect(what.first).to_be_visible(timeout=10 * _MILLISECONDS)
             except AssertionError:
                 if time.monotonic() > give_up:
                     raise
 
     def picture(self, step: str) -> Path:
         """A screenshot."""
-        path = SCREENSHOTS / f"{self.name}-{step}.png"
+        path = SCREENSHOTS / f"{step}.png"
         self.page.screenshot(path=path)
         return path
 
@@ -92,7 +106,7 @@ class WebUi:
 
 
 @contextmanager
-def web_ui(url: str, name: str) -> Iterator[WebUi]:
+def web_ui(url: str) -> Iterator[WebUi]:
     """The web UI at `url`; a failure inside leaves a screenshot of what it showed."""
     # Chromium refuses root its sandbox.
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
@@ -100,7 +114,8 @@ def web_ui(url: str, name: str) -> Iterator[WebUi]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(PATIENCE * _MILLISECONDS)
-        ui = WebUi(page, url, name)
+        page.add_init_script(_NO_ANIMATION)
+        ui = WebUi(page, url)
         try:
             yield ui
         except (AssertionError, Error):
@@ -108,3 +123,30 @@ def web_ui(url: str, name: str) -> Iterator[WebUi]:
             raise
         finally:
             browser.close()
+
+
+@contextmanager
+def dev(folder: Path, api_url: str, *series: Series, **settings: str) -> Iterator[WebUi]:
+    """`coinbase-assets dev` on the lake of the environment."""
+    home, port = folder / "home", free_port()
+    home.mkdir()
+    names = ("AZURE_STORAGE_CONNECTION_STRING", "COINBASE_CONTAINER")
+    kept = {name: os.environ[name] for name in names}
+    environment = {
+        **process_environment(
+            home,
+            **kept,
+            COINBASE_API_URL=api_url,
+            COINBASE_SERIES=",".join(map(str, series)),
+            **settings,
+        ),
+        "FRESHNESS_DAEMON_INTERVAL_SECONDS": "3",
+    }
+    with processes(folder) as start:
+        process = start("coinbase-assets", "dev", "--port", str(port), environment=environment)
+        assert process.stdout
+        assert "web UI: http://127.0.0.1:" in process.stdout.readline()
+        with web_ui(f"http://127.0.0.1:{port}") as ui:
+            yield ui
+        process.send_signal(signal.SIGINT)
+        assert finish(process).returncode == 130

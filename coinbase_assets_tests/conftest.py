@@ -26,13 +26,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Each worker is given a run of adjoining tests: let the long ones be the first of theirs."""
-    long = [item for item in items if item.get_closest_marker("long")]
-    items[:] = [item for item in items if item not in long]
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
-    share = (len(items) + len(long)) // workers + 1
-    for number, item in enumerate(long):
-        items.insert(number % workers * share, item)
+    """Files with long tests begin first."""
+    long = {item.path for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 def free_port() -> int:

@@ -37,7 +37,7 @@ def quiet_instance(home: Path) -> Path:
 
 @contextmanager
 def processes(folder: Path) -> Iterator[Start]:
-    """Gives a function that starts scripts; ends what still runs of them at the end.
+    """Gives a function that starts scripts; ends what still runs at the end and shows its errors.
 
     They start in `folder`, not in the project's, since Dagster prefers the `.env` there.
     """
@@ -71,8 +71,9 @@ def finish(process: Process) -> subprocess.CompletedProcess[str]:
 
 
 def end_with_children(process: Process) -> None:
-    """Kill the process and its children, unless it has ended."""
+    """Kill the process and its children, unless it has ended, and print what it complained of."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
+        print(process.communicate()[1], file=sys.stderr)
     with process:
         process.wait()

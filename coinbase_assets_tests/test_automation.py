@@ -45,12 +45,16 @@ class Dev:
             assert time.monotonic() < give_up, [
                 (run.status, run.tags) for run in self.instance.get_runs()
             ]
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     def months(self, series: Series) -> set[str]:
         return self.instance.get_materialized_partitions(
             dg.AssetKey(series.asset_key("candle_history"))
         )
+
+    def history_rows(self, series: Series) -> int:
+        blobs = self.lake.list(series.blob_folder("candle_history")).values()
+        return sum(int(blob.fields["rows"]) for blob in blobs)
 
     def history_runs(self, *statuses: dg.DagsterRunStatus) -> list[dg.DagsterRun]:
         tags = {"dagster/sensor_name": "candle_history_sensor"}
@@ -143,6 +147,7 @@ def test_what_lands_becomes_history_whatever_dies(
         _kill_a_live_refresh_and_the_code_server(at_work)
         _kill_the_daemon_when_days_have_landed(at_work)
         _damage_a_day_until_a_run_has_failed(at_work)
+        _refuse_a_second(at_work, start, environment)
         this_month = f"{datetime.now(UTC):%Y-%m}"
         at_work.wait_for(lambda: this_month in at_work.months(ETH))
         (blob,) = lake.list(ETH.blob_folder("candle_history")).values()
@@ -173,10 +178,10 @@ def _kill_the_daemon_when_days_have_landed(at_work: Dev) -> None:
     at_work.wait_for(lambda: at_work.cursor() != before)
     at_work.kill("dagster._daemon")
     months = {f"2024-{month:02}" for month in range(1, 10)}
-    at_work.wait_for(lambda: months <= at_work.months(BTC) & at_work.months(USD))
     for series in (BTC, USD):
+        at_work.wait_for(lambda: at_work.history_rows(series) == 250)  # noqa: B023
+        at_work.wait_for(lambda: months <= at_work.months(series))  # noqa: B023
         blobs = at_work.lake.list(series.blob_folder("candle_history")).values()
-        assert sum(int(blob.fields["rows"]) for blob in blobs) == 250
         assert {blob.fields["days_missing"] for blob in blobs} == {"0", "24"}
     assert len(at_work.history_runs()) <= 3 * len(months)
 
@@ -198,20 +203,19 @@ def _damage_a_day_until_a_run_has_failed(at_work: Dev) -> None:
     )
 
 
-def test_a_second_dev_on_an_instance_or_a_port_is_refused(
-    start: Start, environment: dict[str, str], lake: ParquetStore, tmp_path: Path
-) -> None:
-    with dev(start, environment, lake) as at_work:
-        second = finish(start("coinbase-assets", "dev", environment=environment))
-        assert second.returncode == 1
-        assert f"is in use by another `make dev` (processes {at_work.process.pid} " in second.stderr
-        (tmp_path / "other").mkdir()
-        elsewhere = {**environment, "DAGSTER_HOME": str(tmp_path / "other")}
-        arguments = ("dev", "--port", str(at_work.port))
-        third = finish(start("coinbase-assets", *arguments, environment=elsewhere))
-        assert third.returncode == 1
-        assert f"port {at_work.port} on 127.0.0.1 is taken" in third.stderr
-        for refused in (second, third):
-            assert len(refused.stderr.splitlines()) == 1
-        assert len([1 for _, command in commands(at_work.process.pid) if "_daemon" in command]) == 1
-        assert home_users(str(tmp_path / "other")) == []
+def _refuse_a_second(at_work: Dev, start: Start, environment: dict[str, str]) -> None:
+    """Neither on the same instance nor on the same port is there another `dev`."""
+    second = finish(start("coinbase-assets", "dev", environment=environment))
+    assert second.returncode == 1
+    assert f"is in use by another `make dev` (processes {at_work.process.pid} " in second.stderr
+    other = Path(environment["DAGSTER_HOME"]).with_name("other")
+    other.mkdir()
+    elsewhere = {**environment, "DAGSTER_HOME": str(other)}
+    arguments = ("dev", "--port", str(at_work.port))
+    third = finish(start("coinbase-assets", *arguments, environment=elsewhere))
+    assert third.returncode == 1
+    assert f"port {at_work.port} on 127.0.0.1 is taken" in third.stderr
+    for refused in (second, third):
+        assert len(refused.stderr.splitlines()) == 1
+    assert len([1 for _, command in commands(at_work.process.pid) if "_daemon" in command]) == 1
+    assert home_users(str(other)) == []

@@ -1,31 +1,22 @@
 """The web UI as users have it: `coinbase-assets dev` in a real browser, on a stand-in exchange."""
 
-import os
 import re
-import signal
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from io import BytesIO
 from pathlib import Path
 
 import pyarrow.compute as pc
-import pytest
 from PIL import Image
 
 from coinbase_assets.days import DAY
 from coinbase_assets.series import Series
 from coinbase_assets.storage.parquet_store import ParquetStore
-from coinbase_assets_tests.browser import CHROMIUM, WebUi, web_ui
+from coinbase_assets_tests.browser import BROWSER_TEST, WebUi, dev
 from coinbase_assets_tests.conftest import free_port
 from coinbase_assets_tests.exchange import StandInExchange
-from coinbase_assets_tests.processes import finish, process_environment, processes
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.long,
-    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on the PATH: apt-get install chromium"),
-]
+pytestmark = BROWSER_TEST
 
 ETH, BTC = map(Series.parse, ("ETH-EUR:15m", "BTC-USD:15m"))
 RAW, HISTORY, CHART = (
@@ -33,51 +24,42 @@ RAW, HISTORY, CHART = (
 )
 
 
-@contextmanager
-def dev(folder: Path, name: str, api_url: str, **settings: str) -> Iterator[WebUi]:
-    """`coinbase-assets dev` on the lake of the environment."""
-    home, port = folder / "home", free_port()
-    home.mkdir()
-    names = ("AZURE_STORAGE_CONNECTION_STRING", "COINBASE_CONTAINER")
-    kept = {name: os.environ[name] for name in names}
-    series = f"{ETH},{BTC}"
-    environment = {
-        **process_environment(
-            home, **kept, COINBASE_API_URL=api_url, COINBASE_SERIES=series, **settings
-        ),
-        "FRESHNESS_DAEMON_INTERVAL_SECONDS": "3",
-    }
-    with processes(folder) as start:
-        process = start("coinbase-assets", "dev", "--port", str(port), environment=environment)
-        assert process.stdout
-        assert "web UI: http://127.0.0.1:" in process.stdout.readline()
-        with web_ui(f"http://127.0.0.1:{port}", name) as ui:
-            yield ui
-        process.send_signal(signal.SIGINT)
-        assert finish(process).returncode == 130
-
-
-def test_candles_are_collected_checked_and_drawn_from_the_web_ui(
+def test_candles_are_collected_checked_drawn_and_watched_in_the_web_ui(
     tmp_path: Path, lake: ParquetStore
 ) -> None:
+    port = free_port()
+    windows = {"COINBASE_FRESHNESS_WARN": "60s", "COINBASE_FRESHNESS_FAIL": "120s"}
+    with dev(tmp_path, f"http://127.0.0.1:{port}", ETH, BTC, **windows) as ui:
+        with StandInExchange(port=port, rate=None):
+            _collect_check_and_draw(ui, lake)
+            ui.materialize_latest(RAW)
+            _see_the_badge(ui, "Passing")
+        # The exchange is out of reach.
+        _see_the_badge(ui, "Warning")
+        _see_the_badge(ui, "Failed")
+        with StandInExchange(port=port, rate=None):
+            ui.materialize_latest(RAW)
+            _see_the_badge(ui, "Passing")
+
+
+def _collect_check_and_draw(ui: WebUi, lake: ParquetStore) -> None:
     today = datetime.now(UTC).date()
     old = [date(2024, 1, 1) + n * DAY for n in range(60)]
     recent = [today - n * DAY for n in range(60, 0, -1)]
-    with StandInExchange(rate=None) as exchange, dev(tmp_path, "journey", exchange.url) as ui:
-        _see_the_assets(ui)
-        of_one = _back_fill_from_the_asset_s_page(ui, old)
-        of_both = _back_fill_from_a_selection(ui, recent)
-        ui.materialize_latest(RAW)
-        _see_the_month_follow(ui)
-        _see_the_chart(ui)
-        _see_it_end(ui, of_one, ETH)
-        _see_it_end(ui, of_both, ETH, BTC)
-        _see_every_day(ui, lake, {ETH: [*old, *recent, today], BTC: recent})
-        _see_every_month(ui, {f"{day:%Y-%m}" for day in [*old, *recent, today]})
-        ui.open(f"/locations/coinbase_assets/asset-groups/{ETH.group}/lineage")
-        ui.see_text("Passed")
-        ui.picture("graph")
-        _see_a_failed_check(ui, lake)
+    _see_the_assets(ui)
+    of_one = _back_fill_from_the_asset_s_page(ui, old)
+    of_both = _back_fill_from_a_selection(ui, recent)
+    ui.materialize_latest(RAW)
+    _see_the_month_follow(ui)
+    _see_the_chart(ui)
+    _see_it_end(ui, of_one, ETH)
+    _see_it_end(ui, of_both, ETH, BTC)
+    _see_every_day(ui, lake, {ETH: [*old, *recent, today], BTC: recent})
+    _see_every_month(ui, {f"{day:%Y-%m}" for day in [*old, *recent, today]})
+    ui.open(f"/locations/coinbase_assets/asset-groups/{ETH.group}/lineage")
+    ui.see_text("Passed")
+    ui.picture("graph")
+    _see_a_failed_check(ui, lake)
 
 
 def _see_the_assets(ui: WebUi) -> None:
@@ -172,22 +154,6 @@ def _see_a_failed_check(ui: WebUi, lake: ParquetStore) -> None:
     red, green, blue = ui.colour(failed.first)
     assert red > 2 * max(green, blue)
     ui.picture("check")
-
-
-def test_the_badge_says_how_fresh_a_series_is(tmp_path: Path, lake: ParquetStore) -> None:
-    port, windows = (
-        free_port(),
-        {"COINBASE_FRESHNESS_WARN": "60s", "COINBASE_FRESHNESS_FAIL": "120s"},
-    )
-    with dev(tmp_path, "freshness", f"http://127.0.0.1:{port}", **windows) as ui:
-        with StandInExchange(port=port, rate=None):
-            ui.materialize_latest(RAW)
-            _see_the_badge(ui, "Passing")
-        _see_the_badge(ui, "Warning")
-        _see_the_badge(ui, "Failed")
-        with StandInExchange(port=port, rate=None):
-            ui.materialize_latest(RAW)
-            _see_the_badge(ui, "Passing")
 
 
 def _see_the_badge(ui: WebUi, text: str) -> None:
