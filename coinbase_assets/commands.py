@@ -7,9 +7,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.instance.ref import InstanceRef
 from rich.console import Console
-from sqlalchemy.exc import OperationalError
 
 from coinbase_assets.alerts import load_state
 from coinbase_assets.assets import candle_chart, candle_history
@@ -19,7 +17,7 @@ from coinbase_assets.definitions import build_definitions, build_storage
 from coinbase_assets.embedded import with_storage
 from coinbase_assets.freshness import freshness_windows
 from coinbase_assets.healing import plan_healing
-from coinbase_assets.locks import exclusive
+from coinbase_assets.instance import open_instance
 from coinbase_assets.orphans import fail_orphans
 from coinbase_assets.progress import progress
 from coinbase_assets.report import print_json, print_status
@@ -29,15 +27,6 @@ from coinbase_assets.storage.errors import PartitionMissing
 from coinbase_assets.storage.parquet_store import ParquetStore
 
 _MOST_NAMED = 10
-
-# Compute logs would take this process's standard output away from its progress bar.
-_QUIET = {
-    "telemetry": {"enabled": False},
-    "compute_logs": {
-        "module": "dagster._core.storage.noop_compute_log_manager",
-        "class": "NoOpComputeLogManager",
-    },
-}
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -180,23 +169,14 @@ def _store(settings: Settings) -> Iterator[ParquetStore]:
 
 @contextmanager
 def _instance(home: Path) -> Iterator[dg.DagsterInstance]:
-    """The Dagster instance, rid of runs whose process is gone."""
-    try:
-        with _open_instance(home) as instance:
-            for run_id in fail_orphans(instance, home):
-                console.print(f"Run {run_id} was left over by a killed process; marked as failed")
+    """The Dagster instance, rid of runs whose process is gone, and of one that Ctrl-C cut short."""
+    with open_instance(home) as instance:
+        for run_id in fail_orphans(instance, home):
+            console.print(f"Run {run_id} was left over by a killed process; marked as failed")
+        try:
             yield instance
-    except OperationalError as error:
-        raise OSError(f"DAGSTER_HOME={home}: cannot be used ({error.orig})") from error
-
-
-def _open_instance(home: Path) -> dg.DagsterInstance:
-    try:
-        # Dagster itself spoils a new instance that two processes create at once.
-        with exclusive(home / "creating.lock"):
-            return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_QUIET))
-    except OSError as error:
-        raise OSError(f"DAGSTER_HOME={home}: cannot be used ({error.strerror})") from error
+        finally:
+            fail_orphans(instance, home)
 
 
 def _print_failures(outcomes: Sequence[Outcome]) -> None:

@@ -1,7 +1,6 @@
 """`coinbase-assets dev`: Dagster's web UI, daemon and code server, until Ctrl-C."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,9 +16,10 @@ import grpc
 import httpx
 
 from coinbase_assets.embedded import with_storage
-from coinbase_assets.locks import exclusive, open_lock, try_exclusive
+from coinbase_assets.instance import creating
+from coinbase_assets.locks import open_lock, try_exclusive
 from coinbase_assets.services import ServiceError, Services
-from coinbase_assets.settings import Settings, project_folder
+from coinbase_assets.settings import Settings
 
 HOST = "127.0.0.1"
 _MODULE = "coinbase_assets.definitions"
@@ -30,7 +30,7 @@ _PATIENCE = {"DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1"}
 
 def run_dev(settings: Settings, port: int) -> None:
     """Run all until the process is told to end. Raises ServiceError."""
-    os.environ |= {"DAGSTER_HOME": str(settings.dagster_home), **_PATIENCE}
+    os.environ |= _PATIENCE
     with with_storage(settings), running_dagster(settings.dagster_home, port) as services:
         click.echo(f"Dagster's web UI: http://{HOST}:{port} (Ctrl-C ends everything)")
         click.echo("The open day is refreshed every 15 minutes, finer series at every step.")
@@ -88,11 +88,7 @@ def _answers(url: str) -> bool:
 
 
 def _create_instance(home: Path) -> None:
-    """Dagster itself spoils a new instance that two processes create at once."""
-    template = project_folder() / ".dagster" / "dagster.yaml"
-    if template.exists() and not (home / "dagster.yaml").exists():
-        shutil.copy(template, home)
-    with exclusive(home / "creating.lock"):
+    with creating(home):
         command = [sys.executable, "-m", "dagster", "instance", "info"]
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

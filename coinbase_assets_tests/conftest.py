@@ -68,27 +68,33 @@ def lake(azurite: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ParquetStore
         yield ParquetStore(service, container)
 
 
-_OVERRIDES = {
-    "telemetry": {"enabled": False},
-    # Capturing them starts four processes a step.
-    "compute_logs": {
-        "module": "dagster._core.storage.noop_compute_log_manager",
-        "class": "NoOpComputeLogManager",
-    },
-}
+def new_instance_at(home: Path) -> dg.DagsterInstance:
+    overrides = {
+        "telemetry": {"enabled": False},
+        # Capturing them starts four processes a step.
+        "compute_logs": {
+            "module": "dagster._core.storage.noop_compute_log_manager",
+            "class": "NoOpComputeLogManager",
+        },
+        "event_log_storage": {
+            "module": "coinbase_assets.event_log",
+            "class": "BatchedSqliteEventLogStorage",
+            "config": {"base_dir": str(home / "history" / "runs")},
+        },
+    }
+    return dg.DagsterInstance.local_temp(str(home), overrides=overrides)
 
 
 @pytest.fixture(scope="session")
 def new_instance(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a Dagster instance, to be copied: to create one takes longer."""
     home = tmp_path_factory.mktemp("instance")
-    with dg.DagsterInstance.local_temp(str(home), overrides=_OVERRIDES):
+    with new_instance_at(home):
         return home
 
 
 @pytest.fixture
 def instance(new_instance: Path, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """A Dagster instance on disk, as users have it."""
-    home = shutil.copytree(new_instance, tmp_path / "instance")
-    with dg.DagsterInstance.local_temp(str(home), overrides=_OVERRIDES) as instance:
+    with new_instance_at(shutil.copytree(new_instance, tmp_path / "instance")) as instance:
         yield instance

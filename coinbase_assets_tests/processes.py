@@ -1,12 +1,16 @@
 """Running the project's commands in a test as users do: in processes of their own."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
+
+import dagster as dg
 
 from coinbase_assets.settings import Settings
 
@@ -29,10 +33,17 @@ def process_environment(home: Path, **settings: str) -> dict[str, str]:
 
 
 def quiet_instance(home: Path) -> Path:
-    """The folder of a new Dagster instance that sends no statistics, nor says that it would."""
+    """The folder of a new Dagster instance as the project has it, which sends no statistics."""
     home.mkdir()
-    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    shutil.copy(PROJECT / ".dagster" / "dagster.yaml", home)
     return home
+
+
+@contextmanager
+def instance_at(home: str) -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance of a command that ran or runs with this DAGSTER_HOME."""
+    with patch.dict(os.environ, DAGSTER_HOME=home), dg.DagsterInstance.from_config(home) as found:
+        yield found
 
 
 @contextmanager

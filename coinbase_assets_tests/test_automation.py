@@ -19,7 +19,13 @@ from coinbase_assets.settings import Settings
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import free_port
 from coinbase_assets_tests.exchange import StandInExchange
-from coinbase_assets_tests.processes import Start, finish, process_environment, processes
+from coinbase_assets_tests.processes import (
+    Start,
+    finish,
+    instance_at,
+    process_environment,
+    processes,
+)
 from coinbase_assets_tests.running import collect_raw, land, settings_for
 
 ETH, BTC, USD = map(Series.parse, ("ETH-EUR:1m", "BTC-EUR:1d", "BTC-USD:1d"))
@@ -129,7 +135,7 @@ def dev(start: Start, environment: dict[str, str], lake: ParquetStore) -> Iterat
         process = start("coinbase-assets", *arguments, environment={**environment, **changes})
         assert process.stdout
         assert "web UI: http://127.0.0.1:" in process.stdout.readline()
-        with dg.DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance:
+        with instance_at(environment["DAGSTER_HOME"]) as instance:
             settings = settings_for(exchange.url, *series)
             said: list[str] = []
             yield Dev(process, port, exchange, instance, settings, lake, said)

@@ -17,7 +17,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
 
-import dagster as dg
 import pytest
 from azure.storage.blob import BlobServiceClient
 
@@ -31,6 +30,7 @@ from coinbase_assets_tests.processes import (
     Process,
     Start,
     finish,
+    instance_at,
     process_environment,
     processes,
     quiet_instance,
@@ -71,7 +71,7 @@ class User:
 
     def runs(self) -> dict[str, str]:
         """The status of each run in the Dagster instance."""
-        with dg.DagsterInstance.from_config(self.environment["DAGSTER_HOME"]) as instance:
+        with instance_at(self.environment["DAGSTER_HOME"]) as instance:
             return {run.run_id: run.status.value for run in instance.get_runs()}
 
 
