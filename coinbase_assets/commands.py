@@ -10,7 +10,7 @@ import dagster as dg
 from rich.console import Console
 
 from coinbase_assets.alerts import load_state
-from coinbase_assets.assets import candle_chart, candle_history
+from coinbase_assets.assets import candle_chart
 from coinbase_assets.collect import Collector, Outcome, Plan
 from coinbase_assets.days import DAY
 from coinbase_assets.definitions import build_definitions, build_storage
@@ -18,6 +18,7 @@ from coinbase_assets.embedded import with_storage
 from coinbase_assets.freshness import freshness_windows
 from coinbase_assets.healing import plan_healing
 from coinbase_assets.instance import open_instance
+from coinbase_assets.lake import stored_series
 from coinbase_assets.orphans import fail_orphans
 from coinbase_assets.progress import progress
 from coinbase_assets.report import print_json, print_status
@@ -156,8 +157,7 @@ def plot_series(
 
 
 def _stored_series(store: ParquetStore) -> str:
-    folders = {tuple(path.split("/")[1:3]) for path in store.list(f"{candle_history.KIND}/")}
-    names = sorted(":".join(one.partition("=")[2] for one in folder) for folder in folders)
+    names = list(map(str, stored_series(store)))
     return f"it holds {_listed(names)}" if names else "it holds no history; collect some first"
 
 

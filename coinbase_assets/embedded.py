@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import click
@@ -28,14 +28,19 @@ def with_storage(settings: Settings) -> Iterator[Settings]:
         yield settings
         return
     click.echo(f"No Azure storage is set: using Azurite, with its data in {_azurite_data()}")
-    with running_azurite(_azurite_data()):
+    with running_embedded_azurite():
         os.environ[CONNECTION_STRING] = DEVELOPMENT_STORAGE
         yield settings.model_copy(update={"connection_string": SecretStr(DEVELOPMENT_STORAGE)})
 
 
+def running_embedded_azurite() -> AbstractContextManager[None]:
+    """Azurite with the data beside the project, unless one runs already. Raises AzuriteError."""
+    return running_azurite(_azurite_data())
+
+
 def run_azurite() -> None:
     """Keep Azurite running until the process is told to end."""
-    with running_azurite(_azurite_data()):
+    with running_embedded_azurite():
         click.echo(
             f"Azurite on 127.0.0.1:10000, data in {_azurite_data()}; use it with\n"
             f"export {CONNECTION_STRING}={DEVELOPMENT_STORAGE}\nCtrl-C ends it."

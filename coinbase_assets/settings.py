@@ -77,6 +77,17 @@ class Settings(BaseSettings):
         """Whether any Azure setting says where the lake is."""
         return bool(self.connection_string or self.account_url)
 
+    @property
+    def storage_account(self) -> dict[str, str]:
+        """The account in clear text, as `blob_service` takes it."""
+        given = {
+            "connection_string": self.connection_string,
+            "account_key": self.account_key,
+            "sas_token": self.sas_token,
+        }
+        clear = {name: secret.get_secret_value() for name, secret in given.items() if secret}
+        return {**clear, "account_url": self.account_url or ""}
+
     @field_validator("series", mode="before")
     @classmethod
     def _parse_series(cls, value: object) -> object:

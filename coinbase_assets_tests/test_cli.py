@@ -21,7 +21,7 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 
 from coinbase_assets.cli import main
-from coinbase_assets.storage import azure
+from coinbase_assets.storage import service
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import free_port
 from coinbase_assets_tests.exchange import StandInExchange
@@ -654,7 +654,7 @@ def test_a_dagster_home_that_is_no_folder_is_told_with_the_setting(
 def test_an_unreachable_storage_account_is_told(
     new_user: NewUser, run_here: RunHere, azurite: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(azure._OPTIONS, "retry_total", 0)
+    monkeypatch.setitem(service._OPTIONS, "retry_total", 0)
     endpoint = f"http://127.0.0.1:{free_port()}/a"
     user = new_user(**storage_setting(azurite, BlobEndpoint=endpoint))
     for command in (["status"], ["collect", *DAYS]):

@@ -4,10 +4,8 @@ import re
 import subprocess
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import dagster as dg
-from pyarrow.fs import AzureFileSystem
 
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import AZURITE_KEY
@@ -21,22 +19,21 @@ def test_the_history_is_read_as_the_readme_says(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     with StandInExchange(rate=None) as exchange:
-        settings = settings_for(exchange.url, "ETH-EUR:1h")
-        collect_raw(settings, instance, "2024-01-01", "2024-01-02")
+        settings = settings_for(exchange.url, "ETH-EUR:15m")
+        collect_raw(settings, instance, "2024-01-01", "2024-01-07")
         build_history(settings, instance, "2024-01")
-    rows = sum(lake.get(path).num_rows for path in lake.list("raw_candles/"))
+    one, all_of_them = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(re.sub(r"2026-11-0(\d)", r"2024-01-0\1", one), names)
+    assert list(names["candles"]) == ["time", "close"]
+    assert len(names["candles"]) == 7 * 96
 
-    host = urlsplit(lake.container_uri).netloc
-    places: dict[str, Any] = {f"{kind}_storage_authority": host for kind in ("blob", "dfs")}
-    places |= {f"{kind}_storage_scheme": "http" for kind in ("blob", "dfs")}
-    azurite = AzureFileSystem("devstoreaccount1", account_key=AZURITE_KEY, **places)
-    example = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)[0]
-    example = example.replace("coinbasedata", settings.container)
-    example = example.replace('AzureFileSystem("ACCOUNT")', "azurite")
-    names: dict[str, Any] = {"azurite": azurite}
-    exec(example, names)
-    assert len(names["candles"]) == rows
-    assert list(names["candles"])[:6] == ["time", "open", "high", "low", "close", "volume"]
+    url, _, container = lake.container_uri.rpartition("/")
+    account = f'"{url}", account_key="{AZURITE_KEY}"'
+    example = all_of_them.replace('"https://ACCOUNT.blob.core.windows.net"', account)
+    exec(example.replace("coinbasedata", container), names)
+    assert names["history"].column_names == ["product", "time", "close"]
+    assert names["history"].num_rows == 7 * 96
 
 
 def test_make_knows_every_target_that_the_documents_name() -> None:

@@ -1,23 +1,13 @@
-"""The storage account, by the settings every Azure tool has, with retries."""
+"""The storage account, as a Dagster resource."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobServiceClient
-
-# The SDK's own pauses start at 15 seconds; these add up to half a minute.
-_OPTIONS: dict[str, Any] = {
-    "retry_total": 5,
-    "initial_backoff": 0.5,
-    "increment_base": 2,
-    "random_jitter_range": 1,
-    "connection_timeout": 10,
-    "read_timeout": 60,
-}
 
 
 class AzureStorageResource(dg.ConfigurableResource):
@@ -38,18 +28,9 @@ class AzureStorageResource(dg.ConfigurableResource):
 
     @contextmanager
     def get_client(self) -> Iterator["BlobServiceClient"]:
-        from azure.storage.blob import BlobServiceClient
+        from coinbase_assets.storage.service import blob_service
 
-        if self.connection_string:
-            service = BlobServiceClient.from_connection_string(self.connection_string, **_OPTIONS)
-        else:
-            service = BlobServiceClient(self.account_url, self._credential(), **_OPTIONS)
-        with service:
+        with blob_service(
+            self.connection_string, self.account_url, self.account_key, self.sas_token
+        ) as service:
             yield service
-
-    def _credential(self) -> Any:
-        if given := self.account_key or self.sas_token:
-            return given
-        from azure.identity import DefaultAzureCredential
-
-        return DefaultAzureCredential()

@@ -4,7 +4,8 @@ StorageError
 ├── AzuriteError      the emulator could not be installed or started
 ├── BlobChanged       somebody else wrote the blob since it was looked at
 ├── BlobDamaged       its bytes, or its columns, are not what they should be
-└── PartitionMissing  it was never stored
+├── PartitionMissing  it was never stored
+└── SeriesNotFound    the lake has no history of it
 """
 
 
@@ -26,3 +27,7 @@ class BlobDamaged(StorageError):
 
 class PartitionMissing(StorageError):
     """A partition that is asked for has no blob."""
+
+
+class SeriesNotFound(StorageError):
+    """A series that is asked for has no history in the lake."""

@@ -1,0 +1,211 @@
+"""Reading the history: one line to pandas or Arrow, without a running Dagster."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import UTC, date, datetime, time
+from typing import TYPE_CHECKING, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from coinbase_assets.candles import SCHEMA
+from coinbase_assets.series import Series
+from coinbase_assets.settings import DEVELOPMENT_STORAGE, load_settings
+from coinbase_assets.storage.errors import SeriesNotFound
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets.storage.read_ahead import read_ahead
+from coinbase_assets.storage.service import arrow_filesystem, blob_service
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow.dataset as ds
+
+Instant = str | date | datetime
+
+_HISTORY = "candle_history"
+
+
+def read_candles(
+    product: str,
+    granularity: str,
+    start: Instant,
+    end: Instant,
+    columns: Sequence[str] | None = None,
+) -> "pd.DataFrame":
+    """The candles of a series that begin from `start` to before `end`, as Lake.read_candles."""
+    with Lake() as lake:
+        return lake.read_candles(product, granularity, start, end, columns)
+
+
+def read_candles_arrow(
+    product: str,
+    granularity: str,
+    start: Instant,
+    end: Instant,
+    columns: Sequence[str] | None = None,
+) -> pa.Table:
+    """The same as a pyarrow Table."""
+    with Lake() as lake:
+        return lake.read_candles_arrow(product, granularity, start, end, columns)
+
+
+def stored_series(store: ParquetStore) -> list[Series]:
+    """The series whose history is in the store."""
+    folders = {tuple(path.split("/")[1:3]) for path in store.list(f"{_HISTORY}/")}
+    names = (":".join(part.partition("=")[2] for part in folder) for folder in folders)
+    return sorted(map(Series.parse, names))
+
+
+class Lake:
+    """The lake in a storage account's container, by default that of the environment and `.env`.
+
+    Another account is given by its connection string, or its URL with a key, a SAS token or
+    neither. Where nothing names an account it is the embedded Azurite, which runs until `close`.
+    Raises SettingsError, StorageError.
+    """
+
+    def __init__(
+        self,
+        container: str | None = None,
+        *,
+        connection_string: str = "",
+        account_url: str = "",
+        account_key: str = "",
+        sas_token: str = "",
+    ) -> None:
+        settings = load_settings()
+        account = {
+            "connection_string": connection_string,
+            "account_url": account_url,
+            "account_key": account_key,
+            "sas_token": sas_token,
+        }
+        if not (connection_string or account_url):
+            account = settings.storage_account
+        with ExitStack() as closing:
+            if not any(account.values()):
+                from coinbase_assets.embedded import running_embedded_azurite
+
+                closing.enter_context(running_embedded_azurite())
+                account = {"connection_string": DEVELOPMENT_STORAGE}
+            self._service = closing.enter_context(blob_service(**account))
+            self._container = container or settings.container
+            self._store = ParquetStore(self._service, self._container)
+            self._closing = closing.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._closing.close()
+
+    def __repr__(self) -> str:
+        return f"Lake({self._store.container_uri})"
+
+    def series(self) -> list[Series]:
+        """The series whose history is in the lake."""
+        return stored_series(self._store)
+
+    def read_candles(
+        self,
+        product: str,
+        granularity: str,
+        start: Instant,
+        end: Instant,
+        columns: Sequence[str] | None = None,
+    ) -> "pd.DataFrame":
+        """The candles that begin from `start` to before `end`, ascending, as a pandas DataFrame.
+
+        The range is half-open, unlike the command line's days: `end` itself is left out. Days are
+        their midnight, times without a zone are UTC. Columns: `time` (the bucket's start, UTC),
+        `open`, `high`, `low`, `close` (in the quote currency), `volume` (in the base currency).
+
+        Raises ValueError, SeriesNotFound, StorageError.
+        """
+        table = self.read_candles_arrow(product, granularity, start, end, columns)
+        return table.to_pandas(split_blocks=True, self_destruct=True)
+
+    def read_candles_arrow(
+        self,
+        product: str,
+        granularity: str,
+        start: Instant,
+        end: Instant,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """The same as a pyarrow Table."""
+        series = Series.parse(f"{product}:{granularity}")
+        names = _known(columns)
+        first, last = _instant("start", start), _instant("end", end)
+        if first > last:
+            raise ValueError(f"start {first} is after end {last}")
+        months = self._store.list_partitions(series.blob_folder(_HISTORY))
+        if not months:
+            raise SeriesNotFound(f"{series}: not in the lake; it holds {self._listed()}")
+
+        def load(month: str) -> pa.Table:
+            table = self._store.get(
+                series.blob_path(_HISTORY, "month").format(partition=month),
+                list(dict.fromkeys(["time", *names])),
+            )
+            return _between(table.replace_schema_metadata(None), first, last).select(names)
+
+        wanted = [month for month in sorted(months) if _touches(month, first, last)]
+        tables = list(read_ahead(load, wanted))
+        return pa.concat_tables(tables or [SCHEMA.empty_table().select(names)])
+
+    def dataset(self) -> "ds.Dataset":
+        """The whole history as a pyarrow dataset, for Polars, DuckDB, Dask and the like.
+
+        `product`, `granularity` and `month` are columns, by which whole blobs are left out.
+        """
+        import pyarrow.dataset as ds
+
+        keys = pa.schema([(name, pa.string()) for name in ("product", "granularity", "month")])
+        return ds.dataset(
+            f"{self._container}/{_HISTORY}",
+            schema=pa.schema([*SCHEMA, *keys]),
+            format="parquet",
+            filesystem=arrow_filesystem(self._service),
+            partitioning=ds.partitioning(keys, flavor="hive"),
+        )
+
+    def _listed(self) -> str:
+        return ", ".join(map(str, self.series())) or "no history; collect some first"
+
+
+def _instant(name: str, value: Instant) -> datetime:
+    """The instant in UTC; a day is its midnight. Raises ValueError."""
+    try:
+        found = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        rule = "not a time; write 2024-01-31 or 2024-01-31T12:00"
+        raise ValueError(f"{name}={value!r}: {rule}") from None
+    if not isinstance(found, datetime):
+        found = datetime.combine(found, time())
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _known(columns: Sequence[str] | None) -> list[str]:
+    names = SCHEMA.names if columns is None else list(columns)
+    if unknown := [name for name in names if name not in SCHEMA.names]:
+        raise ValueError(f"no column {', '.join(unknown)}; there are {', '.join(SCHEMA.names)}")
+    return names
+
+
+def _touches(month: str, first: datetime, last: datetime) -> bool:
+    return f"{first:%Y-%m}" <= month <= f"{last:%Y-%m}"
+
+
+def _between(table: pa.Table, first: datetime, last: datetime) -> pa.Table:
+    """The rows in the range; most months lie in it as a whole."""
+    if not table.num_rows:
+        return table
+    times = table["time"]
+    lower, upper = (pa.scalar(one, times.type) for one in (first, last))
+    if lower.value <= times[0].value and times[-1].value < upper.value:
+        return table
+    return table.filter(pc.and_(pc.greater_equal(times, lower), pc.less(times, upper)))

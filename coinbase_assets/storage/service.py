@@ -1,0 +1,47 @@
+"""Connecting to a storage account, with retries."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from azure.storage.blob import BlobServiceClient
+from pyarrow.fs import AzureFileSystem
+
+# The SDK's own pauses start at 15 seconds; these add up to half a minute.
+_OPTIONS: dict[str, Any] = {
+    "retry_total": 5,
+    "initial_backoff": 0.5,
+    "increment_base": 2,
+    "random_jitter_range": 1,
+    "connection_timeout": 10,
+    "read_timeout": 60,
+}
+
+
+def blob_service(
+    connection_string: str = "", account_url: str = "", account_key: str = "", sas_token: str = ""
+) -> BlobServiceClient:
+    """A client by connection string, or by URL and key, SAS token or DefaultAzureCredential."""
+    if connection_string:
+        return BlobServiceClient.from_connection_string(connection_string, **_OPTIONS)
+    credential: Any = account_key or sas_token or _default_credential()
+    return BlobServiceClient(account_url, credential, **_OPTIONS)
+
+
+def _default_credential() -> Any:
+    from azure.identity import DefaultAzureCredential
+
+    return DefaultAzureCredential()
+
+
+def arrow_filesystem(service: BlobServiceClient) -> AzureFileSystem:
+    """The same account for pyarrow, and for all that read through it."""
+    url = urlsplit(service.primary_endpoint)
+    return AzureFileSystem(
+        service.account_name,
+        account_key=getattr(service.credential, "account_key", None),
+        sas_token=f"?{url.query}" if url.query else None,
+        blob_storage_authority=url.netloc,
+        blob_storage_scheme=url.scheme,
+        dfs_storage_authority=url.netloc.replace(".blob.", ".dfs."),
+        dfs_storage_scheme=url.scheme,
+    )
