@@ -17,6 +17,7 @@ from coinbase_assets.storage.errors import StorageError
 CLOSED_DAYS = 7
 INTERRUPTED = 130
 _PICTURES = (".png", ".svg", ".pdf")
+_TABLES = (".parquet", ".csv", ".jsonl", ".feather")
 _LOG_LEVELS = {
     "azure": logging.ERROR,
     "dagster": logging.ERROR,
@@ -47,15 +48,19 @@ class _DayParameter(click.ParamType):
             self.fail(f"{value!r} is not a day; write YYYY-MM-DD", param, ctx)
 
 
-class _PictureParameter(click.ParamType):
+class _FileParameter(click.ParamType):
+    """A file to be written, whose suffix says in which format."""
+
     name = "FILE"
+
+    def __init__(self, *suffixes: str) -> None:
+        self._suffixes = suffixes
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path = Path(value)
-        if path.suffix.lower() not in _PICTURES:
-            self.fail(
-                f"{value!r}: not a kind of picture; write {' or '.join(_PICTURES)}", param, ctx
-            )
+        if path.suffix.lower() not in self._suffixes:
+            rule = f"write a file that ends with {' or '.join(self._suffixes)}"
+            self.fail(f"{value!r}: no format is known by that name; {rule}", param, ctx)
         if not path.parent.is_dir():
             self.fail(f"{value!r}: there is no folder {str(path.parent)!r}; create it", param, ctx)
         return path
@@ -118,12 +123,12 @@ def status(as_json: bool) -> None:
 @click.option("--series", type=_SeriesParameter(), required=True)
 @click.option("--from", "first", type=_DayParameter(), help="First day, UTC. Default: of 30.")
 @click.option("--to", "last", type=_DayParameter(), help="Last day, UTC. Default: the newest.")
-@click.option("--out", type=_PictureParameter(), help="Default: a PNG named after the series.")
+@click.option("--out", type=_FileParameter(*_PICTURES), help="Default: a PNG named after it.")
 def plot(series: Series, first: date | None, last: date | None, out: Path | None) -> None:
     """Draw candles, their volume, and a calendar of how complete they are."""
     settings = load_settings()
-    if first and last and first > last:
-        raise click.UsageError(f"--from {first}: after --to {last}; swap them")
+    if first and last:
+        _refuse_reversed(first, last)
     if last and last > (today := datetime.now(UTC).date()):
         raise click.UsageError(f"--to {last}: in the future; today is {today} (UTC)")
     from coinbase_assets.commands import plot_series
@@ -131,6 +136,23 @@ def plot(series: Series, first: date | None, last: date | None, out: Path | None
     plot_series(
         settings, series, first, last, out or Path(f"{series.product}_{series.granularity}.png")
     )
+
+
+@cli.command()
+@click.option("--series", type=_SeriesParameter(), required=True)
+@click.option("--from", "first", type=_DayParameter(), required=True, help="First day, UTC.")
+@click.option("--to", "last", type=_DayParameter(), required=True, help="Last day, UTC.")
+@click.option("--out", type=_FileParameter(*_TABLES), required=True, help="Its suffix: the format.")
+def export(series: Series, first: date, last: date, out: Path) -> None:
+    """Write candles to a file: Parquet, CSV, JSON lines or Feather."""
+    _refuse_reversed(first, last)
+    from coinbase_assets.export import write_candles
+    from coinbase_assets.lake import Lake
+
+    with Lake() as lake:
+        end = last + timedelta(days=1)
+        tables = lake.stream_candles(series.product, series.granularity, first, end)
+        click.echo(f"{out}: {write_candles(out, tables)} candles")
 
 
 @cli.group()
@@ -191,13 +213,17 @@ def _days(settings: Settings, first: date | None, last: date | None) -> list[str
         raise click.UsageError(
             f"--to {last}: before COINBASE_START={settings.start}; set that to an earlier day"
         )
-    if first > last:
-        raise click.UsageError(f"--from {first}: after --to {last}; swap them")
+    _refuse_reversed(first, last)
     if first < settings.start:
         raise click.UsageError(
             f"--from {first}: before COINBASE_START={settings.start}; set that to an earlier day"
         )
     return [str(first + timedelta(days=day)) for day in range((last - first).days + 1)]
+
+
+def _refuse_reversed(first: date, last: date) -> None:
+    if first > last:
+        raise click.UsageError(f"--from {first}: after --to {last}; swap them")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,6 +1,6 @@
 """Reading the history: one line to pandas or Arrow, without a running Dagster."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Self
@@ -137,6 +137,18 @@ class Lake:
         columns: Sequence[str] | None = None,
     ) -> pa.Table:
         """The same as a pyarrow Table."""
+        tables = list(self.stream_candles(product, granularity, start, end, columns))
+        return pa.concat_tables(tables or [SCHEMA.empty_table().select(_known(columns))])
+
+    def stream_candles(
+        self,
+        product: str,
+        granularity: str,
+        start: Instant,
+        end: Instant,
+        columns: Sequence[str] | None = None,
+    ) -> Iterator[pa.Table]:
+        """The same a month at a time, in the memory of a few months."""
         series = Series.parse(f"{product}:{granularity}")
         names = _known(columns)
         first, last = _instant("start", start), _instant("end", end)
@@ -153,9 +165,7 @@ class Lake:
             )
             return _between(table.replace_schema_metadata(None), first, last).select(names)
 
-        wanted = [month for month in sorted(months) if _touches(month, first, last)]
-        tables = list(read_ahead(load, wanted))
-        return pa.concat_tables(tables or [SCHEMA.empty_table().select(names)])
+        return read_ahead(load, [month for month in sorted(months) if _touches(month, first, last)])
 
     def dataset(self) -> "ds.Dataset":
         """The whole history as a pyarrow dataset, for Polars, DuckDB, Dask and the like.
