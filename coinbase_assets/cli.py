@@ -59,8 +59,8 @@ class _FileParameter(click.ParamType):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path = Path(value)
         if path.suffix.lower() not in self._suffixes:
-            rule = f"write a file that ends with {' or '.join(self._suffixes)}"
-            self.fail(f"{value!r}: no format is known by that name; {rule}", param, ctx)
+            known = " or ".join(self._suffixes)
+            self.fail(f"{value!r}: names no known format; end it with {known}", param, ctx)
         if not path.parent.is_dir():
             self.fail(f"{value!r}: there is no folder {str(path.parent)!r}; create it", param, ctx)
         return path

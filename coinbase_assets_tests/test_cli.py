@@ -289,7 +289,7 @@ def test_no_command_shows_the_help_and_is_no_success(new_user: NewUser, run_here
         (["heal", "--series", "ETH-EUR:2m"], "allowed are 1m 5m 15m 1h 6h 1d"),
         (["plot"], "Missing option '--series'"),
         (["plot", *ETH, "--to", FUTURE], f"--to {FUTURE}: in the future"),
-        (["plot", *ETH, "--out", "a.gif"], "'a.gif': not a kind of picture; write .png or .svg"),
+        (["plot", *ETH, "--out", "a.gif"], "'a.gif': names no known format; end it with .png or"),
         (["plot", *ETH, "--out", "no/a.png"], "'no/a.png': there is no folder 'no'; create it"),
         (
             ["plot", *ETH, "--from", "2024-01-02", "--to", "2024-01-01"],

@@ -128,7 +128,7 @@ def test_an_unknown_format_is_told_with_those_known(
 ) -> None:
     with pytest.raises(SystemExit):
         main(["export", "--series", str(ETH), *RANGE, "--out", name])
-    assert "ends with .parquet or .csv or .jsonl or .feather" in capsys.readouterr().err
+    assert "end it with .parquet or .csv or .jsonl or .feather" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("history")
