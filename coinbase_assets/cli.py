@@ -155,6 +155,22 @@ def export(series: Series, first: date, last: date, out: Path) -> None:
         click.echo(f"{out}: {write_candles(out, tables)} candles")
 
 
+@cli.command("query")
+@click.argument("sql")
+@click.option("--json", "style", flag_value="json", help="An object a line.")
+@click.option("--csv", "style", flag_value="csv", help="Comma-separated values.")
+def run_query(sql: str, style: str | None) -> None:
+    """Answer a SELECT over candle_history, raw_candles or candle_coverage."""
+    from coinbase_assets.lake import Lake
+    from coinbase_assets.query import QueryError, query
+
+    try:
+        with Lake() as lake:
+            click.echo(query(lake, sql, style or "table"), nl=False)
+    except QueryError as error:
+        raise click.UsageError(str(error)) from None
+
+
 @cli.group()
 def alerts() -> None:
     """Tell people when data are late."""

@@ -167,20 +167,25 @@ class Lake:
 
         return read_ahead(load, [month for month in sorted(months) if _touches(month, first, last)])
 
-    def dataset(self) -> "ds.Dataset":
-        """The whole history as a pyarrow dataset, for Polars, DuckDB, Dask and the like.
+    def dataset(self, kind: str = _HISTORY) -> "ds.Dataset":
+        """All of a kind of asset as a pyarrow dataset, for Polars, DuckDB, Dask and the like.
 
-        `product`, `granularity` and `month` are columns, by which whole blobs are left out.
+        The keys of the path, such as `product`, `granularity` and `month`, are columns, by which
+        blobs are left out unread. Raises SeriesNotFound if there is none of that kind.
         """
         import pyarrow.dataset as ds
 
-        keys = pa.schema([(name, pa.string()) for name in ("product", "granularity", "month")])
+        blobs = self._store.list(f"{kind}/")
+        if not blobs:
+            raise SeriesNotFound(f"{kind}: not in the lake; collect some first")
+        keys = [part.partition("=")[0] for part in min(blobs).split("/")[1:-1]]
         return ds.dataset(
-            f"{self._container}/{_HISTORY}",
-            schema=pa.schema([*SCHEMA, *keys]),
+            [f"{self._container}/{path}" for path in sorted(blobs)],
             format="parquet",
             filesystem=arrow_filesystem(self._service),
-            partitioning=ds.partitioning(keys, flavor="hive"),
+            partitioning=ds.partitioning(
+                pa.schema([(key, pa.string()) for key in keys]), flavor="hive"
+            ),
         )
 
     def _listed(self) -> str:
