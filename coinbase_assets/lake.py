@@ -83,7 +83,7 @@ class Lake:
         if not (connection_string or account_url):
             account = settings.storage_account
         with ExitStack() as closing:
-            if not any(account.values()):
+            if not (account.get("connection_string") or account["account_url"]):
                 from coinbase_assets.embedded import running_embedded_azurite
 
                 closing.enter_context(running_embedded_azurite())
