@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from dagster import AssetKey, EventLogEntry, Field, StringSource
+from dagster import AssetKey, DagsterInvariantViolationError, EventLogEntry, Field, StringSource
 from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
@@ -44,8 +44,12 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "BatchedSqliteEventLogStorage":
-        base = config_value.get("base_dir") or Path(os.environ["DAGSTER_HOME"], "history", "runs")
-        return cls(str(base), inst_data)
+        base, home = config_value.get("base_dir"), os.environ.get("DAGSTER_HOME")
+        if not (base or home):
+            raise DagsterInvariantViolationError(
+                "DAGSTER_HOME: not set; the event log lies there: set it to the instance's folder"
+            )
+        return cls(base or str(Path(home or "", "history", "runs")), inst_data)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store the events of one run in their order: those of assets together."""

@@ -171,3 +171,9 @@ def test_it_is_below_dagster_home_if_nothing_else_is_said(
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     BatchedSqliteEventLogStorage.from_config_value(None, {})
     assert (tmp_path / "history" / "runs" / "index.db").exists()
+
+
+def test_without_dagster_home_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DAGSTER_HOME")
+    with pytest.raises(dg.DagsterInvariantViolationError, match=r"^DAGSTER_HOME: not set; "):
+        BatchedSqliteEventLogStorage.from_config_value(None, {})

@@ -19,10 +19,9 @@ from coinbase_assets.storage.paths import PATH_METADATA
 from coinbase_assets.storage.read_ahead import read_ahead
 
 if TYPE_CHECKING:
-    from coinbase_assets.storage.parquet_store import ParquetStore
-
-if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from coinbase_assets.storage.parquet_store import ParquetStore
 
 KIND = "candle_chart"
 DAYS = 30

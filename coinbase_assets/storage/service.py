@@ -1,10 +1,12 @@
 """Connecting to a storage account, with retries."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from azure.storage.blob import BlobServiceClient
-from pyarrow.fs import AzureFileSystem
+
+if TYPE_CHECKING:
+    from pyarrow.fs import AzureFileSystem
 
 # The SDK's own pauses start at 15 seconds; these add up to half a minute.
 _OPTIONS: dict[str, Any] = {
@@ -33,8 +35,10 @@ def _default_credential() -> Any:
     return DefaultAzureCredential()
 
 
-def arrow_filesystem(service: BlobServiceClient) -> AzureFileSystem:
+def arrow_filesystem(service: BlobServiceClient) -> "AzureFileSystem":
     """The same account for pyarrow, and for all that read through it."""
+    from pyarrow.fs import AzureFileSystem
+
     url = urlsplit(service.primary_endpoint)
     return AzureFileSystem(
         service.account_name,
