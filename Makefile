@@ -38,7 +38,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 bench: $(INSTALLED)
-	$(BIN)/python -m benchmarks.collect
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf .venv build *.egg-info
