@@ -1,4 +1,4 @@
-"""What every benchmark prints: the machine, and tables of medians with their ratios, in Markdown."""
+"""What every benchmark prints: the machine, and tables of medians and ratios, in Markdown."""
 
 import os
 import platform

@@ -17,11 +17,10 @@ def peer_python(name: str) -> Path:
     folder, pins = _ENVIRONMENTS / name, _HERE / f"{name}.txt"
     installed = folder / "installed.txt"
     if not installed.exists() or installed.read_text() != pins.read_text():
-        uv = [Path(sys.executable).with_name("uv")]
-        subprocess.run([*uv, "venv", "--quiet", "--clear", folder], check=True)
-        python = folder / "bin" / "python"
-        install = [*uv, "pip", "install", "--quiet", "--system-certs", "--compile-bytecode"]
-        subprocess.run([*install, "--python", python, "--requirement", pins], check=True)
+        uv, python = str(Path(sys.executable).with_name("uv")), str(folder / "bin" / "python")
+        subprocess.run([uv, "venv", "--quiet", "--clear", str(folder)], check=True)
+        install = [uv, "pip", "install", "--quiet", "--system-certs", "--compile-bytecode"]
+        subprocess.run([*install, "--python", python, "--requirement", str(pins)], check=True)
         shutil.copy(pins, installed)
     return folder / "bin" / "python"
 
