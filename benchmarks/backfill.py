@@ -24,6 +24,7 @@ from dagster._core.execution.backfill import BulkActionStatus
 
 from benchmarks.tables import Measured, print_table
 from coinbase_assets import Lake
+from coinbase_assets.days import DAY
 from coinbase_assets.exchange.windows import request_windows
 from coinbase_assets.partitions import day_start
 from coinbase_assets.series import Series
@@ -54,7 +55,7 @@ class Work:
 
     @property
     def floor(self) -> float:
-        start, end = day_start(self.keys[0]), day_start(self.keys[-1]) + timedelta(1)
+        start, end = day_start(self.keys[0]), day_start(self.keys[-1]) + DAY
         windows = [request_windows(start, end, one.granularity) for one in self.series]
         return (sum(len(list(each)) for each in windows) - 15) / 10
 
@@ -122,10 +123,9 @@ def _collect(work: Work, faults: Faults | None = None) -> Taken:
         keys = [one.asset_key("raw_candles") for one in work.series]
         taken = _timed(command, environment, Path(folder) / "home", keys, work.keys)
         dataset = Lake(connection_string=account).dataset("raw_candles")
-        candles = dataset.to_table().sort_by(
-            [("product", "ascending"), ("granularity", "ascending"), ("time", "ascending")]
-        )
-        assert pc.count_distinct(candles["date"]).as_py() <= work.days
+        # The live schedule collects the open day meanwhile.
+        candles = dataset.to_table(filter=pc.field("time") < day_start(work.keys[-1]) + DAY)
+        candles = candles.sort_by([("product", "ascending"), ("time", "ascending")])
     return Taken(taken.runs, taken.click, candles)
 
 
@@ -156,7 +156,7 @@ def _timed(
             runs = _finished(instance, backfill)
             for key in keys:
                 made = instance.get_materialized_partitions(dg.AssetKey(key))
-                assert made == {*partitions}, f"{len(made)} of {len(partitions)} of {key}"
+                assert made >= {*partitions}, f"{len(made)} of {len(partitions)} of {key}"
     end = max(run.end_time or 0 for run in runs)
     began = min(run.start_time or end for run in runs)
     return Taken(end - began, end - clicked)
