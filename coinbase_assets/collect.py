@@ -149,8 +149,8 @@ class Collector:
     def _rollups(self, series: Series) -> list[CandleSeries]:
         """What the job sums this series up to."""
         history = self._job.asset_layer.asset_graph.get(_key(series, candle_history))
-        keys = [key for key in history.child_keys if key.path[0] == candle_rollup.KIND]
-        return [CandleSeries(series.product, RollupGranularity(key.path[2])) for key in keys]
+        names = {key.path[2] for key in history.child_keys if key.path[0] == candle_rollup.KIND}
+        return [CandleSeries(series.product, one) for one in RollupGranularity if one in names]
 
     def _rollup_runs(self, plan: Plan) -> Mapping[Sequence[str], Sequence[dg.AssetKey]]:
         """Ranges of months, and the rollups that are older there than the plan's history."""

@@ -1,6 +1,6 @@
-"""Rollups run by Dagster on Azurite: what is rebuilt when, and that it is what the exchange says."""
+"""Rollups run by Dagster on Azurite: what is rebuilt when, and that the exchange says the same."""
 
-from collections import Counter
+import json
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -8,7 +8,6 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 import pyarrow as pa
-import pytest
 
 from coinbase_assets import read_candles_arrow
 from coinbase_assets.candles import SCHEMA
@@ -19,7 +18,7 @@ from coinbase_assets.sensors import CANDLE_HISTORY_SENSOR, CANDLE_ROLLUP_SENSOR
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.exchange import StandInExchange
-from coinbase_assets_tests.markets import FileMarket, Market, file_markets, synthetic_markets
+from coinbase_assets_tests.markets import ListMarket, Market, synthetic_markets
 from coinbase_assets_tests.running import asset_job, collect_raw, settings_for
 
 CANDLES = Path(__file__).resolve().parents[2] / "shared" / "candles"
@@ -113,6 +112,93 @@ def test_landed_history_rebuilds_just_what_it_shows_in_and_asks_the_exchange_not
     assert [f"{time:%F}" for time in weeks["time"].to_pylist()] == [
         str(date(2023, 12, 25) + timedelta(weeks=n)) for n in range(14)
     ]
+
+
+def test_collecting_builds_the_rollups_it_touches_in_as_few_runs_as_possible(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with StandInExchange(rate=None) as exchange:
+        settings = settings_with(exchange.url, "ETH-EUR:1h>4h,1w", "ETH-EUR:1h")
+        collect(settings, lake, instance, days_of("2024-01-29", "2024-02-11"))
+        rollup_runs = [run for run in runs(instance) if run.keys() <= {"4h", "1w"}]
+        assert rollup_runs == [{"4h": MONTHS, "1w": MONTHS}]
+        weeks = read_candles_arrow("ETH-EUR", "1w", "2024-01-01", "2024-03-01")
+        assert [f"{time:%F}" for time in weeks["time"].to_pylist()] == ["2024-01-29", "2024-02-05"]
+
+        built = len(runs(instance))
+        collect(settings, lake, instance, days_of("2024-01-29", "2024-02-11"))
+        assert len(runs(instance)) == built
+
+        collect(settings, lake, instance, ["2024-02-12"])
+        assert runs(instance)[built + 2 :] == [{"4h": MONTHS[1:]}, {"1w": MONTHS}]
+
+
+def test_what_is_configured_later_is_made_of_what_is_there(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    days = days_of("2024-01-01", "2024-01-07")
+    with StandInExchange(rate=None) as exchange:
+        collect(settings_for(exchange.url, "ETH-EUR:1h"), lake, instance, days)
+        asked = len(exchange.requests)
+        settings = settings_with(exchange.url, "ETH-EUR:1h>1d", "ETH-EUR:1h")
+        collect(settings, lake, instance, days)
+        assert len(exchange.requests) == asked
+    assert read_candles_arrow("ETH-EUR", "1d", "2024-01-01", "2024-02-01").num_rows == 7
+
+
+def test_a_rollup_that_cannot_be_built_is_named(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with StandInExchange(rate=None) as exchange:
+        settings = settings_with(exchange.url, "NONE-EUR:1h>4h", "NONE-EUR:1h")
+        collector = Collector(asset_job(settings), instance, lake)
+        outcome = collector.collect(collector.plan(settings.series[0], ["2024-01-01"]))
+    assert "candle_rollup 4h 2024-01" in outcome.missing
+
+
+MONTHS = ["2024-01", "2024-02"]
+
+
+def runs(instance: dg.DagsterInstance) -> list[dict[str, list[str]]]:
+    """Of each run, oldest first, the months of its assets by the last part of their keys."""
+    found = []
+    for run in reversed(instance.get_runs()):
+        records = instance.get_records_for_run(
+            run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+        ).records
+        months: dict[str, list[str]] = {}
+        for record in records:
+            assert record.asset_key
+            months.setdefault(record.asset_key.path[-1], []).append(str(record.partition_key))
+        found.append(months)
+    return found
+
+
+def recorded_or_synthetic() -> tuple[Market, str, str]:
+    """A market with minutes and hours of its own, the first of these and that after the last.
+
+    Answers of the real exchange where they are beside the project: ten hours in minutes.
+    """
+    answers = {
+        file.stem.removeprefix("BTC-USD_candles_2020-03-"): json.loads(file.read_text())[::-1]
+        for file in (CANDLES / "responses").glob("BTC-USD_candles_2020-03-*.json")
+    }
+    if not answers:
+        return synthetic_markets()["BTC-USD"], "2020-03-20T00", "2020-03-20T10"
+    minutes = [*answers["20-00-00"], *answers["20-05-00"]]
+    return ListMarket({60: minutes, 3_600: answers["09"]}), "2020-03-20T00", "2020-03-20T10"
+
+
+def test_hours_made_of_minutes_are_the_exchange_s_own(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    market, first, end = recorded_or_synthetic()
+    with StandInExchange(rate=None, markets={"BTC-USD": market}) as exchange:
+        settings = settings_with(exchange.url, "BTC-USD:1m>1h", "BTC-USD:1m")
+        collect(settings, lake, instance, [first[:10]])
+    ours = read_candles_arrow("BTC-USD", "1h", first, end)
+    assert ours.num_rows == 10
+    assert_agree(ours, exchange_candles(market, 3_600, first, end))
 
 
 def exchange_candles(market: Market, seconds: int, first: str, end: str) -> pa.Table:
