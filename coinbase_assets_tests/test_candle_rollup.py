@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -13,6 +13,9 @@ from coinbase_assets import read_candles_arrow
 from coinbase_assets.candles import SCHEMA
 from coinbase_assets.collect import Collector
 from coinbase_assets.definitions import build_definitions
+from coinbase_assets.executor import SILENT
+from coinbase_assets.partitions import range_tags
+from coinbase_assets.problems import failed_runs
 from coinbase_assets.rollups import parse_rollups
 from coinbase_assets.sensors import CANDLE_HISTORY_SENSOR, CANDLE_ROLLUP_SENSOR
 from coinbase_assets.settings import Settings
@@ -154,6 +157,26 @@ def test_a_rollup_that_cannot_be_built_is_named(
         collector = Collector(asset_job(settings), instance, lake)
         outcome = collector.collect(collector.plan(settings.series[0], ["2024-01-01"]))
     assert "candle_rollup 4h 2024-01" in outcome.missing
+
+
+def test_a_run_that_fails_is_told_as_trouble_of_the_rollup(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    settings = settings_with("http://127.0.0.1:1", "ETH-EUR:1h>4h", "ETH-EUR:1h")
+    path = settings.series[0].blob_path("candle_history", "month").format(partition="2024-01")
+    lake.put(path, SCHEMA.empty_table(), None)
+    began = datetime.now(UTC)
+    run = asset_job(settings).execute_in_process(
+        instance=instance,
+        asset_selection=[dg.AssetKey(settings.rollups[0].asset_key("candle_rollup"))],
+        tags=range_tags("2024-01", "2024-01"),
+        run_config=SILENT,
+        raise_on_error=False,
+    )
+    assert not run.success
+    assert lake.list("candle_rollup/") == {}
+    failures, _ = failed_runs(instance, began, {})
+    assert failures["ETH-EUR:4h"].keys() == {"candle_rollup/ETH-EUR/4h"}
 
 
 MONTHS = ["2024-01", "2024-02"]

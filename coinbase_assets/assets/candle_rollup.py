@@ -14,7 +14,6 @@ from coinbase_assets.rollups import Rollup
 from coinbase_assets.series import CandleSeries, RollupGranularity
 from coinbase_assets.storage.partition_tables import PartitionTables
 from coinbase_assets.storage.paths import PATH_METADATA
-from coinbase_assets.storage.read_ahead import read_ahead
 
 KIND = "candle_rollup"
 PARTITION = "month"
@@ -61,8 +60,9 @@ def build_candle_rollup(rollup: Rollup, start: date) -> dg.AssetsDefinition:
 def _months(
     rollup: Rollup, months: Sequence[str], history: PartitionTables
 ) -> Iterator[tuple[str, pa.Table]]:
-    def of_month(month: str) -> tuple[str, pa.Table]:
-        wanted = source_months(rollup.granularity, month)
-        return month, roll_up(rollup, month, [history[key] for key in wanted if key in history])
-
-    return read_ahead(of_month, months)
+    """Each month's key and table; no more than two months of history are held."""
+    held: dict[str, pa.Table] = {}
+    for month in months:
+        sources = [key for key in source_months(rollup.granularity, month) if key in history]
+        held = {key: held[key] if key in held else history[key] for key in sources}
+        yield month, roll_up(rollup, month, list(held.values()))
