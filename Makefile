@@ -11,7 +11,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --system-certs --python $(BIN)/python \
-	    --constraint constraints.txt --editable '.[azurite,dev]'
+	    --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 run: $(INSTALLED)  ## collect the last 7 closed days and the open one
@@ -38,7 +38,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 bench: $(INSTALLED)
-	$(BIN)/python -m benchmarks.collect
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -31,6 +31,7 @@ from coinbase_assets.schedules import (
 from coinbase_assets.sensors import build_candle_history_sensor, build_candle_rollup_sensor
 from coinbase_assets.settings import (
     ACCOUNT_URL,
+    BUDGET_URL,
     CONNECTION_STRING,
     DEVELOPMENT_STORAGE,
     Settings,
@@ -108,6 +109,7 @@ def build_exchange(settings: Settings) -> ExchangeResource:
         requests_per_second=settings.requests_per_second,
         give_up_after=settings.give_up_after,
         budget_path=str(settings.dagster_home / "request_budget.sqlite"),
+        budget_url=dg.EnvVar(BUDGET_URL) if settings.budget_url else "",
     )
 
 

@@ -12,17 +12,20 @@ from dotenv import load_dotenv
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from coinbase_assets.exchange.budget_servers import check_budget_url
 from coinbase_assets.rollups import Rollup, parse_rollups
 from coinbase_assets.series import Series
 
 CONNECTION_STRING = "AZURE_STORAGE_CONNECTION_STRING"
 ACCOUNT_URL = "AZURE_STORAGE_ACCOUNT_URL"
+BUDGET_URL = "COINBASE_BUDGET_URL"
 DEVELOPMENT_STORAGE = "UseDevelopmentStorage=true"
 
 _SECRETS = (
     CONNECTION_STRING,
     "AZURE_STORAGE_KEY",
     "AZURE_STORAGE_SAS_TOKEN",
+    BUDGET_URL,
     "COINBASE_ALERT_URLS",
     "COINBASE_HEARTBEAT_URL",
 )
@@ -61,6 +64,7 @@ class Settings(BaseSettings):
     container: str = Field("coinbasedata", alias="COINBASE_CONTAINER")
     api_url: str = Field("https://api.exchange.coinbase.com", alias="COINBASE_API_URL")
     requests_per_second: float = Field(10, alias="COINBASE_REQUESTS_PER_SECOND", gt=0, le=1000)
+    budget_url: SecretStr | None = Field(None, alias="COINBASE_BUDGET_URL")
     give_up_after: float = Field(120, alias="COINBASE_GIVE_UP_AFTER", gt=0, le=86_400)
     freshness_warn: timedelta | None = Field(None, alias="COINBASE_FRESHNESS_WARN")
     freshness_fail: timedelta | None = Field(None, alias="COINBASE_FRESHNESS_FAIL")
@@ -176,6 +180,13 @@ class Settings(BaseSettings):
     def _check_connection_string(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
             _require_connection_string(value.get_secret_value())
+        return value
+
+    @field_validator("budget_url")
+    @classmethod
+    def _check_budget_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_budget_url(value.get_secret_value())
         return value
 
     @field_validator("alert_urls")

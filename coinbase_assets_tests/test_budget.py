@@ -4,12 +4,9 @@ import asyncio
 import random
 import selectors
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
-from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from coinbase_assets.exchange.budget import BURST, HEADROOM, RequestBudget
+from coinbase_assets.exchange.budget_stores import BudgetFile
 from coinbase_assets.exchange.errors import ExchangeError
 
 URL = "https://exchange"
@@ -57,7 +55,7 @@ def granted(
     """How many of the requests of a new process may be sent within so many seconds."""
 
     async def count() -> int:
-        budget = RequestBudget(path, url, rate, burst, clock, urgent=urgent)
+        budget = RequestBudget(BudgetFile(path, clock), url, rate, burst, urgent=urgent)
         waits = [asyncio.create_task(budget.wait()) for _ in range(requests)]
         sent, late = await asyncio.wait(waits, timeout=within)
         for wait in late:
@@ -70,7 +68,7 @@ def granted(
 
 
 def pause(path: Path, clock: Clock, seconds: float) -> None:
-    asyncio.run(RequestBudget(path, URL, 1, 2, clock).pause(seconds))
+    asyncio.run(RequestBudget(BudgetFile(path, clock), URL, 1, 2).pause(seconds))
 
 
 # Rate, burst, clock
@@ -82,7 +80,7 @@ def test_a_burst_goes_at_once(path: Path) -> None:
 
 def test_the_burst_is_smaller_than_the_exchanges(path: Path) -> None:
     async def reserve() -> None:
-        budget = RequestBudget(path, URL, 0.01)
+        budget = RequestBudget(BudgetFile(path), URL, 0.01)
         await asyncio.wait_for(asyncio.gather(*(budget.wait() for _ in range(BURST))), 0.4)
 
     with pytest.raises(TimeoutError):
@@ -212,7 +210,8 @@ class Simulation:
         self.urgent: list[float] = []
 
     def process(self, *, urgent: bool = False) -> RequestBudget:
-        return RequestBudget(self.path, URL, self.rate, clock=self.loop.time, urgent=urgent)
+        store = BudgetFile(self.path, self.loop.time)
+        return RequestBudget(store, URL, self.rate, urgent=urgent)
 
     async def send(self, budget: RequestBudget, times: list[float], requests: int = 1) -> None:
         for _ in range(requests):
@@ -373,7 +372,7 @@ def test_the_file_of_an_older_version_is_used_and_its_table_left_alone(
 
 def test_a_process_that_is_just_creating_the_file_is_waited_for(path: Path) -> None:
     async def wait() -> None:
-        budget = RequestBudget(path, URL, 1)
+        budget = RequestBudget(BudgetFile(path), URL, 1)
         waiting = asyncio.create_task(budget.wait())
         await asyncio.sleep(0.1)
         creator.execute("COMMIT")
@@ -400,7 +399,7 @@ def test_requests_cancelled_while_the_file_is_locked_leave_it_usable(path: Path)
         await asyncio.gather(*others)
 
     async def main() -> None:
-        budget = RequestBudget(path, URL, 1000)
+        budget = RequestBudget(BudgetFile(path), URL, 1000)
         await budget.wait()
         lock = sqlite3.connect(path, isolation_level=None)
         for _ in range(8):
@@ -409,90 +408,3 @@ def test_requests_cancelled_while_the_file_is_locked_leave_it_usable(path: Path)
         budget.close()
 
     asyncio.run(main())
-
-
-# Several processes
-
-RATE, SPARE = 100.0, 12
-WORKER = """
-import asyncio, sys, time
-from pathlib import Path
-from coinbase_assets.exchange.budget import RequestBudget
-
-async def main(path, url, rate, burst, tasks, seconds, urgent):
-    budget = RequestBudget(Path(path), url, float(rate), int(burst), urgent=urgent == "True")
-    print("ready", flush=True)
-    sys.stdin.readline()
-    end = time.monotonic() + float(seconds)
-
-    async def send():
-        while time.monotonic() < end:
-            await budget.wait()
-            print(time.monotonic(), flush=True)
-
-    await asyncio.gather(*(send() for _ in range(int(tasks))))
-
-asyncio.run(main(*sys.argv[1:]))
-"""
-Process = subprocess.Popen[str]
-
-
-def start(
-    path: Path, *tasks: int, seconds: float, urgent: bool = False
-) -> tuple[float, list[Process]]:
-    """Processes with so many tasks that send requests for so many seconds, and their start.
-
-    With `urgent`, those of the first process are.
-    """
-    common = (path, URL, RATE, SPARE)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, *map(str, (*common, number, seconds, lane))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for number, lane in zip_longest(tasks, [urgent], fillvalue=False)
-    ]
-    for process in processes:
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
-    began = time.monotonic()
-    for process in processes:
-        assert process.stdin
-        process.stdin.write("\n")
-        process.stdin.flush()
-    return began, processes
-
-
-def sent(process: Process) -> list[float]:
-    """When the process sent its requests, in monotonic seconds; waits for its end."""
-    with process:
-        return [float(line) for line in process.communicate()[0].splitlines()]
-
-
-def within_budget(began: float, *times: list[float]) -> bool:
-    counted = enumerate(sorted(chain(*times)), start=1)
-    return all(number <= SPARE + RATE * (time - began) + 1 for number, time in counted)
-
-
-def test_processes_get_equal_shares_however_much_they_want(path: Path) -> None:
-    began, processes = start(path, 3, 8, 30, seconds=2.5)
-    times = [sent(process) for process in processes]
-    shares = [sum(began + 0.5 < time < began + 2.5 for time in each) for each in times]
-    assert min(shares) >= 0.8 * max(shares)
-    assert sum(shares) >= 0.8 * RATE * 2
-    assert within_budget(began, *times)
-
-
-@pytest.mark.parametrize("urgent", [False, True])
-def test_killing_a_process_leaves_the_others_the_full_rate(path: Path, urgent: bool) -> None:
-    began, (victim, *others) = start(path, 8, 8, 8, seconds=2, urgent=urgent)
-    time.sleep(0.8)
-    victim.kill()
-    killed = time.monotonic()
-    last, *rest = map(sent, (victim, *others))
-    assert last
-    after = [time for time in chain(*rest) if killed + 0.2 < time < began + 2]
-    assert len(after) >= 0.8 * RATE * (began + 2 - killed - 0.2)
-    assert within_budget(began, last, *rest)

@@ -17,6 +17,7 @@ import pytest
 
 from coinbase_assets.exchange.answers import Answer
 from coinbase_assets.exchange.budget import BURST, HEADROOM, RequestBudget
+from coinbase_assets.exchange.budget_stores import BudgetFile
 from coinbase_assets.exchange.client import ExchangeClient
 from coinbase_assets.exchange.errors import (
     ExchangeError,
@@ -112,7 +113,7 @@ def fetch(budget_file: Path) -> Fetch:
         clock: Callable[[], float] = time.time,
         budget: tuple[Any, ...] = (1000, 1000),
     ) -> list[Answer]:
-        shared = RequestBudget(budget_file, url, *budget)
+        shared = RequestBudget(BudgetFile(budget_file), url, *budget)
         async with ExchangeClient(url, shared, give_up_after, clock) as client:
             found = client.fetch_candles(product, granularity, start, end)
             return [answer async for answer in found]
@@ -197,7 +198,7 @@ def test_an_empty_range_is_not_asked_for(fetch: Fetch) -> None:
 
 def test_iteration_stopped_early_ends_outstanding_requests(budget_file: Path) -> None:
     async def stop_early(url: str) -> int:
-        budget = RequestBudget(budget_file, url, 30, 5)
+        budget = RequestBudget(BudgetFile(budget_file), url, 30, 5)
         async with ExchangeClient(url, budget) as client:
             answers = client.fetch_candles("BTC-USD", MINUTE, START, START + 50 * WINDOW)
             for _ in range(2):
@@ -346,7 +347,9 @@ def test_retry_after_is_honoured(fetch: Fetch) -> None:
 
 def test_a_429_holds_back_every_process(fetch: Fetch, budget_file: Path) -> None:
     async def another_process(url: str) -> None:
-        await asyncio.wait_for(RequestBudget(budget_file, url, 1000).wait(), timeout=0.3)
+        await asyncio.wait_for(
+            RequestBudget(BudgetFile(budget_file), url, 1000).wait(), timeout=0.3
+        )
 
     with StandInExchange(retry_after=30, faults=lambda *_: "429") as exchange:
         with pytest.raises(RateLimited):
@@ -454,7 +457,9 @@ def test_a_wrong_clock_of_the_machine_changes_nothing(fetch: Fetch, hours: int) 
 def test_a_clock_set_back_meanwhile_leaves_no_window_out(budget_file: Path) -> None:
     async def count(url: str) -> int:
         mine, answers = Clock(), 0
-        async with ExchangeClient(url, RequestBudget(budget_file, url, 1000), clock=mine) as client:
+        async with ExchangeClient(
+            url, RequestBudget(BudgetFile(budget_file), url, 1000), clock=mine
+        ) as client:
             async for _ in client.fetch_candles("BTC-USD", MINUTE, START, START + DAY):
                 mine.now = NOW - 60 * DAY
                 answers += 1
@@ -627,7 +632,7 @@ def test_the_products_survive_a_passing_fault(budget_file: Path, kind: str) -> N
 
 def test_the_products_wait_for_the_shared_budget(budget_file: Path) -> None:
     with StandInExchange() as exchange:
-        asyncio.run(RequestBudget(budget_file, exchange.url, 1000).pause(0.5))
+        asyncio.run(RequestBudget(BudgetFile(budget_file), exchange.url, 1000).pause(0.5))
         began = time.monotonic()
         products(exchange.url, budget_file)
     assert time.monotonic() - began > 0.4

@@ -54,7 +54,11 @@ NOW = datetime(2024, 3, 15, 12, tzinfo=UTC)
 ACCOUNT = "http://127.0.0.1:10000/devstoreaccount1"
 SECRETS = {"key": "a2V5IHNlY3JldA==", "sas": "c2FzIHNlY3JldA==", "string": "c3RyaW5nIHNlY3JldA=="}
 STORAGE = {
-    "key": {"AZURE_STORAGE_ACCOUNT_URL": ACCOUNT, "AZURE_STORAGE_KEY": SECRETS["key"]},
+    "key": {
+        "AZURE_STORAGE_ACCOUNT_URL": ACCOUNT,
+        "AZURE_STORAGE_KEY": SECRETS["key"],
+        "COINBASE_BUDGET_URL": f"redis://:{SECRETS['key']}@127.0.0.1",
+    },
     "sas": {
         "AZURE_STORAGE_ACCOUNT_URL": ACCOUNT,
         "AZURE_STORAGE_SAS_TOKEN": f"sv=2024-01-01&sig={SECRETS['sas']}",
@@ -273,7 +277,7 @@ def test_the_definitions_hold_the_names_of_secrets_and_not_their_values(
     assert isinstance(lake, AzureParquetIOManager)
     storage = str(lake.storage.model_dump())
     assert "AZURE_STORAGE_" in storage
-    assert SECRETS[name] not in f"{storage} {resources!r}"
+    assert SECRETS[name] not in f"{storage} {resources!r} {resources['exchange'].model_dump()}"
 
 
 def test_the_code_location_loads_no_library_that_only_assets_need() -> None:
@@ -494,5 +498,6 @@ def test_the_web_server_tells_no_secret(started: dict[str, Process], location: s
         assert "budget_path" in answer
     assert "coinbasedata" in lake
     assert "budget_path" in exchange
+    assert ("COINBASE_BUDGET_URL" in exchange) == (location == "key")
     assert "raw_candles" in assets
     assert SECRETS[location] not in resources + lake + exchange + configuration + assets

@@ -26,6 +26,7 @@ KEY = "AZURE_STORAGE_KEY"
 SAS = "AZURE_STORAGE_SAS_TOKEN"
 ALERTS = "COINBASE_ALERT_URLS"
 HEARTBEAT = "COINBASE_HEARTBEAT_URL"
+BUDGET = "COINBASE_BUDGET_URL"
 HOME = "DAGSTER_HOME"
 
 URL = "https://account.blob.core.windows.net"
@@ -123,6 +124,8 @@ def test_a_secret_is_read_and_not_shown(
     [
         (ALERTS, "alert_urls", f"mailto://u:{SECRET}@a.com?to=b@c.com,d@e.com, json://a/{SECRET}"),
         (HEARTBEAT, "heartbeat_url", f"https://user:{SECRET}@a.com/{SECRET}?key={SECRET}"),
+        (BUDGET, "budget_url", f"redis://:{SECRET}@a.com:6379/1"),
+        (BUDGET, "budget_url", f"postgresql://me:{SECRET}@a.com/budgets?sslmode=require"),
     ],
 )
 def test_urls_that_hold_secrets_are_read_and_not_shown(
@@ -141,6 +144,10 @@ def test_urls_that_hold_secrets_are_read_and_not_shown(
         (ALERTS, SECRET, "URL 1 is none that apprise knows; write such as mailto://USER:PASS"),
         (ALERTS, f"https://a.com/{SECRET}", "URL 1 (https://...) is none"),
         (HEARTBEAT, SECRET, "not a URL; write https://HOST/PATH"),
+        (BUDGET, SECRET, "not a server's URL; write postgresql://USER:PASSWORD@HOST/DATABASE or"),
+        (BUDGET, f"mysql://me:{SECRET}@a.com", "not a server's URL"),
+        (BUDGET, f"redis://:{SECRET}@", "not a server's URL"),
+        (BUDGET, f"redis://:{SECRET}@a.com:no", "not a server's URL"),
         (HEARTBEAT, f"json://a.com/{SECRET}", "not a URL"),
         (HEARTBEAT, f"https://a.com/{SECRET} https://b.com/", "not a URL"),
     ],

@@ -1,23 +1,18 @@
-"""The request budget that all processes on the machine share.
+"""The request budget that all processes behind one IP address share.
 
-A leaky bucket in one SQLite row per exchange: every process reserves the next free slot and sleeps
-until it comes. Reservations are served in the order they were made, and a process holds only
-MAX_RESERVED of them, so processes get equal shares and one that dies takes that little with it.
+A leaky bucket for each exchange: every process reserves the next free slot and sleeps until it
+comes. Reservations are served in the order they were made, and a process holds only MAX_RESERVED of
+them, so processes get equal shares and one that dies takes that little with it.
 
 An urgent request waits for other urgent ones only. Where ordinary ones wait, it takes a slot before
 them and is counted; each of them looks at that count when its own slot comes, and sleeps longer.
 """
 
 import asyncio
-import sqlite3
-import threading
-import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from coinbase_assets.exchange.errors import ExchangeError
+from coinbase_assets.exchange.budget_stores import BudgetStore, Lanes
 
 # Bursts the exchange allows (its documentation).
 BURST = 15
@@ -26,47 +21,29 @@ BURST = 15
 HEADROOM = 3
 MAX_RESERVED = 3
 
-# Not `request_budget`: files made by older versions hold that one, without the urgent lane.
-_TABLE = """CREATE TABLE IF NOT EXISTS request_lanes
-    (exchange TEXT PRIMARY KEY, backlog REAL NOT NULL, urgent_backlog REAL NOT NULL,
-    pushed_back REAL NOT NULL, at REAL NOT NULL)"""
-
-
-class _Lanes(NamedTuple):
-    """Requests not worked off yet, urgent ones in both backlogs, and the number of slots by which
-    ordinary reservations were ever pushed back."""
-
-    backlog: float = 0.0
-    urgent_backlog: float = 0.0
-    pushed_back: float = 0.0
-
 
 class RequestBudget:
-    """`rate` requests a second to the exchange at `api_url`, kept in the SQLite file at `path`.
+    """`rate` requests a second to the exchange at `api_url`, shared by all who use the store.
 
     With `urgent`, its requests come before those of every budget without; both together keep to
-    the rate. Raises ExchangeError where the file cannot be used.
+    the rate. Every method raises ExchangeError where the store cannot be used.
     """
 
     def __init__(
         self,
-        path: Path,
+        store: BudgetStore,
         api_url: str,
         rate: float,
         burst: int = BURST - HEADROOM,
-        clock: Callable[[], float] = time.time,
         *,
         urgent: bool = False,
     ) -> None:
         self.rate = rate
+        self._store = store
         self._urgent = urgent
-        self._path = path
         self._exchange = urlsplit(api_url).netloc
         self._burst = burst
-        self._clock = clock
         self._reserving = asyncio.Semaphore(MAX_RESERVED)
-        self._using = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
 
     async def wait(self) -> None:
         """Return when the next request may be sent."""
@@ -76,18 +53,18 @@ class RequestBudget:
     async def pause(self, seconds: float) -> None:
         """Let no process send its next request for so many seconds, nor one that is queued."""
 
-        def push_back(lanes: _Lanes) -> _Lanes:
+        def push_back(lanes: Lanes) -> Lanes:
             slots = max(0.0, seconds * self.rate - lanes.urgent_backlog)
-            backlog, urgent_backlog, pushed_back = lanes
-            backlog = max(backlog, self._burst)
-            return _Lanes(backlog + slots, urgent_backlog + slots, pushed_back + slots)
+            return lanes._replace(
+                backlog=max(lanes.backlog, self._burst) + slots,
+                urgent_backlog=lanes.urgent_backlog + slots,
+                pushed_back=lanes.pushed_back + slots,
+            )
 
         await self._update(push_back)
 
     def close(self) -> None:
-        with self._using:
-            if self._connection:
-                self._connection.close()
+        self._store.close()
 
     async def _go_first(self) -> None:
         lanes = await self._update(self._with_urgent)
@@ -104,50 +81,26 @@ class RequestBudget:
             lanes = await self._update(lambda lanes: lanes)
             slot += (lanes.pushed_back - seen) / self.rate
 
-    def _with_urgent(self, lanes: _Lanes) -> _Lanes:
+    def _with_urgent(self, lanes: Lanes) -> Lanes:
         """One more urgent request; while the burst lasts, it goes before nobody."""
-        backlog, urgent_backlog, pushed_back = lanes
-        first = backlog + 1 > self._burst
-        return _Lanes(backlog + 1, urgent_backlog + first, pushed_back + first)
+        first = lanes.backlog + 1 > self._burst
+        return lanes._replace(
+            backlog=lanes.backlog + 1,
+            urgent_backlog=lanes.urgent_backlog + first,
+            pushed_back=lanes.pushed_back + first,
+        )
 
-    async def _update(self, change: Callable[[_Lanes], _Lanes]) -> _Lanes:
-        return await asyncio.to_thread(self._transact, change)
+    async def _update(self, change: Callable[[Lanes], Lanes]) -> Lanes:
+        def drain_and_change(stored: Lanes, now: float) -> Lanes:
+            return change(self._drained(stored, now))
 
-    def _transact(self, change: Callable[[_Lanes], _Lanes]) -> _Lanes:
-        """Change the row in one step; the lock outlives a task that is cancelled meanwhile."""
-        try:
-            with self._using, self._connect() as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                connection.execute(_TABLE)
-                now = self._clock()
-                lanes = change(self._drained(connection, now))
-                connection.execute(
-                    "REPLACE INTO request_lanes VALUES (?, ?, ?, ?, ?)",
-                    (self._exchange, *lanes, now),
-                )
-        except (sqlite3.Error, OSError) as error:
-            raise ExchangeError(
-                f"{self._path}: the shared request budget cannot be used ({error});"
-                " free disk space, or delete the file"
-            ) from error
-        return lanes
+        return await asyncio.to_thread(self._store.update, self._exchange, drain_and_change)
 
-    def _drained(self, connection: sqlite3.Connection, now: float) -> _Lanes:
-        """The row as of now. A clock set back works off nothing: late, never too many."""
-        row = connection.execute(
-            "SELECT backlog, urgent_backlog, pushed_back, at FROM request_lanes WHERE exchange = ?",
-            (self._exchange,),
-        ).fetchone()
-        backlog, urgent_backlog, pushed_back, at = row or (*_Lanes(), now)
-        done = max(0.0, now - at) * self.rate
-        return _Lanes(max(0.0, backlog - done), max(0.0, urgent_backlog - done), pushed_back)
-
-    def _connect(self) -> sqlite3.Connection:
-        if not self._connection:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                self._path, timeout=30, isolation_level=None, check_same_thread=False
-            )
-            # A backlog lost in a power cut is worked off by then.
-            self._connection.execute("PRAGMA synchronous = OFF")
-        return self._connection
+    def _drained(self, lanes: Lanes, now: float) -> Lanes:
+        """The lanes as of now. A clock set back works off nothing: late, never too many."""
+        done = max(0.0, now - lanes.at) * self.rate
+        return lanes._replace(
+            backlog=max(0.0, lanes.backlog - done),
+            urgent_backlog=max(0.0, lanes.urgent_backlog - done),
+            at=now,
+        )

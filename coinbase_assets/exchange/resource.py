@@ -11,6 +11,8 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from coinbase_assets.exchange.answers import Answer
 from coinbase_assets.exchange.budget import RequestBudget
+from coinbase_assets.exchange.budget_servers import budget_server
+from coinbase_assets.exchange.budget_stores import BudgetFile
 from coinbase_assets.exchange.client import ExchangeClient
 from coinbase_assets.exchange.products import Catalogue
 from coinbase_assets.series import Series
@@ -43,12 +45,17 @@ class BlockingExchange:
 
 
 class ExchangeResource(dg.ConfigurableResource):
-    """The Coinbase Exchange, or a stand-in, asked within the budget that the machine shares."""
+    """The Coinbase Exchange, or a stand-in, asked within a budget.
+
+    All processes of a machine share the one at `budget_path`, those of several machines the one of
+    the server at `budget_url`.
+    """
 
     api_url: str
     requests_per_second: float
     give_up_after: float
     budget_path: str
+    budget_url: str = ""
 
     @contextmanager
     def get_client(
@@ -65,6 +72,7 @@ class ExchangeResource(dg.ConfigurableResource):
                 yield BlockingExchange(client, portal)
 
     async def _new_client(self, urgent: bool, give_up_after: float) -> ExchangeClient:
-        path, rate = Path(self.budget_path), self.requests_per_second
-        budget = RequestBudget(path, self.api_url, rate, urgent=urgent)
+        url, path = self.budget_url, Path(self.budget_path)
+        store = budget_server(url) if url else BudgetFile(path)
+        budget = RequestBudget(store, self.api_url, self.requests_per_second, urgent=urgent)
         return ExchangeClient(self.api_url, budget, give_up_after)

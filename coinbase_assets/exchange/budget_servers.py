@@ -1,0 +1,175 @@
+"""A request budget in PostgreSQL or Redis, for several machines behind one IP address.
+
+The time is the server's, so that the machines' clocks need not agree. A step takes two round trips
+to PostgreSQL and four to Redis, some twenty times a second: the server should be near.
+"""
+
+import json
+import threading
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urlsplit
+
+import tenacity
+
+from coinbase_assets.exchange.budget_stores import TABLE, BudgetStore, Change, Lanes
+from coinbase_assets.exchange.errors import ExchangeUnavailable
+
+if TYPE_CHECKING:
+    import psycopg
+
+# Seconds in which a server that restarts, or a connection that broke, may be back.
+PATIENCE = 10.0
+# Seconds for one answer.
+_TIMEOUT = 5
+_DRIVERS = {
+    "postgresql": ("psycopg", "postgres"),
+    "postgres": ("psycopg", "postgres"),
+    "redis": ("redis", "redis"),
+    "rediss": ("redis", "redis"),
+}
+_LOCKED = """INSERT INTO request_lanes VALUES
+    (%s, 0, 0, 0, extract(epoch FROM clock_timestamp()))
+    ON CONFLICT (exchange) DO UPDATE SET exchange = excluded.exchange
+    RETURNING backlog, urgent_backlog, pushed_back, at,
+    extract(epoch FROM clock_timestamp())::float8"""
+_CHANGED = """UPDATE request_lanes
+    SET backlog = %s, urgent_backlog = %s, pushed_back = %s, at = %s WHERE exchange = %s"""
+# Many processes may find at the same time that the table is not there yet.
+_CREATED = f"""DO $$ BEGIN IF to_regclass('request_lanes') IS NULL THEN
+    PERFORM pg_advisory_xact_lock(hashtext('request_lanes')); {TABLE}; END IF; END $$"""
+
+
+def check_budget_url(url: str) -> None:
+    """Raises ValueError, without the URL, which may hold a password."""
+    try:
+        parts = urlsplit(url)
+        # PostgreSQL's sockets are folders, which its URLs name in the query.
+        named = (parts.hostname or "host=/" in parts.query) and parts.port != 0
+    except ValueError:
+        named = False
+    if not named or parts.scheme not in _DRIVERS:
+        raise ValueError(
+            "not a server's URL; write postgresql://USER:PASSWORD@HOST/DATABASE or redis://HOST"
+        )
+    driver, extra = _DRIVERS[parts.scheme]
+    if not find_spec(driver):
+        raise ValueError(
+            f"{driver} is not installed, which {parts.scheme} needs;"
+            f" pip install 'coinbase-assets[{extra}]'"
+        )
+
+
+def budget_server(url: str) -> BudgetStore:
+    """The store of the server at `url`, which `check_budget_url` accepts."""
+    scheme = urlsplit(url).scheme
+    return BudgetInRedis(url) if scheme.startswith("redis") else BudgetInPostgres(url)
+
+
+class BudgetInPostgres:
+    """One row an exchange, in the table `request_lanes`, which is created if it is missing."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._using = threading.Lock()
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def update(self, exchange: str, change: Change) -> Lanes:
+        import psycopg
+
+        with self._using:
+            return _patiently(lambda: self._step(exchange, change), psycopg.Error, self._url)
+
+    def close(self) -> None:
+        with self._using:
+            if self._connection:
+                self._connection.close()
+
+    def _step(self, exchange: str, change: Change) -> Lanes:
+        connection = self._connect()
+        with connection.pipeline(), connection.transaction():
+            # A lost backlog is worked off by the time the server is back.
+            connection.execute("SET LOCAL synchronous_commit = off")
+            connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{_TIMEOUT}s'")
+            row = connection.execute(_LOCKED, (exchange,)).fetchone()
+            assert row
+            lanes = change(Lanes(*row[:4]), row[4])
+            connection.execute(_CHANGED, (*lanes, exchange))
+        return lanes
+
+    def _connect(self) -> "psycopg.Connection[Any]":
+        import psycopg
+
+        if not self._connection or self._connection.closed:
+            self._connection = psycopg.connect(
+                self._url,
+                autocommit=True,
+                connect_timeout=_TIMEOUT,
+                # Some poolers give each transaction another connection.
+                prepare_threshold=None,
+            )
+            self._connection.execute(_CREATED)
+        return self._connection
+
+
+class BudgetInRedis:
+    """One key an exchange; a step is tried again where another process came between."""
+
+    def __init__(self, url: str) -> None:
+        from redis import Redis
+
+        self._url = url
+        # Its type says that a transaction yields no value.
+        self._client: Any = Redis.from_url(
+            url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT, decode_responses=True
+        )
+
+    def update(self, exchange: str, change: Change) -> Lanes:
+        from redis import RedisError
+
+        return _patiently(lambda: self._step(exchange, change), RedisError, self._url)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _step(self, exchange: str, change: Change) -> Lanes:
+        key = f"coinbase_assets:request_lanes:{exchange}"
+
+        def step(pipe: Any) -> Lanes:
+            stored = pipe.get(key)
+            seconds, microseconds = pipe.time()
+            now = seconds + microseconds / 1e6
+            lanes = change(Lanes(*json.loads(stored)) if stored else Lanes(0, 0, 0, now), now)
+            pipe.multi()
+            pipe.set(key, json.dumps(lanes))
+            return lanes
+
+        return self._client.transaction(step, key, value_from_callable=True)
+
+
+def _patiently(step: Callable[[], Lanes], errors: type[Exception], url: str) -> Lanes:
+    """The step's result. What was lost with its answer is a slot nobody uses, never one too many.
+
+    Raises ExchangeUnavailable.
+    """
+    try:
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(errors),
+            wait=tenacity.wait_random_exponential(0.1, max=2),
+            stop=tenacity.stop_after_delay(PATIENCE),
+            reraise=True,
+        )(step)
+    except errors as error:
+        parts = urlsplit(url)
+        place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        raise ExchangeUnavailable(
+            f"{place}: the shared request budget cannot be used ({_cause(error, parts)});"
+            " start that server, or correct COINBASE_BUDGET_URL"
+        ) from None
+
+
+def _cause(error: Exception, parts: SplitResult) -> str:
+    """The error's first line, without what the URL keeps secret."""
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return line.replace(parts.password, "***") if parts.password else line
