@@ -18,6 +18,7 @@ from matplotlib.gridspec import SubplotSpec
 from matplotlib.patches import Patch
 
 from coinbase_assets.candles import SCHEMA, clip_candles
+from coinbase_assets.coarsening import coarsen_candles
 from coinbase_assets.coverage import State
 from coinbase_assets.days import DAY
 from coinbase_assets.series import Series
@@ -47,8 +48,6 @@ _RANKED = list(COLOURS)
 _DAY_SECONDS = 86_400
 _WEEK = 7 * _DAY_SECONDS
 _STEPS = (60, 300, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, _DAY_SECONDS, _WEEK)
-# Coarser candles are counted from a Monday's midnight: the first one of the epoch.
-_MONDAY = 4 * _DAY_SECONDS
 _UNITS = ((_WEEK, "w"), (_DAY_SECONDS, "d"), (3_600, "h"), (60, "m"))
 
 
@@ -59,28 +58,6 @@ def drawn_step(series: Series, start: datetime, end: datetime) -> int:
         (step for step in _STEPS if step >= least and step % series.granularity.seconds == 0),
         int(-(-least // _WEEK)) * _WEEK,
     )
-
-
-def coarsen_candles(candles: pa.Table, seconds: int) -> pa.Table:
-    """Sum ascending candles up to longer ones.
-
-    First open, highest high, lowest low, last close, summed volume; where there is none, none.
-    """
-    if not candles.num_rows:
-        return candles
-    time = candles["time"].cast(pa.int64()).to_numpy() // 1_000_000 - _MONDAY
-    bucket = time // seconds * seconds + _MONDAY
-    first = np.flatnonzero(np.diff(bucket, prepend=bucket[0] - 1))
-    last = np.append(first[1:], len(bucket)) - 1
-    columns = [
-        pa.array(bucket[first] * 1_000_000).cast(SCHEMA.field("time").type),
-        candles["open"].to_numpy()[first],
-        np.maximum.reduceat(candles["high"].to_numpy(), first),
-        np.minimum.reduceat(candles["low"].to_numpy(), first),
-        candles["close"].to_numpy()[last],
-        np.add.reduceat(candles["volume"].to_numpy(), first),
-    ]
-    return pa.table(columns, SCHEMA)
 
 
 def build_calendar(ledger: pa.Table, last: date) -> Calendar:

@@ -19,12 +19,13 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
-from coinbase_assets.assets import candle_coverage, candle_history, raw_candles
+from coinbase_assets.assets import candle_coverage, candle_history, candle_rollup, raw_candles
 from coinbase_assets.candles import candles_digest
 from coinbase_assets.coverage import State
 from coinbase_assets.partitions import month_of, month_range
 from coinbase_assets.problems import newest_results
-from coinbase_assets.series import Series
+from coinbase_assets.rollups import Rollup
+from coinbase_assets.series import CandleSeries, Series
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.read_ahead import read_ahead
 from coinbase_assets.storage.stored_blob import StoredBlob
@@ -49,9 +50,9 @@ _FAILED_MONTHS = "failed_months"
 
 @dataclass(frozen=True)
 class _Month:
-    """A month of a series as it is stored: history or ledger."""
+    """A month of a series as it is stored: history, ledger or rollup."""
 
-    series: Series
+    series: CandleSeries
     key: str
     table: pa.Table
     store: "ParquetStore"
@@ -108,7 +109,7 @@ def _untiled(month: _Month) -> Sequence[str]:
     return untiled(month.table, *month_range(month.key), month.series.granularity.delta)
 
 
-_HISTORY_CHECKS = [
+_CANDLE_CHECKS = [
     _Check(
         "candles_are_unique",
         "No two candles have the same time.",
@@ -124,6 +125,9 @@ _HISTORY_CHECKS = [
         "Low never exceeds high, and open and close lie between them.",
         lambda month: impossible_prices(month.table),
     ),
+]
+_HISTORY_CHECKS = [
+    *_CANDLE_CHECKS,
     _Check(
         "history_equals_raw",
         "A month's candles are exactly those of its raw days.",
@@ -156,8 +160,13 @@ def build_candle_checks(series: Series) -> list[dg.AssetChecksDefinition]:
     ]
 
 
+def build_rollup_checks(rollup: Rollup) -> dg.AssetChecksDefinition:
+    """The checks of a rollup: those of all candles."""
+    return _build(rollup, candle_rollup.KIND, candle_rollup.blob_path(rollup), _CANDLE_CHECKS)
+
+
 def _build(
-    series: Series, kind: str, path: str, checks: Sequence[_Check]
+    series: CandleSeries, kind: str, path: str, checks: Sequence[_Check]
 ) -> dg.AssetChecksDefinition:
     key = dg.AssetKey(series.asset_key(kind))
 
@@ -229,7 +238,7 @@ def _failed_before(context: dg.AssetCheckExecutionContext) -> set[str]:
 
 
 def _stored_months(
-    series: Series,
+    series: CandleSeries,
     template: str,
     tags: Mapping[str, str],
     besides: Collection[str],

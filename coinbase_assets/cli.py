@@ -3,14 +3,14 @@
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import click
 
 from coinbase_assets.exchange.errors import ExchangeError
-from coinbase_assets.series import Series
+from coinbase_assets.series import CandleSeries, Series, parse_candle_series
 from coinbase_assets.settings import Settings, SettingsError, load_settings
 from coinbase_assets.storage.errors import StorageError
 
@@ -29,11 +29,14 @@ _LOG_LEVELS = {
 class _SeriesParameter(click.ParamType):
     name = "PRODUCT:GRANULARITY"
 
+    def __init__(self, parse: Callable[[str], CandleSeries] = Series.parse) -> None:
+        self._parse = parse
+
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Series:
+    ) -> CandleSeries:
         try:
-            return Series.parse(value)
+            return self._parse(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -139,11 +142,11 @@ def plot(series: Series, first: date | None, last: date | None, out: Path | None
 
 
 @cli.command()
-@click.option("--series", type=_SeriesParameter(), required=True)
+@click.option("--series", type=_SeriesParameter(parse_candle_series), required=True)
 @click.option("--from", "first", type=_DayParameter(), required=True, help="First day, UTC.")
 @click.option("--to", "last", type=_DayParameter(), required=True, help="Last day, UTC.")
 @click.option("--out", type=_FileParameter(*_TABLES), required=True, help="Its suffix: the format.")
-def export(series: Series, first: date, last: date, out: Path) -> None:
+def export(series: CandleSeries, first: date, last: date, out: Path) -> None:
     """Write candles to a file: Parquet, CSV, JSON lines or Feather."""
     _refuse_reversed(first, last)
     from coinbase_assets.export import write_candles
@@ -160,7 +163,7 @@ def export(series: Series, first: date, last: date, out: Path) -> None:
 @click.option("--json", "style", flag_value="json", help="An object a line.")
 @click.option("--csv", "style", flag_value="csv", help="Comma-separated values.")
 def run_query(sql: str, style: str | None) -> None:
-    """Answer a SELECT over candle_history, raw_candles or candle_coverage."""
+    """Answer a SELECT over candle_history, candle_rollup, raw_candles or candle_coverage."""
     from coinbase_assets.lake import Lake
     from coinbase_assets.query import QueryError, query
 

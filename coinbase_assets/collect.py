@@ -1,6 +1,7 @@
 """The main job, headless: a range of days, then the months they touch, run in this process."""
 
 import uuid
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from coinbase_assets.assets import candle_coverage, candle_history, raw_candles
+from coinbase_assets.assets import candle_coverage, candle_history, candle_rollup, raw_candles
 from coinbase_assets.assets.raw_candles import is_settled
 from coinbase_assets.candles import InvalidCandles
 from coinbase_assets.days import DAY
@@ -26,7 +27,8 @@ from coinbase_assets.partitions import (
     month_of,
     range_tags,
 )
-from coinbase_assets.series import Granularity, Series
+from coinbase_assets.rollup_months import touched_months
+from coinbase_assets.series import CandleSeries, Granularity, RollupGranularity, Series
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.stored_blob import StoredBlob
 
@@ -95,13 +97,14 @@ class Collector:
             yield outcome
 
     def collect(self, plan: Plan) -> Outcome:
-        """Collect the days, then the months that do not hold them yet."""
+        """Collect the days, then the months that do not hold them yet, then their rollups."""
         raw = [_key(plan.series, raw_candles)]
         errors = [
             self._run_all(raw, plan.runs),
             self._run_all(self._monthly_assets(plan), self._stale_months(plan)),
+            *(self._run_all(assets, [keys]) for keys, assets in self._rollup_runs(plan).items()),
         ]
-        return Outcome(plan, self._missing(plan), errors[0] or errors[1])
+        return Outcome(plan, self._missing(plan), next((one for one in errors if one), None))
 
     def _run_all(
         self, assets: Sequence[dg.AssetKey], runs: Iterable[Sequence[str]]
@@ -143,18 +146,49 @@ class Collector:
         ]
         return adjoining(stale, MONTHS_PER_RUN)
 
+    def _rollups(self, series: Series) -> list[CandleSeries]:
+        """What the job sums this series up to."""
+        history = self._job.asset_layer.asset_graph.get(_key(series, candle_history))
+        names = {key.path[2] for key in history.child_keys if key.path[0] == candle_rollup.KIND}
+        return [CandleSeries(series.product, one) for one in RollupGranularity if one in names]
+
+    def _rollup_runs(self, plan: Plan) -> Mapping[Sequence[str], Sequence[dg.AssetKey]]:
+        """Ranges of months, and the rollups that are older there than the plan's history."""
+        history = self._recorded(_key(plan.series, candle_history))
+        runs = defaultdict[Sequence[str], list[dg.AssetKey]](list)
+        for rollup in self._rollups(plan.series):
+            key = _key(rollup, candle_rollup)
+            built = self._recorded(key)
+            stale = {
+                touched
+                for month in _months(plan.days)
+                for touched in touched_months(rollup.granularity, month)
+                if touched in history and history.get(month, 0) > built.get(touched, 0)
+            }
+            for months in adjoining(sorted(stale), MONTHS_PER_RUN):
+                runs[tuple(months)].append(key)
+        return runs
+
     def _missing(self, plan: Plan) -> list[str]:
+        series, months = plan.series, _months(plan.days)
+        wanted: list[tuple[str, CandleSeries, ModuleType, Sequence[str]]] = [
+            (raw_candles.KIND, series, raw_candles, plan.days),
+            (candle_history.KIND, series, candle_history, months),
+            (candle_coverage.KIND, series, candle_coverage, months),
+            *(
+                (f"{candle_rollup.KIND} {one.granularity}", one, candle_rollup, months)
+                for one in self._rollups(series)
+            ),
+        ]
         missing = []
-        months = _months(plan.days)
-        wanted = ((raw_candles, plan.days), (candle_history, months), (candle_coverage, months))
-        for kind, keys in wanted:
-            stored = self._blobs(plan.series, kind, keys).keys()
-            there = stored & self._recorded(_key(plan.series, kind)).keys()
-            missing += [f"{kind.KIND} {key}" for key in keys if key not in there]
+        for name, one, kind, keys in wanted:
+            stored = self._blobs(one, kind, keys).keys()
+            there = stored & self._recorded(_key(one, kind)).keys()
+            missing += [f"{name} {key}" for key in keys if key not in there]
         return missing
 
     def _blobs(
-        self, series: Series, kind: ModuleType, keys: Sequence[str]
+        self, series: CandleSeries, kind: ModuleType, keys: Sequence[str]
     ) -> dict[str, StoredBlob]:
         return self.store.find_partitions(kind.blob_path(series), keys)
 
@@ -165,7 +199,7 @@ class Collector:
         )
 
 
-def _key(series: Series, kind: ModuleType) -> dg.AssetKey:
+def _key(series: CandleSeries, kind: ModuleType) -> dg.AssetKey:
     return dg.AssetKey(series.asset_key(kind.KIND))
 
 

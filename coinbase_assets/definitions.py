@@ -9,10 +9,11 @@ from coinbase_assets.alerts import build_alerts_sensor
 from coinbase_assets.assets.candle_chart import build_candle_chart
 from coinbase_assets.assets.candle_coverage import build_candle_coverage
 from coinbase_assets.assets.candle_history import build_candle_history
+from coinbase_assets.assets.candle_rollup import build_candle_rollup
 from coinbase_assets.assets.market_halts import build_market_halts
 from coinbase_assets.assets.products import build_products
 from coinbase_assets.assets.raw_candles import build_raw_candles
-from coinbase_assets.checks import build_candle_checks
+from coinbase_assets.checks import build_candle_checks, build_rollup_checks
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.executor import LockedInProcessExecutor
 from coinbase_assets.freshness import freshness_windows, with_freshness
@@ -27,7 +28,7 @@ from coinbase_assets.schedules import (
     build_settle_candles_schedule,
     products_schedule,
 )
-from coinbase_assets.sensors import build_candle_history_sensor
+from coinbase_assets.sensors import build_candle_history_sensor, build_candle_rollup_sensor
 from coinbase_assets.settings import (
     ACCOUNT_URL,
     BUDGET_URL,
@@ -53,11 +54,13 @@ def build_definitions(
             for series in settings.series
             for build in (build_raw_candles, build_candle_history, build_candle_coverage)
         ]
+        assets += [build_candle_rollup(rollup, settings.start) for rollup in settings.rollups]
         if shows_halts(settings.series):
             assets.append(build_market_halts(settings.series, settings.start))
     charts = [build_candle_chart(series) for series in settings.series]
     windows = {one: freshness_windows(one, settings) for one in settings.series}
     checks = [check for one in settings.series for check in build_candle_checks(one)]
+    checks += map(build_rollup_checks, settings.rollups)
     checks += [build_recency_checks(one, window) for one, window in windows.items()]
     return dg.Definitions(
         assets=[*with_freshness(assets, settings), build_products(settings.series), *charts],
@@ -77,6 +80,7 @@ def build_definitions(
         ],
         sensors=[
             build_candle_history_sensor(settings.series),
+            *([build_candle_rollup_sensor(settings.rollups)] if settings.rollups else []),
             build_recency_sensor(windows),
             build_alerts(settings, checks),
             orphaned_runs_sensor,

@@ -16,7 +16,7 @@ from dagster._core.storage.tags import (
 from coinbase_assets.executor import SILENT
 from coinbase_assets.orphans import fail_orphans, without_their_retry
 from coinbase_assets.schedules import CANDLE_CHART_SCHEDULE, LIVE_CANDLES_SCHEDULE
-from coinbase_assets.sensors import CANDLE_HISTORY_SENSOR
+from coinbase_assets.sensors import CANDLE_HISTORY_SENSOR, CANDLE_ROLLUP_SENSOR
 from coinbase_assets.superseded import delete_superseded_runs
 
 _KEPT_TAGS = (
@@ -72,7 +72,7 @@ def superseded_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResu
         context.instance,
         datetime.now(UTC),
         schedules=[LIVE_CANDLES_SCHEDULE, CANDLE_CHART_SCHEDULE],
-        sensors=[CANDLE_HISTORY_SENSOR],
+        sensors=[CANDLE_HISTORY_SENSOR, CANDLE_ROLLUP_SENSOR],
         cursor=context.cursor or None,
     )
     return dg.SensorResult(

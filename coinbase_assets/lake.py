@@ -1,4 +1,4 @@
-"""Reading the history: one line to pandas or Arrow, without a running Dagster."""
+"""Reading the history and rollups: one line to pandas or Arrow, without a running Dagster."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coinbase_assets.candles import SCHEMA
-from coinbase_assets.series import Series
+from coinbase_assets.series import CandleSeries, parse_candle_series
 from coinbase_assets.settings import DEVELOPMENT_STORAGE, load_settings
 from coinbase_assets.storage.errors import SeriesNotFound
 from coinbase_assets.storage.parquet_store import ParquetStore
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Instant = str | date | datetime
 
-_HISTORY = "candle_history"
+_HISTORY, _ROLLUP = "candle_history", "candle_rollup"
 
 
 def read_candles(
@@ -49,11 +49,14 @@ def read_candles_arrow(
         return lake.read_candles_arrow(product, granularity, start, end, columns)
 
 
-def stored_series(store: ParquetStore) -> list[Series]:
-    """The series whose history is in the store."""
-    folders = {tuple(path.split("/")[1:3]) for path in store.list(f"{_HISTORY}/")}
+def stored_series(store: ParquetStore) -> list[CandleSeries]:
+    """The series whose history is in the store, and the rollups."""
+    blobs = (path for kind in (_HISTORY, _ROLLUP) for path in store.list(f"{kind}/"))
+    folders = {tuple(path.split("/")[1:3]) for path in blobs}
     names = (":".join(part.partition("=")[2] for part in folder) for folder in folders)
-    return sorted(map(Series.parse, names))
+    return sorted(
+        map(parse_candle_series, names), key=lambda one: (one.product, one.granularity.seconds)
+    )
 
 
 class Lake:
@@ -105,8 +108,8 @@ class Lake:
     def __repr__(self) -> str:
         return f"Lake({self._store.container_uri})"
 
-    def series(self) -> list[Series]:
-        """The series whose history is in the lake."""
+    def series(self) -> list[CandleSeries]:
+        """The series whose history is in the lake, and the rollups: what can be read."""
         return stored_series(self._store)
 
     def read_candles(
@@ -122,6 +125,7 @@ class Lake:
         The range is half-open, unlike the command line's days: `end` itself is left out. Days are
         their midnight, times without a zone are UTC. Columns: `time` (the bucket's start, UTC),
         `open`, `high`, `low`, `close` (in the quote currency), `volume` (in the base currency).
+        A granularity that was not collected is read from the rollups.
 
         Raises ValueError, SeriesNotFound, StorageError.
         """
@@ -149,18 +153,18 @@ class Lake:
         columns: Sequence[str] | None = None,
     ) -> Iterator[pa.Table]:
         """The same a month at a time, in the memory of a few months."""
-        series = Series.parse(f"{product}:{granularity}")
+        series = parse_candle_series(f"{product}:{granularity}")
         names = _known(columns)
         first, last = _instant("start", start), _instant("end", end)
         if first > last:
             raise ValueError(f"start {first} is after end {last}")
-        months = self._store.list_partitions(series.blob_folder(_HISTORY))
-        if not months:
+        found = (self._store.list_partitions(series.blob_folder(k)) for k in (_HISTORY, _ROLLUP))
+        if not (months := next(filter(None, found), None)):
             raise SeriesNotFound(f"{series}: not in the lake; it holds {self._listed()}")
 
         def load(month: str) -> pa.Table:
             table = self._store.get(
-                series.blob_path(_HISTORY, "month").format(partition=month),
+                months[month].path,
                 list(dict.fromkeys(["time", *names])),
             )
             return _between(table.replace_schema_metadata(None), first, last).select(names)

@@ -12,10 +12,10 @@ from dagster._core.storage.asset_check_execution_record import (
 )
 from dagster._core.storage.tags import WILL_RETRY_TAG
 
-from coinbase_assets.assets import candle_coverage, candle_history, raw_candles
+from coinbase_assets.assets import candle_coverage, candle_history, candle_rollup, raw_candles
 from coinbase_assets.series import Series
 
-_KINDS = (raw_candles.KIND, candle_history.KIND, candle_coverage.KIND)
+_KINDS = (raw_candles.KIND, candle_history.KIND, candle_coverage.KIND, candle_rollup.KIND)
 _EVALUATED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 _MOST_RUNS = 200
 

@@ -11,7 +11,13 @@ from pyarrow import csv
 from coinbase_assets.lake import Lake
 from coinbase_assets.storage.errors import SeriesNotFound
 
-VIEWS = ("candle_history", "raw_candles", "candle_coverage", "candle_revisions")
+VIEWS = (
+    "candle_history",
+    "candle_rollup",
+    "raw_candles",
+    "candle_coverage",
+    "candle_revisions",
+)
 
 
 class QueryError(Exception):

@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from coinbase_assets.exchange.budget_servers import check_budget_url
+from coinbase_assets.rollups import Rollup, parse_rollups
 from coinbase_assets.series import Series
 
 CONNECTION_STRING = "AZURE_STORAGE_CONNECTION_STRING"
@@ -58,6 +59,7 @@ class Settings(BaseSettings):
     series: Annotated[tuple[Series, ...], NoDecode] = Field(
         (Series.parse("ETH-EUR:15m"),), alias="COINBASE_SERIES"
     )
+    rollups: Annotated[tuple[Rollup, ...], NoDecode] = Field((), alias="COINBASE_ROLLUPS")
     start: date = Field(date(2018, 1, 1), alias="COINBASE_START")
     container: str = Field("coinbasedata", alias="COINBASE_CONTAINER")
     api_url: str = Field("https://api.exchange.coinbase.com", alias="COINBASE_API_URL")
@@ -101,6 +103,21 @@ class Settings(BaseSettings):
         if not series:
             raise ValueError("names no series; write PRODUCT:GRANULARITY, such as ETH-EUR:15m")
         return tuple(dict.fromkeys(series))
+
+    @field_validator("rollups", mode="before")
+    @classmethod
+    def _parse_rollups(cls, value: object) -> object:
+        return parse_rollups(value) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_rollups(self) -> Self:
+        for rollup in self.rollups:
+            if rollup.source not in self.series:
+                raise ValueError(
+                    f"COINBASE_ROLLUPS: {rollup.source}, of which {rollup} is to be made, is not"
+                    " in COINBASE_SERIES; add it there"
+                )
+        return self
 
     @field_validator("start", mode="before")
     @classmethod

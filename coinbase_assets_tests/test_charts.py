@@ -23,11 +23,11 @@ from coinbase_assets.charts import (
     NO_LEDGER,
     UP,
     build_calendar,
-    coarsen_candles,
     draw_candles,
     drawn_step,
     render,
 )
+from coinbase_assets.coarsening import coarsen_candles
 from coinbase_assets.coverage import COVERAGE_SCHEMA, State
 from coinbase_assets.executor import SILENT
 from coinbase_assets.partitions import month_of, range_tags

@@ -123,6 +123,29 @@ def test_each_series_has_four_assets_and_the_catalogue_and_the_halts_are_for_all
     }
 
 
+def test_a_rollup_is_an_asset_with_checks_and_a_sensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(
+        monkeypatch, COINBASE_START="2024-01-15", COINBASE_ROLLUPS="ETH-EUR:15m>4h,1w"
+    )
+    definitions = build_definitions(settings)
+    graph = definitions.resolve_asset_graph()
+    for granularity in ("4h", "1w"):
+        key = dg.AssetKey(["candle_rollup", "ETH-EUR", granularity])
+        assert graph.get(key).parent_keys == {HISTORY}
+        assert graph.get(key).group_name == "ETH_EUR"
+        assert {check.name for check in graph.get(key).check_keys} == {
+            "candles_are_unique",
+            "candles_are_ascending",
+            "low_never_exceeds_high",
+        }
+        months = partition_keys(definitions, key)
+        assert months == ["2024-01", "2024-02", "2024-03"]
+        rollup = definitions.resolve_assets_def(key)
+        assert rollup.backfill_policy == dg.BackfillPolicy.multi_run(24)
+    sensor = definitions.get_repository_def().get_sensor_def("candle_rollup_sensor")
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+
+
 def test_raw_candles_have_a_partition_a_day_from_the_start_to_the_open_day(
     definitions: dg.Definitions,
 ) -> None:

@@ -16,7 +16,7 @@ from pyarrow import csv
 from coinbase_assets.candles import SCHEMA
 from coinbase_assets.cli import _TABLES, main
 from coinbase_assets.export import FORMATS, write_candles
-from coinbase_assets.series import Series
+from coinbase_assets.series import Series, parse_candle_series
 from coinbase_assets.storage.parquet_store import ParquetStore
 
 ETH = Series.parse("ETH-EUR:15m")
@@ -63,6 +63,16 @@ def test_a_file_holds_the_days_asked_for(
     found["time"] = found["time"].astype("datetime64[us, UTC]")
     pd.testing.assert_frame_equal(found, EXPECTED, check_exact=True)
     assert os.listdir(tmp_path) == [file.name]
+
+
+def test_rollups_are_exported_like_what_was_collected(
+    history: ParquetStore, tmp_path: Path
+) -> None:
+    path = parse_candle_series("ETH-EUR:4h").blob_path("candle_rollup", "month")
+    history.put(path.format(partition="2024-01"), JANUARY, None)
+    file = tmp_path / "candles.csv"
+    main(["export", "--series", "ETH-EUR:4h", *RANGE, "--out", str(file)])
+    assert len(READERS[".csv"](file)) == 96
 
 
 def test_the_formats_are_those_the_command_line_knows() -> None:

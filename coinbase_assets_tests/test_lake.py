@@ -13,7 +13,7 @@ from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_ac
 
 from coinbase_assets import Lake, read_candles, read_candles_arrow
 from coinbase_assets.candles import SCHEMA
-from coinbase_assets.series import Series
+from coinbase_assets.series import Series, parse_candle_series
 from coinbase_assets.storage.errors import SeriesNotFound
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import AZURITE_KEY
@@ -112,7 +112,10 @@ def test_an_empty_lake_says_so() -> None:
     ("changes", "said"),
     [
         ({"product": "eth-eur"}, "'eth-eur' is not a product"),
-        ({"granularity": "2h"}, "unknown granularity '2h'; allowed are 1m 5m 15m 1h 6h 1d"),
+        (
+            {"granularity": "3h"},
+            "unknown granularity '3h'; allowed are 1m 5m 15m 30m 1h 2h 4h 6h 12h 1d 1w",
+        ),
         ({"start": "01/02/2024"}, "start='01/02/2024': not a time; write 2024-01-31 or"),
         ({"end": "2023-01-01"}, "start 2024-01-01 .* is after end 2023-01-01"),
         ({"columns": ["price"]}, "no column price; there are time, open, high, low, close, volume"),
@@ -122,6 +125,29 @@ def test_what_cannot_be_asked_is_told_with_the_rule(changes: dict[str, Any], sai
     usual = {"product": "ETH-EUR", "granularity": "1h", "start": "2024-01-01", "end": "2024-02-01"}
     with pytest.raises(ValueError, match=said):
         read_candles(**{**usual, **changes})
+
+
+@pytest.fixture
+def rollups(history: ParquetStore) -> ParquetStore:
+    """Rollups of 4 hours, and of one hour, which was collected, too."""
+    for granularity in ("4h", "1h"):
+        one = parse_candle_series(f"ETH-EUR:{granularity}")
+        path = one.blob_path("candle_rollup", "month").format(partition="2024-01")
+        history.put(path, EVERYTHING.slice(32 * 24, 1), None)
+    return history
+
+
+@pytest.mark.usefixtures("rollups")
+def test_what_was_not_collected_is_read_from_the_rollups() -> None:
+    found = read_candles_arrow("ETH-EUR", "4h", "2024-01-01", "2024-02-01")
+    assert found.equals(EVERYTHING.slice(32 * 24, 1))
+    with Lake() as lake:
+        assert list(map(str, lake.series())) == ["ETH-EUR:1h", "ETH-EUR:4h"]
+
+
+@pytest.mark.usefixtures("rollups")
+def test_what_was_collected_goes_before_a_rollup() -> None:
+    assert read_candles_arrow("ETH-EUR", "1h", "2024-01-01", "2024-02-01").num_rows == 31 * 24
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from coinbase_assets.candles import SCHEMA
 from coinbase_assets.cli import main
-from coinbase_assets.series import Series
+from coinbase_assets.series import Series, parse_candle_series
 from coinbase_assets.storage.parquet_store import ParquetStore
 
 COUNT = "SELECT product, granularity, count(*) AS n, sum(volume) AS v FROM candle_history"
@@ -39,6 +39,13 @@ def stored(lake: ParquetStore) -> ParquetStore:
 def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     main(["query", *arguments])
     return capsys.readouterr().out
+
+
+def test_rollups_are_a_view(stored: ParquetStore, capsys: pytest.CaptureFixture[str]) -> None:
+    path = parse_candle_series("ETH-EUR:4h").blob_path("candle_rollup", "month")
+    stored.put(path.format(partition="2024-01"), candles("2024-01-01", 1), None)
+    told = answer(capsys, "SELECT granularity, month, close FROM candle_rollup", "--csv")
+    assert told.splitlines()[1:] == ['"4h","2024-01",1.5']
 
 
 def test_json_is_an_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,8 @@ from dagster._core.storage.tags import (
 )
 
 from coinbase_assets.partitions import MONTHS_PER_RUN
-from coinbase_assets.sensors import build_candle_history_sensor
+from coinbase_assets.rollups import parse_rollups
+from coinbase_assets.sensors import build_candle_history_sensor, build_candle_rollup_sensor
 from coinbase_assets.series import Series
 from coinbase_assets_tests.running import land
 
@@ -161,6 +162,53 @@ def test_days_of_series_that_are_not_configured_are_left_alone(
 ) -> None:
     land(instance, LTC, "2024-01-01")
     assert Ticks(instance, ETH).launches() == []
+
+
+def rollup_launches(
+    instance: dg.DagsterInstance, rollups: str, cursor: str | None = None
+) -> tuple[list[tuple[str, str, str]], str | None]:
+    """A tick's runs: the rollups' granularities, the first and the last month; and its cursor."""
+    sensor = build_candle_rollup_sensor(parse_rollups(rollups))
+    tick = sensor.evaluate_tick(dg.build_sensor_context(instance, cursor=cursor))
+    launches = [
+        (
+            " ".join(key.path[2] for key in request.asset_selection or []),
+            request.tags[ASSET_PARTITION_RANGE_START_TAG],
+            request.tags[ASSET_PARTITION_RANGE_END_TAG],
+        )
+        for request in tick.run_requests or []
+    ]
+    return launches, tick.cursor
+
+
+def land_history(instance: dg.DagsterInstance, *months: str) -> None:
+    key = dg.AssetKey(ETH.asset_key("candle_history"))
+    for month in months:
+        instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=month))
+
+
+def test_rollups_follow_the_history_whoever_built_it(instance: dg.DagsterInstance) -> None:
+    land_history(instance, "2024-03", "2024-05")
+    launches, cursor = rollup_launches(instance, "ETH-EUR:15m>1h,4h;BTC-EUR:15m>1h")
+    assert launches == [("1h 4h", "2024-03", "2024-03"), ("1h 4h", "2024-05", "2024-05")]
+    assert rollup_launches(instance, "ETH-EUR:15m>1h,4h;BTC-EUR:15m>1h", cursor)[0] == []
+
+
+def test_a_week_of_two_months_is_rebuilt_in_the_first_one_if_that_is_there(
+    instance: dg.DagsterInstance,
+) -> None:
+    land_history(instance, "2024-01", "2024-02", "2024-04")
+    launches, cursor = rollup_launches(instance, "ETH-EUR:15m>1w")
+    # Nothing is made of March, of which there is no history.
+    assert launches == [("1w", "2024-01", "2024-02"), ("1w", "2024-04", "2024-04")]
+    land_history(instance, "2024-02")
+    launches, cursor = rollup_launches(instance, "ETH-EUR:15m>1d,1w", cursor)
+    assert launches == [("1d", "2024-02", "2024-02"), ("1w", "2024-01", "2024-02")]
+    # It begins on a Monday.
+    land_history(instance, "2024-01")
+    assert rollup_launches(instance, "ETH-EUR:15m>1d,1w", cursor)[0] == [
+        ("1d 1w", "2024-01", "2024-01")
+    ]
 
 
 def test_a_failed_run_is_retried_a_bounded_number_of_times(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from coinbase_assets.series import Granularity, Series
+from coinbase_assets.series import Granularity, RollupGranularity, Series, parse_candle_series
 
 ETH = Series("ETH-EUR", Granularity.FIFTEEN_MINUTES)
 
@@ -40,6 +40,26 @@ def test_an_unknown_granularity_is_refused_with_those_allowed(granularity: str) 
 def test_a_series_without_a_colon_is_refused() -> None:
     with pytest.raises(ValueError, match="'ETH-EUR': unknown granularity ''"):
         Series.parse("ETH-EUR")
+
+
+@pytest.mark.parametrize("text", ["ETH-EUR:1m", "ETH-EUR:1h", "ETH-EUR:4h", "ETH-EUR:1w"])
+def test_what_the_exchange_does_not_have_can_be_read_all_the_same(text: str) -> None:
+    found = parse_candle_series(text)
+    assert str(found) == text
+    assert isinstance(found, Series) == (text[-2:] in set(Granularity))
+    assert found.blob_folder("x") == f"x/product=ETH-EUR/granularity={text[-2:]}/"
+
+
+def test_of_what_cannot_be_read_all_that_can_is_told() -> None:
+    with pytest.raises(ValueError, match=r"allowed are 1m 5m 15m 30m 1h 2h 4h 6h 12h 1d 1w$"):
+        parse_candle_series("ETH-EUR:3h")
+
+
+def test_rollups_add_buckets_that_the_exchange_does_not_have() -> None:
+    seconds = {"30m": 1_800, "2h": 7_200, "4h": 14_400, "12h": 43_200, "1w": 604_800}
+    exchange = {one.value for one in Granularity}
+    others = {g.value: g.seconds for g in RollupGranularity if g.value not in exchange}
+    assert others == seconds
 
 
 def test_series_sort_by_product_then_granularity() -> None:

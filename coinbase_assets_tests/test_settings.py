@@ -9,10 +9,12 @@ from unittest import mock
 import dotenv
 import pytest
 
+from coinbase_assets.rollups import parse_rollups
 from coinbase_assets.series import Series
 from coinbase_assets.settings import Settings, SettingsError, load_settings, project_folder
 
 SERIES = "COINBASE_SERIES"
+ROLLUPS = "COINBASE_ROLLUPS"
 START = "COINBASE_START"
 CONTAINER = "COINBASE_CONTAINER"
 API = "COINBASE_API_URL"
@@ -34,6 +36,7 @@ FUTURE = str(datetime.now(UTC).date() + timedelta(days=2))
 
 DEFAULTS = {
     "series": (Series.parse("ETH-EUR:15m"),),
+    "rollups": (),
     "start": date(2018, 1, 1),
     "container": "coinbasedata",
     "api_url": "https://api.exchange.coinbase.com",
@@ -84,6 +87,7 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
     ("name", "text", "field", "value"),
     [
         (SERIES, "BTC-USD:1m", "series", (Series.parse("BTC-USD:1m"),)),
+        (ROLLUPS, "ETH-EUR:15m>1h,1w", "rollups", parse_rollups("ETH-EUR:15m>1h,1w")),
         (START, "2024-02-29", "start", date(2024, 2, 29)),
         (CONTAINER, "my-candles-2", "container", "my-candles-2"),
         (API, "http://127.0.0.1:8900/", "api_url", "http://127.0.0.1:8900"),
@@ -165,6 +169,16 @@ def test_series_are_a_list_in_which_repetitions_and_spaces_do_not_count(
     assert list(map(str, settings.series)) == ["ETH-EUR:15m", "BTC-USD:1m", "ETH-EUR:1d"]
 
 
+def test_rollups_are_of_series_that_are_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "ETH-EUR:15m>1h;BTC-USD:1m>1d"
+    assert refusal(monkeypatch, **{ROLLUPS: text}) == (
+        "COINBASE_ROLLUPS: BTC-USD:1m, of which BTC-USD:1d is to be made, is not in"
+        " COINBASE_SERIES; add it there"
+    )
+    settings = load(monkeypatch, **{ROLLUPS: text, SERIES: "BTC-USD:1m,ETH-EUR:15m"})
+    assert settings.rollups == parse_rollups(text)
+
+
 @pytest.mark.parametrize("value", ["2018-01-01", str(datetime.now(UTC).date())])
 def test_the_first_day_may_be_any_until_today(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     assert str(load(monkeypatch, **{START: value}).start) == value
@@ -189,6 +203,10 @@ def test_azures_container_names_are_taken(monkeypatch: pytest.MonkeyPatch, value
         ),
         (SERIES, "ETH-EUR:15m BTC-USD:1m", "allowed are 1m 5m 15m 1h 6h 1d"),
         (SERIES, ",", "write PRODUCT:GRANULARITY"),
+        (ROLLUPS, "ETH-EUR:15m>3h", "allowed are 5m 15m 30m 1h 2h 4h 6h 12h 1d 1w"),
+        (ROLLUPS, "ETH-EUR:15m>5m", "give a multiple of 15m"),
+        (ROLLUPS, "ETH-EUR:15m", "write such as ETH-EUR:1m>5m,1h"),
+        (ROLLUPS, "ETH-EUR:15m>1h;ETH-EUR:5m>1h", "keep one"),
         (START, FUTURE, "in the future"),
         (START, "2024-02-30", "write YYYY-MM-DD"),
         (START, "01.02.2024", "write YYYY-MM-DD"),

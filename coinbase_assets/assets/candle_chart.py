@@ -9,7 +9,8 @@ import dagster as dg
 import pyarrow as pa
 
 from coinbase_assets.assets import candle_coverage, candle_history
-from coinbase_assets.candles import empty_candles
+from coinbase_assets.candles import clip_candles, empty_candles
+from coinbase_assets.coarsening import coarsen_candles
 from coinbase_assets.coverage import COVERAGE_SCHEMA
 from coinbase_assets.days import DAY
 from coinbase_assets.partitions import day_start, month_of
@@ -73,7 +74,7 @@ def draw_days(
     step = charts.drawn_step(series, start, end)
     months = _tables(store, series.blob_folder(candle_history.KIND), first, last)
     # Each month at once, since those of years may not fit into memory.
-    parts = [charts.coarsen_candles(charts.clip_candles(one, start, end), step) for one in months]
+    parts = [coarsen_candles(clip_candles(one, start, end), step) for one in months]
     candles = pa.concat_tables([empty_candles(), *parts])
     if not candles.num_rows:
         return None

@@ -1,0 +1,68 @@
+"""`candle_rollup/<product>/<granularity>`: coarser candles, one partition a UTC month."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+import dagster as dg
+import pyarrow as pa
+
+from coinbase_assets.assets import candle_history
+from coinbase_assets.assets.columns import CANDLE_METADATA
+from coinbase_assets.partitions import MONTHS_PER_RUN, monthly_partitions
+from coinbase_assets.rollup_months import roll_up, source_months
+from coinbase_assets.rollups import Rollup
+from coinbase_assets.series import CandleSeries, RollupGranularity
+from coinbase_assets.storage.partition_tables import PartitionTables
+from coinbase_assets.storage.paths import PATH_METADATA
+
+KIND = "candle_rollup"
+PARTITION = "month"
+
+
+def blob_path(rollup: CandleSeries) -> str:
+    """The template of the months' blobs."""
+    return rollup.blob_path(KIND, PARTITION)
+
+
+def build_candle_rollup(rollup: Rollup, start: date) -> dg.AssetsDefinition:
+    """The asset that sums a series' history up, from the month of `start` on."""
+    spans_months = rollup.granularity == RollupGranularity.ONE_WEEK
+
+    @dg.asset(
+        key=rollup.asset_key(KIND),
+        partitions_def=monthly_partitions(start),
+        backfill_policy=dg.BackfillPolicy.multi_run(MONTHS_PER_RUN),
+        ins={
+            "history": dg.AssetIn(
+                key=rollup.source.asset_key(candle_history.KIND),
+                partition_mapping=dg.TimeWindowPartitionMapping(
+                    end_offset=int(spans_months), allow_nonexistent_upstream_partitions=True
+                ),
+                metadata={"allow_missing_partitions": True},
+            )
+        },
+        io_manager_key="lake",
+        group_name=rollup.group,
+        kinds={"azure", "parquet"},
+        metadata={PATH_METADATA: blob_path(rollup), **CANDLE_METADATA},
+        description=(
+            f"Closed {rollup.granularity} candles of {rollup.product}, summed up from the"
+            f" {rollup.source.granularity} ones; a candle belongs to the month in which it begins."
+            " Those not collected to their end are left out, and counted in `candles_left_out`."
+        ),
+    )
+    def candle_rollup(context: dg.AssetExecutionContext, history: PartitionTables) -> dg.Output:
+        return dg.Output(_months(rollup, context.partition_keys, history))
+
+    return candle_rollup
+
+
+def _months(
+    rollup: Rollup, months: Sequence[str], history: PartitionTables
+) -> Iterator[tuple[str, pa.Table]]:
+    """Each month's key and table; no more than two months of history are held."""
+    held: dict[str, pa.Table] = {}
+    for month in months:
+        sources = [key for key in source_months(rollup.granularity, month) if key in history]
+        held = {key: held[key] if key in held else history[key] for key in sources}
+        yield month, roll_up(rollup, month, list(held.values()))
