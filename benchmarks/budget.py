@@ -1,0 +1,89 @@
+"""How much of the exchange's limit three processes use together, and who gets what of it.
+
+Each collects a series of its own. They share a budget in a file, as on one machine, or in a server,
+as machines behind one IP address do.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from coinbase_assets.storage.azurite import running_azurite
+from coinbase_assets_tests.conftest import AZURITE_KEY, free_port
+from coinbase_assets_tests.exchange import StandInExchange
+from coinbase_assets_tests.servers import running_server
+
+PRODUCTS = ("BTC-USD", "ETH-EUR", "ETH-USD")
+RATE, SECONDS = 10, 30
+
+
+def main(runs: int) -> None:
+    print("\n**Three processes collecting at the same time**\n")
+    print(f"| the budget in | of {RATE} requests/s, min and median | shares of the three | 429s |")
+    print("|---|---|---|---|")
+    for kind in ("file", "redis", "postgres"):
+        used, shares, refused = zip(*(_measure(kind) for _ in range(runs)), strict=True)
+        middle = sorted(used)[len(used) // 2]
+        told = ", ".join(f"{share:.0%}" for share in shares[0])
+        print(f"| {kind} | {min(used):.1%}, {middle:.1%} | {told} | {sum(refused)} |", flush=True)
+
+
+def _measure(kind: str) -> tuple[float, list[float], int]:
+    """The part of the limit that was used, each product's share of that, and answers of 429."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        StandInExchange(latency=0.1) as exchange,
+        _collecting(kind, Path(folder), exchange.url),
+    ):
+        while len({request.product for request in exchange.requests}) < len(PRODUCTS):
+            time.sleep(0.1)
+        # The burst is over by then.
+        begin = time.monotonic() + 3
+        time.sleep(3 + SECONDS)
+        sent = [one for one in exchange.requests if begin <= one.arrived < begin + SECONDS]
+    shares = Counter(one.product for one in sent)
+    refused = sum(one.status == 429 for one in exchange.requests)
+    return len(sent) / (RATE * SECONDS), [shares[one] / len(sent) for one in PRODUCTS], refused
+
+
+@contextmanager
+def _collecting(kind: str, folder: Path, url: str) -> Iterator[None]:
+    port = free_port()
+    server = nullcontext() if kind == "file" else running_server(kind, folder / kind)
+    with server as budget, running_azurite(folder / "azurite", port):
+        environment = {
+            "AZURE_STORAGE_CONNECTION_STRING": (
+                f"AccountName=devstoreaccount1;AccountKey={AZURITE_KEY};"
+                f"BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1"
+            ),
+            "COINBASE_API_URL": url,
+            "COINBASE_BUDGET_URL": budget.url if budget else "",
+        }
+        started = [
+            _collect(product, environment | {"DAGSTER_HOME": str(folder / home)})
+            for product in PRODUCTS
+            for home in ["home" if kind == "file" else product]
+        ]
+        try:
+            yield
+        finally:
+            for process in started:
+                process.kill()
+                process.wait()
+
+
+def _collect(product: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    command = [str(Path(sys.executable).with_name("coinbase-assets")), "collect"]
+    days = ["--from", "2023-01-01", "--to", "2023-12-31", "--series", f"{product}:1m"]
+    return subprocess.Popen(
+        [*command, *days],
+        env=os.environ | environment,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
