@@ -164,7 +164,8 @@ def _timed(
 
 @contextmanager
 def _running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[None]:
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    silent = subprocess.DEVNULL
+    process = subprocess.Popen(command, env=environment, stdout=silent, stderr=silent)
     try:
         yield
     finally:
