@@ -1,8 +1,8 @@
 """Reading the history: one line to pandas or Arrow, without a running Dagster."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from coinbase_assets.candles import SCHEMA
 from coinbase_assets.series import Series
 from coinbase_assets.settings import DEVELOPMENT_STORAGE, load_settings
-from coinbase_assets.storage.errors import SeriesNotFound
+from coinbase_assets.storage.errors import PartitionMissing, SeriesNotFound
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.storage.read_ahead import read_ahead
 from coinbase_assets.storage.service import arrow_filesystem, blob_service
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Instant = str | date | datetime
 
 _HISTORY = "candle_history"
+# To ask for so many months, of which some may be missing, is faster than to list them first.
+_MOST_UNLISTED = 24
 
 
 def read_candles(
@@ -154,18 +156,35 @@ class Lake:
         first, last = _instant("start", start), _instant("end", end)
         if first > last:
             raise ValueError(f"start {first} is after end {last}")
-        months = self._store.list_partitions(series.blob_folder(_HISTORY))
-        if not months:
-            raise SeriesNotFound(f"{series}: not in the lake; it holds {self._listed()}")
+        template = series.blob_path(_HISTORY, "month")
+        read = list(dict.fromkeys(["time", *names]))
 
-        def load(month: str) -> pa.Table:
-            table = self._store.get(
-                series.blob_path(_HISTORY, "month").format(partition=month),
-                list(dict.fromkeys(["time", *names])),
-            )
+        def load(month: str) -> pa.Table | None:
+            try:
+                table = self._store.get(template.format(partition=month), read)
+            except PartitionMissing:
+                return None
             return _between(table.replace_schema_metadata(None), first, last).select(names)
 
-        return read_ahead(load, [month for month in sorted(months) if _touches(month, first, last)])
+        return self._found(series, read_ahead(load, self._months(series, first, last)))
+
+    def _months(self, series: Series, first: datetime, last: datetime) -> Sequence[str]:
+        """The months in the range that may have a blob; those of long ranges do have one."""
+        months = _months_between(first, last)
+        if len(months) <= _MOST_UNLISTED:
+            return months
+        return sorted({*months} & {*self._store.list_partitions(series.blob_folder(_HISTORY))})
+
+    def _found(self, series: Series, tables: Iterable[pa.Table | None]) -> Iterator[pa.Table]:
+        """Those there are. Raises SeriesNotFound if the series has none in the range or outside."""
+        found = False
+        for table in tables:
+            if table is not None:
+                found = True
+                yield table
+        if not found and series not in (stored := self.series()):
+            listed = ", ".join(map(str, stored)) or "no history; collect some first"
+            raise SeriesNotFound(f"{series}: not in the lake; it holds {listed}")
 
     def dataset(self, kind: str = _HISTORY) -> "ds.Dataset":
         """All of a kind of asset as a pyarrow dataset, for Polars, DuckDB, Dask and the like.
@@ -188,9 +207,6 @@ class Lake:
             ),
         )
 
-    def _listed(self) -> str:
-        return ", ".join(map(str, self.series())) or "no history; collect some first"
-
 
 def _instant(name: str, value: Instant) -> datetime:
     """The instant in UTC; a day is its midnight. Raises ValueError."""
@@ -211,8 +227,12 @@ def _known(columns: Sequence[str] | None) -> list[str]:
     return names
 
 
-def _touches(month: str, first: datetime, last: datetime) -> bool:
-    return f"{first:%Y-%m}" <= month <= f"{last:%Y-%m}"
+def _months_between(first: datetime, last: datetime) -> Sequence[str]:
+    """The keys of the months that hold an instant from `first` to before `last`."""
+    if first == last:
+        return []
+    start, end = (12 * one.year + one.month for one in (first, last - timedelta(microseconds=1)))
+    return [f"{(n - 1) // 12:04}-{(n - 1) % 12 + 1:02}" for n in range(start, end + 1)]
 
 
 def _between(table: pa.Table, first: datetime, last: datetime) -> pa.Table:

@@ -5,6 +5,7 @@ from typing import Any
 
 from reading import answer
 
+import pandas  # noqa: F401 (loaded here, so that the first read does not wait for it)
 from coinbase_assets import read_candles
 
 
