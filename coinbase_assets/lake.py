@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Instant = str | date | datetime
 
 _HISTORY = "candle_history"
+# Months downloaded at a time: a year's then cost the latency of one.
+_AT_A_TIME = 12
 # To ask for so many months, of which some may be missing, is faster than to list them first.
 _MOST_UNLISTED = 24
 
@@ -166,7 +168,8 @@ class Lake:
                 return None
             return _between(table.replace_schema_metadata(None), first, last).select(names)
 
-        return self._found(series, read_ahead(load, self._months(series, first, last)))
+        tables = read_ahead(load, self._months(series, first, last), _AT_A_TIME)
+        return self._found(series, tables)
 
     def _months(self, series: Series, first: datetime, last: datetime) -> Sequence[str]:
         """The months in the range that may have a blob; those of long ranges do have one."""

@@ -6,7 +6,7 @@ import adlfs  # noqa: F401 (loaded here, so that the first read does not wait fo
 import pandas as pd
 import pyarrow.dataset
 import pyarrow.parquet  # noqa: F401
-from reading import answer
+from timed import serve
 
 
 def read(
@@ -20,4 +20,4 @@ def read(
     )
 
 
-answer(read)
+serve(read)

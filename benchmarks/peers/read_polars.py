@@ -5,7 +5,7 @@ from typing import Any
 import pandas  # noqa: F401 (loaded here, so that the first read does not wait for it)
 import polars as pl
 import pyarrow  # noqa: F401
-from reading import answer
+from timed import serve
 
 
 def read(
@@ -26,4 +26,4 @@ def read(
     return of_year.select("time", "close").collect().to_pandas()
 
 
-answer(read)
+serve(read)
