@@ -1,0 +1,197 @@
+"""Adding a day of 1m candles to the history, next to who rewrites and who merges.
+
+It is the 31st, the dearest for this project: it joins the month from its raw days again. Each run
+begins with the history up to the 30th, but the one big Parquet file keeps the day: it drops the
+older one's rows as it adds it again.
+"""
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.blob import BlobServiceClient
+
+from benchmarks.contenders import OURS, Contender, take_turns
+from benchmarks.peers import peer_python, script
+from benchmarks.synthetic import (
+    ACCOUNT,
+    Account,
+    history_of,
+    months,
+    random_candles,
+    raw_days,
+    store_history,
+    temporary_account,
+)
+from benchmarks.tables import Measured, print_table
+from coinbase_assets.assets import candle_history, raw_candles
+from coinbase_assets.partitions import month_of, month_range
+from coinbase_assets.series import Series
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.conftest import new_instance_at
+from coinbase_assets_tests.exchange import StandInExchange
+from coinbase_assets_tests.running import build_history, collect_raw, settings_for
+
+SERIES = Series.parse("ETH-EUR:1m")
+DAY = "2024-12-31"
+MONTH = month_of(DAY)
+LAKES = {"lake-of-10-years": months("2015-01", 120), "lake-of-1-year": months("2024-01", 12)}
+TEN, ONE = LAKES
+PEERS = "peers"
+BIG = "big/candles.parquet"
+DELTA = "delta"
+RAW, HISTORY = raw_candles.blob_path(SERIES), candle_history.blob_path(SERIES)
+
+
+def main(runs: int) -> None:
+    with temporary_account() as account, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        lakes = [Lake(account, container) for container in LAKES]
+        for lake in lakes:
+            lake.fill()
+        fill_peers(account, folder)
+        contenders = [
+            Contender("10 years", "append_ours", OURS, {"container": TEN}),
+            Contender("one big Parquet blob, by pandas over adlfs", "append_adlfs", "adlfs"),
+            Contender("Delta Lake MERGE, partitioned by month", "append_delta", "delta"),
+            Contender("1 year", "append_ours", OURS, {"container": ONE}),
+        ]
+
+        def restore() -> None:
+            for lake in lakes:
+                lake.restore()
+            restore_delta(account)
+
+        take_turns(contenders, runs, arguments(account, folder), restore)
+        ours, big, delta, of_one = (one.seconds for one in contenders)
+        print_table(
+            "Add one day to 10 years of 1m",
+            Measured("coinbase_assets", ours),
+            Measured(contenders[1].name, big, 1 / 40),
+            Measured(contenders[2].name, delta, 1 / 5),
+            Measured("coinbase_assets, 1 year", of_one, 1.2),
+            Measured("coinbase_assets, 2 Dagster runs", [*dagster_runs(lakes[0], folder, runs)]),
+        )
+
+
+class Lake:
+    """This project's, which can be put back to where the day is not there yet."""
+
+    def __init__(self, account: Account, container: str) -> None:
+        self.account = account
+        self.container = container
+        days = {key: table for key, table in raw_days(SERIES, MONTH).items() if key != DAY}
+        self._days = days
+        self._without = history_of(SERIES, MONTH, days)
+
+    def fill(self) -> None:
+        with self.account.store(self.container) as store:
+            store_history(store, SERIES, LAKES[self.container])
+            for key, table in self._days.items():
+                store.put(RAW.format(partition=key), table, None)
+
+    def restore(self) -> None:
+        with self.account.store(self.container) as store:
+            self._restore_month(store)
+        delete(self.account, self.container, RAW.format(partition=DAY))
+
+    def _restore_month(self, store: ParquetStore) -> None:
+        path = HISTORY.format(partition=MONTH)
+        store.put(path, self._without, store.find([path]).get(path))
+
+
+def delete(account: Account, container: str, path: str) -> None:
+    with (
+        BlobServiceClient.from_connection_string(account.connection_string) as service,
+        suppress(ResourceNotFoundError),
+    ):
+        service.get_blob_client(container, path).delete_blob()
+
+
+def fill_peers(account: Account, folder: Path) -> None:
+    """The 10 years up to the day, as one Parquet blob and as a Delta table; the day as a file."""
+    keys = LAKES[TEN]
+    candles = pa.concat_tables(random_candles(SERIES, *month_range(key)) for key in keys)
+    rows = [random_candles(SERIES, *month_range(key)).num_rows for key in keys]
+    day = raw_days(SERIES, MONTH)[DAY]
+    stored = candles.slice(0, candles.num_rows - day.num_rows)
+    month = pa.concat_arrays(
+        [pa.array([key] * count) for key, count in zip(keys, rows, strict=True)]
+    )
+    pq.write_table(day, folder / "day.parquet")
+    pq.write_table(stored, folder / "big.parquet", compression="zstd")
+    with account.store(PEERS) as store:
+        store.put_bytes(BIG, (folder / "big.parquet").read_bytes(), "application/octet-stream")
+    months_named = stored.append_column("month", month[: stored.num_rows])
+    pq.write_table(months_named, folder / "months.parquet", compression="zstd")
+    make_delta = [peer_python("delta"), script("delta_table"), f"az://{PEERS}/{DELTA}"]
+    options = json.dumps(delta_options(account))
+    subprocess.run([*make_delta, folder / "months.parquet", options], check=True)
+
+
+def restore_delta(account: Account) -> None:
+    """The table's first version; delta-rs finds no third one on Azurite."""
+    delete(account, PEERS, f"{DELTA}/_delta_log/{1:020}.json")
+
+
+def delta_options(account: Account) -> dict[str, str]:
+    return {
+        "account_name": ACCOUNT,
+        "account_key": account.key,
+        "endpoint": account.url,
+        "allow_http": "true",
+    }
+
+
+def arguments(account: Account, folder: Path) -> dict[str, object]:
+    return {
+        "connection_string": account.connection_string,
+        "container": PEERS,
+        "big": BIG,
+        "delta": f"az://{PEERS}/{DELTA}",
+        "delta_options": delta_options(account),
+        "day": DAY,
+        "file": str(folder / "day.parquet"),
+    }
+
+
+def dagster_runs(lake: Lake, folder: Path, runs: int) -> Iterator[float]:
+    """Seconds of collecting the day and joining its month as Dagster runs, in this process."""
+    home = folder / "dagster"
+    home.mkdir()
+    variables = {
+        "AZURE_STORAGE_CONNECTION_STRING": lake.account.connection_string,
+        "COINBASE_CONTAINER": lake.container,
+    }
+    with (
+        environment(variables),
+        StandInExchange(rate=None) as exchange,
+        new_instance_at(home) as instance,
+    ):
+        settings = settings_for(exchange.url, str(SERIES))
+        for run in range(runs + 1):
+            lake.restore()
+            begin = time.perf_counter()
+            collect_raw(settings, instance, DAY)
+            build_history(settings, instance, MONTH)
+            if run:
+                yield time.perf_counter() - begin
+
+
+@contextmanager
+def environment(variables: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
