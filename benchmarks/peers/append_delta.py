@@ -1,6 +1,7 @@
 """A day merged into a Delta table, partitioned by month, by its time.
 
-The predicate names the month and the day in figures, by which Delta leaves out all other files.
+The predicate is on the time alone, as Delta's guides have it, on the month's partition, too, or
+names that and the day as constants, by which Delta leaves out all other files unread.
 """
 
 from functools import cache
@@ -18,16 +19,20 @@ def loaded(file: str, month: str) -> Any:
     return table.append_column("month", pa.array([month] * table.num_rows))
 
 
-def add_day(delta: str, delta_options: dict[str, str], day: str, file: str, **_: str) -> None:
+def add_day(
+    delta: str,
+    delta_options: dict[str, str],
+    day: str,
+    file: str,
+    by: str,
+    **_: str,
+) -> None:
     month = day[:7]
-    of_day = f"t.month = '{month}' AND t.time >= '{day}T00:00:00Z'"
-    merge = DeltaTable(delta, storage_options=delta_options).merge(
-        loaded(file, month),
-        predicate=f"{of_day} AND t.time = s.time",
-        source_alias="s",
-        target_alias="t",
-    )
-    done = merge.when_matched_update_all().when_not_matched_insert_all().execute()
+    table = DeltaTable(delta, storage_options=delta_options)
+    merge = table.merge(
+        loaded(file, month), predicate=by, source_alias="s", target_alias="t"
+    ).when_matched_update_all()
+    done = merge.when_not_matched_insert_all().execute()
     assert done["num_target_rows_inserted"] == loaded(file, month).num_rows, done
 
 
