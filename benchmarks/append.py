@@ -10,7 +10,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -48,6 +48,7 @@ TEN, ONE = LAKES
 PEERS = "peers"
 BIG = "big/candles.parquet"
 DELTA = "delta"
+DAY_FILE = "day.parquet"
 BY_DAY = f"t.month = '{MONTH}' AND t.time >= '{DAY}T00:00:00Z' AND t.time = s.time"
 MERGES = {
     "by time": {"by": "t.time = s.time"},
@@ -60,7 +61,7 @@ RAW, HISTORY = raw_candles.blob_path(SERIES), candle_history.blob_path(SERIES)
 def main(runs: int) -> None:
     with temporary_account() as account, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        lakes = [Lake(account, container) for container in LAKES]
+        lakes = [Lake(account, container, keys) for container, keys in LAKES.items()]
         for lake in lakes:
             lake.fill()
         fill_peers(account, folder)
@@ -94,16 +95,16 @@ def main(runs: int) -> None:
 class Lake:
     """This project's, which can be put back to where the day is not there yet."""
 
-    def __init__(self, account: Account, container: str) -> None:
+    def __init__(self, account: Account, container: str, keys: Sequence[str]) -> None:
         self.account = account
         self.container = container
-        days = {key: table for key, table in raw_days(SERIES, MONTH).items() if key != DAY}
-        self._days = days
-        self._without = history_of(SERIES, MONTH, days)
+        self._keys = keys
+        self._days = {key: day for key, day in raw_days(SERIES, MONTH).items() if key != DAY}
+        self._without = history_of(SERIES, MONTH, self._days)
 
     def fill(self) -> None:
         with self.account.store(self.container) as store:
-            store_history(store, SERIES, LAKES[self.container])
+            store_history(store, SERIES, self._keys)
             for key, table in self._days.items():
                 store.put(RAW.format(partition=key), table, None)
 
@@ -125,25 +126,29 @@ def delete(account: Account, container: str, path: str) -> None:
         service.get_blob_client(container, path).delete_blob()
 
 
-def fill_peers(account: Account, folder: Path) -> None:
-    """The 10 years up to the day, as one Parquet blob and as a Delta table; the day as a file."""
-    keys = LAKES[TEN]
-    candles = pa.concat_tables(random_candles(SERIES, *month_range(key)) for key in keys)
-    rows = [random_candles(SERIES, *month_range(key)).num_rows for key in keys]
+def write_day(folder: Path) -> int:
+    """Write the day to add as a file; the number of its candles."""
     day = raw_days(SERIES, MONTH)[DAY]
-    stored = candles.slice(0, candles.num_rows - day.num_rows)
-    month = pa.concat_arrays(
-        [pa.array([key] * count) for key, count in zip(keys, rows, strict=True)]
-    )
-    pq.write_table(day, folder / "day.parquet")
-    pq.write_table(stored, folder / "big.parquet", compression="zstd")
+    pq.write_table(day, folder / DAY_FILE)
+    return day.num_rows
+
+
+def fill_peers(account: Account, folder: Path) -> None:
+    """The 10 years up to the day, as one Parquet blob and as a Delta table."""
+    tables = []
+    for key in LAKES[TEN]:
+        table = random_candles(SERIES, *month_range(key))
+        tables.append(table.append_column("month", pa.array([key] * table.num_rows)))
+    stored = pa.concat_tables(tables)
+    stored = stored.slice(0, stored.num_rows - write_day(folder))
+    file = folder / "10-years.parquet"
+    pq.write_table(stored.drop_columns("month"), file, compression="zstd")
     with account.store(PEERS) as store:
-        store.put_bytes(BIG, (folder / "big.parquet").read_bytes(), "application/octet-stream")
-    months_named = stored.append_column("month", month[: stored.num_rows])
-    pq.write_table(months_named, folder / "months.parquet", compression="zstd")
-    make_delta = [peer_python("delta"), script("delta_table"), f"az://{PEERS}/{DELTA}"]
+        store.put_bytes(BIG, file.read_bytes(), "application/octet-stream")
+    pq.write_table(stored, file, compression="zstd")
+    make_delta: list[str | Path] = [peer_python("delta"), script("delta_table")]
     options = json.dumps(delta_options(account))
-    subprocess.run([*make_delta, folder / "months.parquet", options], check=True)
+    subprocess.run([*make_delta, f"az://{PEERS}/{DELTA}", file, options], check=True)
 
 
 def restore_delta(account: Account) -> None:
@@ -168,7 +173,7 @@ def arguments(account: Account, folder: Path) -> dict[str, object]:
         "delta": f"az://{PEERS}/{DELTA}",
         "delta_options": delta_options(account),
         "day": DAY,
-        "file": str(folder / "day.parquet"),
+        "file": str(folder / DAY_FILE),
     }
 
 

@@ -36,8 +36,8 @@ def take_turns(
     runs: int,
     arguments: Mapping[str, Any],
     before_each: Callable[[], object] = lambda: None,
-) -> None:
-    """Let each work once, which is its `first`, and `runs` times more; they must agree.
+) -> Any:
+    """Let each work once, which is its `first`, and `runs` times more; what they agree on.
 
     Libraries are loaded before, so that only the work itself is measured.
     """
@@ -54,6 +54,7 @@ def take_turns(
                 else:
                     one.first = seconds
             assert all(result == results[0] for result in results), results
+    return results[0]
 
 
 def _started(command: Sequence[str]) -> subprocess.Popen[str]:
