@@ -58,7 +58,11 @@ def take_turns(
 
 
 def _started(command: Sequence[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    """The process, once its libraries are loaded."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n", command
+    return process
 
 
 def _asked(process: subprocess.Popen[str], arguments: Mapping[str, Any]) -> tuple[float, Any]:

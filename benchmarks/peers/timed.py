@@ -9,6 +9,7 @@ from typing import Any
 
 def serve(work: Callable[..., Any]) -> None:
     """For each line of the input, work with the arguments in it; print seconds and the result."""
+    print("ready", flush=True)
     for line in sys.stdin:
         arguments = json.loads(line)
         begin = time.perf_counter()
