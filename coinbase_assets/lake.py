@@ -1,8 +1,9 @@
 """Reading the history and rollups: one line to pandas or Arrow, without a running Dagster."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 from coinbase_assets.candles import SCHEMA
 from coinbase_assets.series import CandleSeries, parse_candle_series
 from coinbase_assets.settings import DEVELOPMENT_STORAGE, load_settings
-from coinbase_assets.storage.errors import SeriesNotFound
+from coinbase_assets.storage.errors import PartitionMissing, SeriesNotFound
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.storage.read_ahead import read_ahead
 from coinbase_assets.storage.service import arrow_filesystem, blob_service
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 Instant = str | date | datetime
 
 _HISTORY, _ROLLUP = "candle_history", "candle_rollup"
+# Months downloaded at a time: a year's then cost the latency of one.
+_AT_A_TIME = 12
+# To ask for so many months, of which some may be missing, is faster than to list them first.
+_MOST_UNLISTED = 24
 
 
 def read_candles(
@@ -158,18 +163,41 @@ class Lake:
         first, last = _instant("start", start), _instant("end", end)
         if first > last:
             raise ValueError(f"start {first} is after end {last}")
-        found = (self._store.list_partitions(series.blob_folder(k)) for k in (_HISTORY, _ROLLUP))
-        if not (months := next(filter(None, found), None)):
-            raise SeriesNotFound(f"{series}: not in the lake; it holds {self._listed()}")
+        return self._stream(series, first, last, names)
 
-        def load(month: str) -> pa.Table:
-            table = self._store.get(
-                months[month].path,
-                list(dict.fromkeys(["time", *names])),
-            )
+    def _stream(
+        self, series: CandleSeries, first: datetime, last: datetime, names: Sequence[str]
+    ) -> Iterator[pa.Table]:
+        wanted = _months_between(first, last)
+        read = list(dict.fromkeys(["time", *names]))
+
+        def load(path: str) -> pa.Table | None:
+            try:
+                table = self._store.get(path, read)
+            except PartitionMissing:
+                return None
             return _between(table.replace_schema_metadata(None), first, last).select(names)
 
-        return read_ahead(load, [month for month in sorted(months) if _touches(month, first, last)])
+        def stream(kind: str, months: Sequence[str]) -> Iterator[pa.Table]:
+            template = series.blob_path(kind, "month")
+            paths = [template.format(partition=month) for month in months]
+            return (table for table in read_ahead(load, paths, _AT_A_TIME) if table is not None)
+
+        if len(wanted) <= _MOST_UNLISTED:
+            collected = stream(_HISTORY, wanted)
+            if (one := next(collected, None)) is not None:
+                yield from chain([one], collected)
+                return
+        kind, stored = self._stored_months(series)
+        yield from stream(kind, sorted({*wanted} & {*stored}))
+
+    def _stored_months(self, series: CandleSeries) -> tuple[str, Collection[str]]:
+        """What was collected goes before what was rolled up. Raises SeriesNotFound."""
+        for kind in (_HISTORY, _ROLLUP):
+            if months := self._store.list_partitions(series.blob_folder(kind)):
+                return kind, months
+        listed = ", ".join(map(str, self.series())) or "no history; collect some first"
+        raise SeriesNotFound(f"{series}: not in the lake; it holds {listed}")
 
     def dataset(self, kind: str = _HISTORY) -> "ds.Dataset":
         """All of a kind of asset as a pyarrow dataset, for Polars, DuckDB, Dask and the like.
@@ -192,9 +220,6 @@ class Lake:
             ),
         )
 
-    def _listed(self) -> str:
-        return ", ".join(map(str, self.series())) or "no history; collect some first"
-
 
 def _instant(name: str, value: Instant) -> datetime:
     """The instant in UTC; a day is its midnight. Raises ValueError."""
@@ -215,8 +240,12 @@ def _known(columns: Sequence[str] | None) -> list[str]:
     return names
 
 
-def _touches(month: str, first: datetime, last: datetime) -> bool:
-    return f"{first:%Y-%m}" <= month <= f"{last:%Y-%m}"
+def _months_between(first: datetime, last: datetime) -> Sequence[str]:
+    """The keys of the months that hold an instant from `first` to before `last`."""
+    if first == last:
+        return []
+    start, end = (12 * one.year + one.month for one in (first, last - timedelta(microseconds=1)))
+    return [f"{(n - 1) // 12:04}-{(n - 1) % 12 + 1:02}" for n in range(start, end + 1)]
 
 
 def _between(table: pa.Table, first: datetime, last: datetime) -> pa.Table:

@@ -95,6 +95,14 @@ def test_where_there_are_no_candles_the_table_is_empty(start: str, end: str) -> 
     assert read_candles_arrow("ETH-EUR", "1h", start, end).equals(SCHEMA.empty_table())
 
 
+def test_a_month_that_was_not_joined_yet_is_left_out(lake: ParquetStore) -> None:
+    before, after = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC)
+    both = pa.concat_tables([candles(before, before + HOUR), candles(after, after + HOUR)])
+    store_history(lake, ETH, both)
+    for end in ("2024-04-01", "2034-04-01"):
+        assert read_candles_arrow("ETH-EUR", "1h", "2023-12-01", end).equals(both)
+
+
 @pytest.mark.usefixtures("history")
 def test_a_series_that_is_not_there_is_answered_with_those_that_are() -> None:
     with pytest.raises(SeriesNotFound, match=r"^ETH-EUR:1d: not in the lake; it holds ETH-EUR:1h$"):

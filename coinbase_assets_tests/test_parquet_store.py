@@ -405,3 +405,10 @@ def test_an_unreachable_account_is_tried_again_for_half_a_minute_at_most(
     assert "\n" not in str(raised.value)
     assert len(pauses) >= 3
     assert 5 < sum(pauses) < 40
+
+
+def test_times_take_hardly_any_room(lake: ParquetStore) -> None:
+    times = pa.array(range(0, 600_000_000_000, 60_000_000), pa.timestamp("us", "UTC"))
+    table = pa.table({"time": times})
+    assert lake.put("times.parquet", table, None).size < 2 * len(times)
+    assert lake.get("times.parquet").equals(table)

@@ -12,13 +12,15 @@ _THREADS = 8
 _AHEAD = 16
 
 
-def read_ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
+def read_ahead(
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int = _THREADS
+) -> Generator[Result]:
     """`map(work, items)` in threads, at most 16 items ahead of who consumes the results.
 
     When an item or a work raises, what was begun before it is finished first.
     """
     pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         for item in items:
             pending.append(pool.submit(work, item))
             if len(pending) == _AHEAD:

@@ -1,0 +1,38 @@
+"""A day added by this project: its blob put, and its month joined again from all of its days."""
+
+from functools import cache
+from typing import Any
+
+import pyarrow.parquet as pq
+from timed import serve
+
+from coinbase_assets.assets import candle_history, raw_candles
+from coinbase_assets.months import join_days
+from coinbase_assets.partitions import month_of, month_range
+from coinbase_assets.series import Series
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets.storage.partition_tables import PartitionTables
+from coinbase_assets.storage.service import blob_service
+
+
+@cache
+def loaded(file: str) -> Any:
+    return pq.read_table(file)
+
+
+def add_day(connection_string: str, container: str, day: str, file: str, **_: str) -> None:
+    series, month = Series.parse("ETH-EUR:1m"), month_of(day)
+    raw, history = raw_candles.blob_path(series), candle_history.blob_path(series)
+    with blob_service(connection_string) as service:
+        store = ParquetStore(service, container)
+        store.put(raw.format(partition=day), loaded(file), None)
+        start, end = month_range(month)
+        keys = [f"{month}-{number:02}" for number in range(1, (end - start).days + 1)]
+        found = sorted(store.find_partitions(raw, keys))
+        days = PartitionTables(found, lambda key: store.get(raw.format(partition=key)))
+        joined = join_days(series, month, dict(days.items()), len(keys), raw_candles.KIND)
+        path = history.format(partition=month)
+        store.put(path, joined, store.find([path])[path])
+
+
+serve(add_day)
