@@ -1,8 +1,8 @@
 """Adding a day of 1m candles to the history, next to who rewrites and who merges.
 
-It is the 31st, the dearest for this project: it joins the month from its raw days again. Each run
-begins with the history up to the 30th, but the one big Parquet file keeps the day: it drops the
-older one's rows as it adds it again.
+It is the 31st, the dearest for this project, which stores the whole month again. Each run begins
+with the history up to the 30th, but the one big Parquet file keeps the day: it drops the older rows
+as it adds it again.
 """
 
 import json

@@ -7,13 +7,15 @@ import pyarrow as pa
 
 from coinbase_assets.candles import (
     InvalidCandles,
+    candles_digest,
+    clip_candles,
     empty_candles,
     merge_candles,
     validate_candles,
 )
-from coinbase_assets.days import first_and_last
+from coinbase_assets.days import DAY, first_and_last
 from coinbase_assets.fields import table_fields, with_fields
-from coinbase_assets.partitions import month_range
+from coinbase_assets.partitions import day_start, month_range
 from coinbase_assets.series import Series
 
 # The key in the history file's metadata under which the fields of its raw days lie, as JSON.
@@ -69,3 +71,25 @@ def raw_days(history: pa.Table) -> Mapping[str, Mapping[str, str]]:
     if _RAW_DAYS not in metadata:
         raise InvalidCandles("the month was joined by an older version; materialise it again")
     return json.loads(metadata[_RAW_DAYS])
+
+
+def unchanged_days(history: pa.Table, days: Mapping[str, Mapping[str, str]]) -> dict[str, pa.Table]:
+    """Those of the raw days that the month holds just as they are stored, by their keys.
+
+    `days` are the fields of those stored, which tell their version and the digest of their candles;
+    the month's candles of such a day must have that digest. Raises InvalidCandles as `raw_days`.
+    """
+    joined = raw_days(history)
+    found = {}
+    for key, fields in days.items():
+        start = day_start(key)
+        if _is_same(joined.get(key, {}), fields):
+            candles = clip_candles(history, start, start + DAY).replace_schema_metadata(None)
+            if candles_digest(candles) == fields["digest"]:
+                found[key] = with_fields(candles, fields)
+    return found
+
+
+def _is_same(joined: Mapping[str, str], stored: Mapping[str, str]) -> bool:
+    """Days stored by version 0.1 have no digest."""
+    return "digest" in stored and all(joined.get(n) == stored[n] for n in ("version", "digest"))

@@ -1,12 +1,16 @@
 """Joining raw days to months, run by Dagster on Azurite."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 import pyarrow as pa
 import pytest
+from azure.storage.blob import BlobServiceClient, ContainerClient
 from dagster._core.errors import DagsterAssetCheckFailedError
 
 from coinbase_assets.candles import SCHEMA, InvalidCandles, merge_candles
 from coinbase_assets.fields import table_fields, with_fields
+from coinbase_assets.settings import Settings
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.exchange import StandInExchange
 from coinbase_assets_tests.running import (
@@ -83,6 +87,59 @@ def test_rebuilding_gives_the_same_and_takes_over_what_is_new(
     store_day(lake, "2024-01-02", candles({"2024-01-02T00:00:00": 2.0}, version=4))
     build_history(settings, instance, "2024-01")
     assert history(lake, "2024-01")["volume"].to_pylist() == [1.0, 2.0]
+
+
+@pytest.fixture
+def container(lake: ParquetStore, azurite: str) -> Iterator[ContainerClient]:
+    """The lake's container, to damage its blobs."""
+    with BlobServiceClient.from_connection_string(azurite) as service:
+        yield service.get_container_client(lake.container_uri.rpartition("/")[2])
+
+
+@pytest.fixture
+def collected(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> Iterator[tuple[Settings, pa.Table]]:
+    """Two days as they are collected, their month, and the settings they were collected with."""
+    with StandInExchange(rate=None) as exchange:
+        settings = settings_for(exchange.url, "ETH-EUR:15m")
+        collect_raw(settings, instance, "2024-01-01", "2024-01-02")
+        build_history(settings, instance, "2024-01")
+        yield settings, history(lake, "2024-01")
+
+
+def test_a_day_that_the_month_holds_is_not_downloaded_again(
+    lake: ParquetStore,
+    container: ContainerClient,
+    instance: dg.DagsterInstance,
+    collected: tuple[Settings, pa.Table],
+) -> None:
+    settings, before = collected
+    unreadable = container.get_blob_client(f"{RAW}date=2024-01-01/candles.parquet")
+    unreadable.upload_blob(b"?", overwrite=True, metadata=unreadable.get_blob_properties().metadata)
+    collect_raw(settings, instance, "2024-01-03")
+    build_history(settings, instance, "2024-01")
+    after = history(lake, "2024-01")
+    assert after.slice(0, before.num_rows).equals(before)
+    assert after.num_rows > before.num_rows
+
+
+@pytest.mark.parametrize("content", [b"?", None], ids=["unreadable", "gone"])
+def test_a_month_that_cannot_be_read_is_joined_anew(
+    lake: ParquetStore,
+    container: ContainerClient,
+    instance: dg.DagsterInstance,
+    collected: tuple[Settings, pa.Table],
+    content: bytes | None,
+) -> None:
+    settings, before = collected
+    blob = container.get_blob_client(f"{HISTORY}month=2024-01/candles.parquet")
+    if content:
+        blob.upload_blob(content, overwrite=True, metadata=blob.get_blob_properties().metadata)
+    else:
+        blob.delete_blob()
+    build_history(settings, instance, "2024-01")
+    assert history(lake, "2024-01").equals(before, check_metadata=True)
 
 
 def test_of_two_candles_for_one_time_the_newer_answer_s_wins(

@@ -291,7 +291,7 @@ def test_partition_tables_are_looked_up_by_key() -> None:
         loaded.append(key)
         return rows(len(loaded))
 
-    tables = PartitionTables(list(KEYS), load)
+    tables = PartitionTables({key: StoredBlob(key, "", 0) for key in KEYS}, load)
     assert SECOND in tables
     assert tables.get("2025-01-01") is None
     assert loaded == []

@@ -9,7 +9,7 @@ from coinbase_assets.candles import SCHEMA, InvalidCandles
 from coinbase_assets.days import DAY, Day
 from coinbase_assets.evidence import Evidence
 from coinbase_assets.fields import table_fields, with_fields
-from coinbase_assets.months import join_days, raw_days
+from coinbase_assets.months import join_days, raw_days, unchanged_days
 from coinbase_assets.partitions import day_start, month_range
 from coinbase_assets.series import Series
 
@@ -123,3 +123,38 @@ def test_of_two_candles_for_one_time_the_newer_day_s_wins(newer: str) -> None:
 def test_a_candle_outside_the_month_or_off_the_grid_is_refused(hours: tuple[int, ...]) -> None:
     with pytest.raises(InvalidCandles, match="time"):
         join("2024-01", {"2024-01-01": raw_day("2024-01-01", hours)})
+
+
+KEYS = ("2024-01-01", "2024-01-02")
+
+
+def fields_of(days: dict[str, pa.Table]) -> dict[str, dict[str, str]]:
+    return {key: table_fields(day) for key, day in days.items()}
+
+
+def test_days_that_are_unchanged_are_taken_from_the_month_and_join_to_the_same() -> None:
+    days = {key: raw_day(key) for key in KEYS}
+    joined = join("2024-01", days)
+    held = unchanged_days(joined, fields_of(days))
+    assert held.keys() == {*KEYS}
+    assert join("2024-01", held).equals(joined, check_metadata=True)
+
+
+def test_days_that_are_newer_or_were_not_there_are_not_taken_from_the_month() -> None:
+    joined = join("2024-01", {KEYS[0]: raw_day(KEYS[0])})
+    newer = {KEYS[0]: raw_day(KEYS[0], late=31), KEYS[1]: raw_day(KEYS[1])}
+    assert unchanged_days(joined, fields_of(newer)) == {}
+
+
+def test_days_that_have_no_digest_are_not_taken_from_the_month() -> None:
+    days = {key: with_fields(raw_day(key), {"digest": ""}) for key in KEYS}
+    without = {key: {"version": fields["version"]} for key, fields in fields_of(days).items()}
+    assert unchanged_days(join("2024-01", days), without) == {}
+
+
+def test_a_day_that_the_month_holds_otherwise_is_not_taken_from_it() -> None:
+    days = {key: raw_day(key) for key in KEYS}
+    joined = join("2024-01", days)
+    volume = joined["volume"].to_pylist()
+    spoilt = joined.set_column(5, "volume", pa.array([volume[0] + 1, *volume[1:]]))
+    assert unchanged_days(spoilt, fields_of(days)).keys() == {KEYS[1]}

@@ -1,4 +1,4 @@
-"""A day added by this project: its blob put, and its month joined again from all of its days."""
+"""A day added by this project: its blob put, and its month joined again."""
 
 from functools import cache
 from typing import Any
@@ -7,7 +7,6 @@ import pyarrow.parquet as pq
 from timed import serve
 
 from coinbase_assets.assets import candle_history, raw_candles
-from coinbase_assets.months import join_days
 from coinbase_assets.partitions import month_of, month_range
 from coinbase_assets.series import Series
 from coinbase_assets.storage.parquet_store import ParquetStore
@@ -28,9 +27,9 @@ def add_day(connection_string: str, container: str, day: str, file: str, **_: st
         store.put(raw.format(partition=day), loaded(file), None)
         start, end = month_range(month)
         keys = [f"{month}-{number:02}" for number in range(1, (end - start).days + 1)]
-        found = sorted(store.find_partitions(raw, keys))
-        days = PartitionTables(found, lambda key: store.get(raw.format(partition=key)))
-        joined = join_days(series, month, dict(days.items()), len(keys), raw_candles.KIND)
+        blobs = store.find_partitions(raw, keys)
+        days = PartitionTables(blobs, lambda key: store.get(raw.format(partition=key)))
+        ((_, joined),) = candle_history.join_months(series, {month: len(keys)}, days, store)
         path = history.format(partition=month)
         store.put(path, joined, store.find([path])[path])
 

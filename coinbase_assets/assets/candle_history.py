@@ -1,19 +1,27 @@
 """`candle_history/<product>/<granularity>`: all candles of a series, one partition a UTC month."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from datetime import date
-from itertools import groupby
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pyarrow as pa
 
 from coinbase_assets.assets import raw_candles
 from coinbase_assets.assets.columns import CANDLE_METADATA
-from coinbase_assets.months import join_days
+from coinbase_assets.candles import InvalidCandles
+from coinbase_assets.months import join_days, unchanged_days
 from coinbase_assets.partitions import MONTHS_PER_RUN, month_of, monthly_partitions
 from coinbase_assets.series import Series
+from coinbase_assets.storage.errors import BlobDamaged, PartitionMissing
+from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.partition_tables import PartitionTables
 from coinbase_assets.storage.paths import PATH_METADATA
+from coinbase_assets.storage.stored_blob import StoredBlob
+
+if TYPE_CHECKING:
+    from coinbase_assets.storage.parquet_store import ParquetStore
 
 KIND = "candle_history"
 PARTITION = "month"
@@ -49,23 +57,41 @@ def build_candle_history(series: Series, start: date) -> dg.AssetsDefinition:
             " month's raw days joined. Days not collected yet are counted in `days_missing`."
         ),
     )
-    def candle_history(context: dg.AssetExecutionContext, raw: PartitionTables) -> dg.Output:
+    def candle_history(
+        context: dg.AssetExecutionContext,
+        raw: PartitionTables,
+        lake: dg.ResourceParam[AzureParquetIOManager],
+    ) -> dg.Output:
         days = context.asset_partition_keys_for_input("raw")
-        return dg.Output(_months(series, context.partition_keys, days, raw))
+        expected = Counter(map(month_of, days))
+        months = {month: expected[month] for month in context.partition_keys}
+        return dg.Output(join_months(series, months, raw, lake.store))
 
     return candle_history
 
 
-def _months(
-    series: Series, months: Sequence[str], days: Sequence[str], raw: PartitionTables
+def join_months(
+    series: Series, months: Mapping[str, int], raw: PartitionTables, store: "ParquetStore"
 ) -> Iterator[tuple[str, pa.Table]]:
-    """Each month's key and table; the raw days stream by, so that one month is all that is held."""
-    collected = groupby(raw.items(), key=lambda item: month_of(item[0]))
-    month_of_next, next_days = next(collected, (None, iter(())))
-    for month in months:
-        tables: dict[str, pa.Table] = {}
-        if month == month_of_next:
-            tables = dict(next_days)
-            month_of_next, next_days = next(collected, (None, iter(())))
-        expected = sum(month_of(day) == month for day in days)
+    """Each month's key and table; `months` tells how many days each has by now.
+
+    Days that the stored month already holds as they are now are not downloaded again.
+    """
+    stored = store.find_partitions(blob_path(series), months)
+    for month, expected in months.items():
+        days = raw.only([day for day in raw if month_of(day) == month])
+        held = _held(store, stored[month], days) if month in stored else {}
+        fetched = days.only(days.keys() - held.keys())
+        tables = {**held, **dict(fetched.items())}
         yield month, join_days(series, month, tables, expected, raw_candles.KIND)
+
+
+def _held(
+    store: "ParquetStore", month: StoredBlob, days: PartitionTables
+) -> Mapping[str, pa.Table]:
+    """None, if the month is damaged, of version 0.1, or gone meanwhile: it is joined anew."""
+    try:
+        history = store.get(month.path)
+        return unchanged_days(history, {key: blob.fields for key, blob in days.blobs.items()})
+    except (BlobDamaged, PartitionMissing, InvalidCandles):
+        return {}

@@ -115,8 +115,8 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
         options = context.definition_metadata
         paths = _paths(context, upstream)
         found = self._store.find(paths.values())
-        keys = [key for key, path in paths.items() if path in found]
-        if len(keys) < len(paths) and not options.get("allow_missing_partitions"):
+        blobs = {key: found[path] for key, path in paths.items() if path in found}
+        if len(blobs) < len(paths) and not options.get("allow_missing_partitions"):
             missing = ", ".join(path for path in paths.values() if path not in found)
             raise PartitionMissing(
                 f"{context.asset_key.to_user_string()}: not in {self._store.container_uri}:"
@@ -131,7 +131,7 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
             _check_schema(self._store.uri(paths[key]), table.schema, upstream, columns)
             return table.to_pandas() if as_pandas else table
 
-        tables = PartitionTables(keys, load)
+        tables = PartitionTables(blobs, load)
         if wanted is PartitionTables:
             return tables
         return dict(tables.items()) if _is_mapping(wanted) else _joined(tables, context)

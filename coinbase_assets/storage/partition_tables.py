@@ -1,35 +1,40 @@
 """The partitions of an asset as a mapping whose tables are downloaded when they are looked at."""
 
-from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import Callable, Collection, ItemsView, Iterator, Mapping, ValuesView
 from typing import Any
 
 from coinbase_assets.storage.read_ahead import read_ahead
+from coinbase_assets.storage.stored_blob import StoredBlob
 
 
 class PartitionTables(Mapping[str, Any]):
     """Partition key to table, in partition order.
 
     `items()` and `values()` download ahead, several at a time, and keep nothing: a range of any
-    length costs the memory of a few partitions.
+    length costs the memory of a few partitions. `blobs` tells what is known of them before that.
     """
 
-    def __init__(self, keys: list[str], load: Callable[[str], Any]) -> None:
-        self._keys = dict.fromkeys(keys)
+    def __init__(self, blobs: Mapping[str, StoredBlob], load: Callable[[str], Any]) -> None:
+        self.blobs = blobs
         self._load = load
 
+    def only(self, keys: Collection[str]) -> "PartitionTables":
+        """Those of the partitions that have one of these keys."""
+        return PartitionTables({k: b for k, b in self.blobs.items() if k in keys}, self._load)
+
     def __getitem__(self, key: str) -> Any:
-        if key not in self._keys:
+        if key not in self.blobs:
             raise KeyError(key)
         return self._load(key)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._keys
+        return key in self.blobs
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
+        return iter(self.blobs)
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self.blobs)
 
     def items(self) -> ItemsView[str, Any]:
         return _Items(self)
@@ -38,7 +43,7 @@ class PartitionTables(Mapping[str, Any]):
         return _Values(self)
 
     def stream(self) -> Iterator[tuple[str, Any]]:
-        return read_ahead(lambda key: (key, self._load(key)), self._keys)
+        return read_ahead(lambda key: (key, self._load(key)), self.blobs)
 
 
 class _Items(ItemsView[str, Any]):
