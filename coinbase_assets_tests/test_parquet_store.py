@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import BytesIO
 from typing import Any
 from urllib.parse import unquote
 
@@ -282,6 +283,25 @@ def test_bytes_that_are_not_those_that_were_put_are_damage(
     container.get_blob_client(PATH).set_http_headers(wrong)
     with pytest.raises(BlobDamaged, match=f"{PATH}.*MD5"):
         lake.get(PATH)
+
+
+@pytest.mark.parametrize("place", [1, 4, 9])
+def test_a_page_whose_bytes_have_changed_is_damage_also_where_one_column_is_read(
+    place: int, lake: ParquetStore, container: ContainerClient
+) -> None:
+    lake.put(PATH, TABLE, None)
+
+    def damage(content: bytes) -> bytes:
+        column = pq.ParquetFile(BytesIO(content)).metadata.row_group(0).column(1)
+        end = column.dictionary_page_offset + column.total_compressed_size
+        return (
+            content[: end - place] + bytes([content[end - place] ^ 1]) + content[end - place + 1 :]
+        )
+
+    damaged(container, damage)
+    assert lake.get(PATH, ["time"]) == TABLE.select(["time"])
+    with pytest.raises(BlobDamaged, match=PATH):
+        lake.get(PATH, [TABLE.column_names[1]])
 
 
 def test_a_blob_without_md5_is_read(lake: ParquetStore, container: ContainerClient) -> None:
