@@ -14,12 +14,13 @@ from coinbase_assets.days import DAY
 from coinbase_assets.exchange.windows import MAX_CANDLES
 from coinbase_assets.series import Granularity
 
-# A run takes seconds to start, in which it asks for nothing, so it should ask for about a minute's
-# worth of requests, yet not hold its days back for much longer: they are recorded when all are there.
-# Measured as `python -m benchmarks backfill` does, with at most three runs at a time, as in
-# .dagster/dagster.yaml: 1,826 days of 15m took 67 s in runs of 500, 72 s in runs of 1,000 and 89 s in
-# runs of 250; 2 x 90 days of 1m 89 s in runs of 104 and 100 s in runs of 31. With two runs at a time
-# the 1,826 days took 77 s: while one ends and the next begins, one is too few to use the whole budget.
+# A run takes seconds to start, in which it asks for nothing, so it should ask for about a
+# minute's worth of requests, yet not hold its days back for much longer: they are recorded
+# together. Measured as `python -m benchmarks backfill` does, at most three runs at a time
+# (.dagster/dagster.yaml): 1,826 days of 15m took 67 s in runs of 500, 72 s in runs of 1,000 and
+# 89 s in runs of 250; two times 90 days of 1m took 89 s in runs of 104 and 100 s in runs of 31.
+# At most two at a time took 77 s for the 1,826 days: while one ends and the next begins, a single
+# one does not use the whole budget.
 _REQUESTS_PER_RUN = 500
 _MOST_DAYS_PER_RUN = 500
 MONTHS_PER_RUN = 24
