@@ -75,8 +75,7 @@ def _ours(folder: Path) -> Idle:
         )
         run([COMMAND, "collect"], environment, folder)
         time.sleep(_until_quiet())
-        idle = _watch([COMMAND, "dev", "--port", str(free_port())], environment, folder)
-        return idle
+        return _watch([COMMAND, "dev", "--port", str(free_port())], environment, folder)
 
 
 def _theirs(folder: Path) -> Idle:
@@ -105,11 +104,6 @@ def _watch(command: Sequence[str], environment: Mapping[str, str], folder: Path)
         time.sleep(WATCH)
         seconds = _processor_seconds(process.pid) - before
         megabytes = sum(one.memory_full_info().pss for one in _tree(process.pid)) / 1024**2
-        for one in _tree(process.pid):
-            print(
-                f"{one.memory_full_info().pss / 1024**2:5.0f} MB, {sum(one.cpu_times()[:2]):5.1f} s: {' '.join(one.cmdline())[:100]}",
-                flush=True,
-            )
     finally:
         process.send_signal(signal.SIGINT)
         process.wait()

@@ -113,7 +113,7 @@ def _launch(
             job_code_origin=origin,
         )
         arguments = ExecuteRunArgs(origin, created.run_id, instance.get_ref())
-        finished = run(arguments.get_command_args(), environment, folder)
+        finished = run(arguments.get_command_args(), scripts | environment, folder)
         done = instance.get_run_by_id(created.run_id)
     assert done
     assert done.status == dg.DagsterRunStatus.SUCCESS
