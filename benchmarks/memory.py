@@ -113,7 +113,8 @@ def _launch(
             job_code_origin=origin,
         )
         arguments = ExecuteRunArgs(origin, created.run_id, instance.get_ref())
-        finished = run(arguments.get_command_args(), scripts | environment, folder)
+        _, *launch = arguments.get_command_args()
+        finished = run([sys.executable, "-m", "dagster", *launch], environment, folder)
         done = instance.get_run_by_id(created.run_id)
     assert done
     assert done.status == dg.DagsterRunStatus.SUCCESS
