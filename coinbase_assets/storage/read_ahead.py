@@ -9,11 +9,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _THREADS = 8
-_AHEAD = 16
+_AHEAD = 8
 
 
 def read_ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
-    """`map(work, items)` in threads, at most 16 items ahead of who consumes the results.
+    """`map(work, items)` in threads, at most 8 items ahead of who consumes the results.
 
     When an item or a work raises, what was begun before it is finished first.
     """
