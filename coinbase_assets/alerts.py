@@ -73,7 +73,7 @@ def build_alerts_sensor(
 
     @dg.sensor(
         name="alerts_sensor",
-        minimum_interval_seconds=60,
+        minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
             "Tells what goes wrong with a series, once, and once that it is over, to"

@@ -114,7 +114,7 @@ def build_recency_sensor(windows: Mapping[Series, FreshnessWindows]) -> dg.Senso
 
     @dg.sensor(
         name="recency_sensor",
-        minimum_interval_seconds=60,
+        minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Tells how far behind each series is, also when nothing is collected.",
     )

@@ -25,7 +25,7 @@ def build_candle_history_sensor(series: Sequence[Series]) -> dg.SensorDefinition
     @dg.sensor(
         name=CANDLE_HISTORY_SENSOR,
         target=monthly_assets(series, shows_halts(series)),
-        minimum_interval_seconds=30,
+        minimum_interval_seconds=15,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Rebuilds just those months of the history whose raw days were collected.",
     )
