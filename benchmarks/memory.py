@@ -57,14 +57,12 @@ def main(runs: int) -> None:
                 ("10 years", f"{YEARS[0]}-01-01", f"{YEARS[1] - 1}-12-31"),
             )
         }
-        print(peaks)
         peaks |= _backfill_runs(environment, folder)
-        print(peaks)
-    collected = [
+    rows = [
         Measured(f"{what}, {one.seconds:.0f} s", [one.peak], limit=LIMIT)
         for what, one in peaks.items()
     ]
-    print_table("peak memory of a process, 1m", *collected, unit="MB")
+    print_table("peak memory of a process, 1m", *rows, unit="MB")
 
 
 def _collect(first: str, last: str, environment: Mapping[str, str], folder: Path) -> Finished:
@@ -132,3 +130,4 @@ def _exchange() -> Iterator[str]:
             yield process.stdout.readline().strip()
         finally:
             process.terminate()
+            process.communicate()
