@@ -52,7 +52,7 @@ def print_table(
     for one in (ours, *others):
         above = f"{one.median / floor:.2f}" if floor else ""
         ratio = ours.median / one.median
-        shown = "" if one is ours else f"{ratio:.3f}"
+        shown = "" if one is ours or one.limit is not None else f"{ratio:.3f}"
         judged = one.median / floor if one is ours and floor else ratio
         if one.limit is not None:
             target = _target(max(one.values), one.limit, f" {unit}")
