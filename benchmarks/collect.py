@@ -1,74 +1,100 @@
-"""Collecting 31 days of 1m candles, as a whole process, against the floor the exchange sets."""
+"""Collecting 31 days of 1m candles: whole processes, beside what users would take instead.
 
-import os
-import platform
-import resource
+freqtrade stores Feather, and the ccxt script Parquet, in a local folder, as their users do; this
+project stores 31 raw days, a history month and its ledger in Azurite, and records them in Dagster.
+"""
+
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from importlib.metadata import version
+from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.peers import peer_python, script
+from benchmarks.processes import COMMAND, azurite, run
+from benchmarks.tables import Measured, print_table
 from coinbase_assets.exchange.windows import request_windows
 from coinbase_assets.partitions import month_range
 from coinbase_assets.series import Granularity
-from coinbase_assets.storage.azurite import running_azurite
-from coinbase_assets_tests.conftest import AZURITE_KEY, free_port
 from coinbase_assets_tests.exchange import StandInExchange
+from coinbase_assets_tests.processes import process_environment
 
-RUNS = 5
+RATE, BURST = 10, 15
 MONTH = "2024-01"
-COMMAND = Path(sys.executable).with_name("coinbase-assets")
+WORK = "collect 31 days of 1m, whole process"
 
 
-def main() -> None:
+def main(runs: int) -> None:
+    """Print the tables, of so many runs each."""
     start, end = month_range(MONTH)
     requests = len(list(request_windows(start, end, Granularity.ONE_MINUTE)))
-    floor = (requests - 15) / 10
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print(f"dagster {version('dagster')}, {RUNS} runs; stand-in: 100 ms, 10 requests/s, burst 15")
-    start_up = statistics.median(_seconds(["--help"], {}) for _ in range(RUNS))
-    print(f"coinbase-assets --help: {start_up:.1f} s")
-    with tempfile.TemporaryDirectory() as folder:
-        seconds = [_collect(Path(folder), run) for run in range(RUNS)]
-    median = statistics.median(seconds)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print("work                         seconds (min, median, max)   floor   ratio")
-    print(
-        f"collect 31 days of 1m        {min(seconds):.1f} {median:.1f} {max(seconds):.1f}"
-        f"               {floor:.1f}    {median / floor:.2f}"
+    floor = (requests - BURST) / RATE
+    peers = {name: peer_python(name) for name in ("freqtrade", "ccxt")}
+    ours, again, theirs = [], [], {name: list[float]() for name in peers}
+    with tempfile.TemporaryDirectory() as name, azurite(Path(name)) as connection_string:
+        folder = Path(name)
+        nothing = [
+            run([COMMAND, "--help"], process_environment(folder), folder).seconds
+            for _ in range(runs)
+        ]
+        for number in range(runs):
+            first, second = _collect(folder, connection_string, f"run{number}")
+            ours.append(first)
+            again.append(second)
+            for peer, python in peers.items():
+                theirs[peer].append(_collect_as(peer, python, folder / f"{peer}{number}"))
+    start_up = statistics.median(again)
+    print_table(
+        f"{WORK}, into Azurite",
+        Measured("coinbase-assets collect", ours),
+        Measured("freqtrade download-data", theirs["freqtrade"], at_most=0.9),
+        Measured("ccxt, one page after another", theirs["ccxt"], at_most=0.75),
+        floor=floor,
     )
-    print(f"peak memory of one process: {peak:.0f} MB")
+    print_table(
+        f"{WORK}, beyond start-up",
+        Measured("coinbase-assets collect", [one - start_up for one in ours], at_most=1.15),
+        floor=floor,
+    )
+    print_table(
+        "start-up",
+        Measured("the same command again, all being there: it asks for nothing", again),
+        Measured("coinbase-assets --help", nothing),
+    )
 
 
-def _collect(folder: Path, run: int) -> float:
-    """Seconds of a whole process, on an exchange, an Azurite and an instance of its own."""
-    port = free_port()
-    with StandInExchange(latency=0.1) as exchange, running_azurite(folder / f"azurite{run}", port):
-        environment = {
-            "AZURE_STORAGE_CONNECTION_STRING": (
-                f"AccountName=devstoreaccount1;AccountKey={AZURITE_KEY};"
-                f"BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1"
-            ),
-            "COINBASE_API_URL": exchange.url,
-            "DAGSTER_HOME": str(folder / f"dagster{run}"),
-        }
-        arguments = ["collect", "--series", "BTC-USD:1m"]
-        arguments += ["--from", f"{MONTH}-01", "--to", f"{MONTH}-31"]
-        seconds = _seconds(arguments, environment)
+def _collect(folder: Path, connection_string: str, name: str) -> tuple[float, float]:
+    """Seconds of the command in a container and an instance of its own, and of the same again."""
+    first, _ = (f"{day:%F}" for day in month_range(MONTH))
+    arguments = ["collect", "--series", "BTC-USD:1m", "--from", first, "--to", f"{MONTH}-31"]
+
+    def collect(url: str) -> float:
+        environment = process_environment(
+            folder / name,
+            AZURE_STORAGE_CONNECTION_STRING=connection_string,
+            COINBASE_CONTAINER=name,
+            COINBASE_API_URL=url,
+        )
+        return run([COMMAND, *arguments], environment, folder).seconds
+
+    return _on_an_exchange(collect), _on_an_exchange(collect)
+
+
+def _collect_as(peer: str, python: Path, folder: Path) -> float:
+    """Seconds of the peer's process: its script takes a URL, the folder, and the month's ends."""
+    folder.mkdir()
+    ends = [f"{day:%F}" for day in month_range(MONTH)]
+
+    def collect(url: str) -> float:
+        # -P: the script has the name of the package it imports.
+        command = [python, "-P", script(peer), url, folder, *ends]
+        return run(command, process_environment(folder), folder).seconds
+
+    return _on_an_exchange(collect)
+
+
+def _on_an_exchange(collect: Callable[[str], float]) -> float:
+    """What it returns, given the URL of a stand-in of its own, which must not have to refuse it."""
+    with StandInExchange(latency=0.1, rate=RATE, burst=BURST) as exchange:
+        seconds = collect(exchange.url)
         assert all(request.status == 200 for request in exchange.requests)
     return seconds
-
-
-def _seconds(arguments: list[str], environment: dict[str, str]) -> float:
-    begin = time.perf_counter()
-    subprocess.run(
-        [COMMAND, *arguments], env=os.environ | environment, check=True, capture_output=True
-    )
-    return time.perf_counter() - begin
-
-
-if __name__ == "__main__":
-    main()

@@ -11,18 +11,23 @@ from dagster._core.storage.tags import (
 )
 
 from coinbase_assets.days import DAY
-from coinbase_assets.exchange.windows import MAX_CANDLES
 from coinbase_assets.series import Granularity
 
-# A run takes seconds to start, in which it asks for nothing, so it should ask for about a
-# minute's worth of requests, yet not hold its days back for much longer: they are recorded
-# together. Measured as `python -m benchmarks backfill` does, at most three runs at a time
-# (.dagster/dagster.yaml): 1,826 days of 15m took 67 s in runs of 500, 72 s in runs of 1,000 and
-# 89 s in runs of 250; two times 90 days of 1m took 89 s in runs of 104 and 100 s in runs of 31.
-# At most two at a time took 77 s for the 1,826 days: while one ends and the next begins, a single
-# one does not use the whole budget.
-_REQUESTS_PER_RUN = 500
-_MOST_DAYS_PER_RUN = 500
+# A run takes seconds to start, in which it asks for nothing, so it should ask for many days, yet
+# not hold them back for much longer: they are recorded together. Measured as `python -m
+# benchmarks backfill` does, at most three runs at a time (.dagster/dagster.yaml). 90 days of 1m
+# for two series: 89 s in runs of 90 days, 100 s in runs of 31. 1,826 days of 15m: 89 s in runs of
+# 250, 67 s in runs of 500, 72 s in runs of 1,000; with at most two runs at a time 77 s, since one
+# that is alone while the other starts does not use the whole budget. 1,826 days of 1h: 36 s, 23
+# s, 28 s in runs of 500, 1,000 and 2,000.
+_DAYS_PER_RUN = {
+    Granularity.ONE_MINUTE: 100,
+    Granularity.FIVE_MINUTES: 500,
+    Granularity.FIFTEEN_MINUTES: 500,
+    Granularity.ONE_HOUR: 1000,
+    Granularity.SIX_HOURS: 1000,
+    Granularity.ONE_DAY: 1000,
+}
 MONTHS_PER_RUN = 24
 
 
@@ -38,8 +43,7 @@ def monthly_partitions(start: date) -> dg.MonthlyPartitionsDefinition:
 
 def days_per_run(granularity: Granularity) -> int:
     """How many daily partitions one run collects."""
-    days = _REQUESTS_PER_RUN * MAX_CANDLES * granularity.delta // DAY
-    return min(days, _MOST_DAYS_PER_RUN)
+    return _DAYS_PER_RUN[granularity]
 
 
 def day_start(partition_key: str) -> datetime:

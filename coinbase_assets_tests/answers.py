@@ -70,6 +70,8 @@ class Origin:
     def answer(self, path: str, params: Mapping[str, str], now: float) -> Answer:
         """Return the answer to a GET at a time of the exchange's clock."""
         match path.strip("/").split("/"):
+            case ["currencies"]:
+                return json_answer(200, self._currencies(), "public, max-age=5")
             case ["products"]:
                 products = [self._product(name) for name in self.markets]
                 return json_answer(200, products, "public, max-age=5")
@@ -89,6 +91,14 @@ class Origin:
             return error_answer(400, str(error))
         first -= self.early_rows * granularity
         return candles_answer(market.candles(granularity, first, last, now)[::-1])
+
+    def _currencies(self) -> list[Mapping[str, str]]:
+        """Of the documented fields those that clients need (ccxt asks before anything else)."""
+        names = sorted({part for name in self.markets for part in name.split("-")})
+        return [
+            {"id": name, "name": name, "status": "online", "max_precision": "0.00000001"}
+            for name in names
+        ]
 
     def _product(self, name: str) -> Mapping[str, object]:
         """Return the documented fields; only names and status differ between products."""

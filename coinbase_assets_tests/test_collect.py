@@ -68,7 +68,7 @@ def test_long_ranges_are_cut_into_runs_of_bounded_length(collector: Collector) -
     first = date(2023, 12, 1)
     days = [str(first + timedelta(day)) for day in range(250)]
     plan = collector.plan(Series.parse("BTC-USD:1m"), days)
-    assert [len(run) for run in plan.runs] == [104, 104, 42]
+    assert [len(run) for run in plan.runs] == [100, 100, 50]
     assert [day for run in plan.runs for day in run] == days
 
 

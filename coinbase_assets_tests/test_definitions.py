@@ -218,8 +218,9 @@ def test_a_back_fill_is_cut_into_runs_by_the_requests_they_take(
         for series in map(Series.parse, names)
     }
     assert days == {
-        "1m": dg.BackfillPolicy.multi_run(104),
-        **dict.fromkeys(("5m", "15m", "1h", "6h", "1d"), dg.BackfillPolicy.multi_run(500)),
+        "1m": dg.BackfillPolicy.multi_run(100),
+        **dict.fromkeys(("5m", "15m"), dg.BackfillPolicy.multi_run(500)),
+        **dict.fromkeys(("1h", "6h", "1d"), dg.BackfillPolicy.multi_run(1000)),
     }
     for key in (HISTORY, COVERAGE):
         monthly = definitions.resolve_assets_def(key)

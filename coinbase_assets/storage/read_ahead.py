@@ -9,13 +9,12 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _THREADS = 8
-_AHEAD = 16
 
 
 def read_ahead(
     work: Callable[[Item], Result], items: Iterable[Item], threads: int = _THREADS
 ) -> Generator[Result]:
-    """`map(work, items)` in threads, at most 16 items ahead of who consumes the results.
+    """`map(work, items)` in threads, as many items ahead of who consumes the results.
 
     When an item or a work raises, what was begun before it is finished first.
     """
@@ -23,7 +22,7 @@ def read_ahead(
     with ThreadPoolExecutor(threads) as pool:
         for item in items:
             pending.append(pool.submit(work, item))
-            if len(pending) == _AHEAD:
+            if len(pending) == threads:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

@@ -1,0 +1,133 @@
+"""The peak memory of each process that collects 1m candles, or fills them back, over 10 years.
+
+Every process is measured by itself, as the kernel counts its resident memory. The stand-in exchange
+answers at once and without a limit, so that all that may be held is held. Runs of a back-fill are
+started as Dagster's run launcher starts them, over as many partitions as one may have.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from unittest.mock import patch
+
+import dagster as dg
+from dagster._core.code_pointer import CodePointer
+from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
+from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
+from dagster._grpc.types import ExecuteRunArgs
+
+from benchmarks.processes import COMMAND, Finished, azurite, run
+from benchmarks.tables import Measured, print_table
+from coinbase_assets.assets import candle_coverage, candle_history, raw_candles
+from coinbase_assets.days import DAY
+from coinbase_assets.definitions import build_definitions
+from coinbase_assets.executor import SILENT
+from coinbase_assets.partitions import MONTHS_PER_RUN, days_per_run, range_tags
+from coinbase_assets.series import Series
+from coinbase_assets.settings import load_settings
+from coinbase_assets_tests.processes import instance_at, process_environment, quiet_instance
+
+SERIES = Series.parse("BTC-USD:1m")
+YEARS = (2014, 2023)
+LIMIT = 400.0
+
+
+def main(runs: int) -> None:
+    """Print the table; one run of each, since a peak that is too high once is too high."""
+    with tempfile.TemporaryDirectory() as name, azurite(Path(name)) as storage, _exchange() as url:
+        folder = Path(name)
+        environment = process_environment(
+            quiet_instance(folder / "dagster"),
+            AZURE_STORAGE_CONNECTION_STRING=storage,
+            COINBASE_API_URL=url,
+            COINBASE_REQUESTS_PER_SECOND="1000",
+            COINBASE_SERIES=str(SERIES),
+            COINBASE_START=f"{YEARS[0]}-01-01",
+        )
+        peaks = {
+            f"collect {months}": _collect(first, last, environment, folder)
+            for months, first, last in (
+                ("1 month", f"{YEARS[1]}-12-01", f"{YEARS[1]}-12-31"),
+                ("1 year", f"{YEARS[1]}-01-01", f"{YEARS[1]}-11-30"),
+                ("10 years", f"{YEARS[0]}-01-01", f"{YEARS[1] - 1}-12-31"),
+            )
+        }
+        peaks |= _backfill_runs(environment, folder)
+    rows = [
+        Measured(f"{what}, {one.seconds:.0f} s", [one.peak], limit=LIMIT)
+        for what, one in peaks.items()
+    ]
+    print_table("peak memory of a process, 1m", *rows, unit="MB")
+
+
+def _collect(first: str, last: str, environment: Mapping[str, str], folder: Path) -> Finished:
+    arguments = ["collect", "--series", str(SERIES), "--from", first, "--to", last]
+    return run([COMMAND, *arguments], environment, folder)
+
+
+def _backfill_runs(environment: Mapping[str, str], folder: Path) -> dict[str, Finished]:
+    """The longest run of each kind, over days and months that were collected."""
+    year, end = YEARS[0], YEARS[0] + MONTHS_PER_RUN // 12 - 1
+    most = days_per_run(SERIES.granularity)
+    days = [str(date(year, 1, 1) + number * DAY) for number in range(most)]
+    months = (f"{year}-01", f"{end}-12")
+    wanted = {
+        f"back-fill run of {len(days)} days": ([raw_candles.KIND], (days[0], days[-1])),
+        f"back-fill run of {MONTHS_PER_RUN} months": (
+            [candle_history.KIND, candle_coverage.KIND],
+            months,
+        ),
+    }
+    return {
+        what: _launch(
+            [dg.AssetKey(SERIES.asset_key(kind)) for kind in kinds], keys, environment, folder
+        )
+        for what, (kinds, keys) in wanted.items()
+    }
+
+
+def _launch(
+    assets: list[dg.AssetKey],
+    keys: tuple[str, str],
+    environment: Mapping[str, str],
+    folder: Path,
+) -> Finished:
+    """A run over these partitions, in a process of its own, as the run launcher starts it."""
+    module = CodePointer.from_module("coinbase_assets.definitions", "defs", None)
+    code = ReconstructableJob(ReconstructableRepository(module), IMPLICIT_ASSET_JOB_NAME)
+    with patch.dict(os.environ, environment), instance_at(environment["DAGSTER_HOME"]) as instance:
+        job = build_definitions(load_settings()).resolve_implicit_global_asset_job_def()
+        origin = code.get_python_origin()
+        created = instance.create_run_for_job(
+            job,
+            asset_selection=frozenset(assets),
+            tags=range_tags(*keys),
+            run_config=SILENT,
+            job_code_origin=origin,
+        )
+        arguments = ExecuteRunArgs(origin, created.run_id, instance.get_ref())
+        _, *launch = arguments.get_command_args()
+        finished = run([sys.executable, "-m", "dagster", *launch], environment, folder)
+        done = instance.get_run_by_id(created.run_id)
+    assert done
+    assert done.status == dg.DagsterRunStatus.SUCCESS
+    return finished
+
+
+@contextmanager
+def _exchange() -> Iterator[str]:
+    """The URL of a stand-in in a process of its own."""
+    module = "coinbase_assets_tests.exchange"
+    command = [sys.executable, "-m", module, "--port", "0", "--rate", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+            process.communicate()
