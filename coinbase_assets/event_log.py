@@ -3,25 +3,22 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from dagster import AssetKey, DagsterInvariantViolationError, EventLogEntry, Field, StringSource
+from dagster import AssetKey, EventLogEntry, Field, StringSource
 from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy.util import LRUCache
+
+from coinbase_assets.sqlite_storage import base_dir, kept_engine
 
 _VERSION = sa.Table(
     "alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True)
 )
-_compiled: LRUCache[Any, Any] = LRUCache(500)
 
 
 class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
@@ -44,12 +41,7 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "BatchedSqliteEventLogStorage":
-        base, home = config_value.get("base_dir"), os.environ.get("DAGSTER_HOME")
-        if not (base or home):
-            raise DagsterInvariantViolationError(
-                "DAGSTER_HOME: not set; the event log lies there: set it to the instance's folder"
-            )
-        return cls(base or str(Path(home or "", "history", "runs")), inst_data)
+        return cls(base_dir(config_value, "history", "runs"), inst_data)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store the events of one run in their order: those of assets together."""
@@ -78,7 +70,7 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
     @contextmanager
     def _connect(self, shard: str) -> Iterator[sa.Connection]:
         with self._db_lock:
-            engine = _engine(self.conn_string_for_shard(shard))
+            engine = kept_engine(self.conn_string_for_shard(shard))
             if shard not in self._initialized_dbs:
                 self._initdb(engine)
                 self._initialized_dbs.add(shard)
@@ -100,7 +92,7 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         return None
 
     def _create(self, engine: sa.Engine) -> None:
-        index = _engine(self.conn_string_for_shard(INDEX_SHARD_NAME))
+        index = kept_engine(self.conn_string_for_shard(INDEX_SHARD_NAME))
         with index.connect() as connection:
             version = connection.scalar(sa.select(_VERSION))
         SqlEventLogStorageMetadata.create_all(engine)
@@ -116,11 +108,3 @@ def _is_of_asset(event: EventLogEntry) -> bool:
 
 def _asset_of(event: EventLogEntry) -> AssetKey | None:
     return event.get_dagster_event().asset_key
-
-
-@lru_cache(maxsize=64)
-def _engine(url: str) -> sa.Engine:
-    engine = sa.create_engine(
-        url, poolclass=sa.NullPool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
-    )
-    return engine.execution_options(compiled_cache=_compiled)
