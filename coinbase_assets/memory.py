@@ -13,7 +13,8 @@ _ARENAS = 2
 def share_free_memory() -> None:
     """Let all threads, and Arrow, use the same freed memory. To be called before threads start.
 
-    Each thread would keep what it freed for itself, and Arrow more: 120 MB by the end of many runs.
+    Otherwise each keeps what it freed for itself: collecting a year of 1m candles took 365 MB at
+    its peak, and 310 MB with both of these; 352 MB with either alone.
     """
     pa.set_memory_pool(pa.system_memory_pool())
     if sys.platform == "linux":
