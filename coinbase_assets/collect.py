@@ -1,5 +1,6 @@
 """The main job, headless: a range of days, then the months they touch, run in this process."""
 
+import gc
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -126,6 +127,8 @@ class Collector:
                 tags=range_tags(keys[0], keys[-1]),
                 run_config=SILENT,
             )
+        # A run's objects refer to each other; Python alone lets those of several runs gather.
+        gc.collect()
 
     def _monthly_assets(self, plan: Plan) -> Sequence[dg.AssetKey]:
         with_halts = HALTS in self._job.asset_layer.executable_asset_keys

@@ -19,6 +19,7 @@ from coinbase_assets.freshness import freshness_windows
 from coinbase_assets.healing import plan_healing
 from coinbase_assets.instance import open_instance
 from coinbase_assets.lake import stored_series
+from coinbase_assets.memory import share_free_memory
 from coinbase_assets.orphans import fail_orphans
 from coinbase_assets.progress import progress
 from coinbase_assets.report import print_json, print_status
@@ -78,6 +79,7 @@ def _carry_out(
     dry: bool = False,
 ) -> bool:
     """Collect what is planned, and print the status of the series; whether all is there."""
+    share_free_memory()
     known = {"series": tuple(dict.fromkeys([*settings.series, *series]))}
     with with_storage(settings.model_copy(update=known)) as settings, _store(settings) as store:
         try:

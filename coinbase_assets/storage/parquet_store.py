@@ -36,6 +36,8 @@ from coinbase_assets.storage.stored_blob import StoredBlob
 
 _REFUSED = (401, 403)
 _SERVER_ERROR = 500
+# The objects of a page take 11 KB a blob, so those of Azure's own 5,000 blobs a page 55 MB.
+_BLOBS_PER_PAGE = 500
 # Beyond it, values hardly repeat.
 _DICTIONARY_BYTES = 1 << 15
 _SIGNATURE = re.compile(r"(sig=)[^&\s]+", re.IGNORECASE)
@@ -56,8 +58,8 @@ class ParquetStore:
         wanted = set(paths)
         if not wanted:
             return {}
-        found = self.list(os.path.commonprefix(list(wanted)))  # noqa: RUF071 (names, not folders)
-        return {path: blob for path, blob in found.items() if path in wanted}
+        prefix = os.path.commonprefix(list(wanted))  # noqa: RUF071 (names, not folders)
+        return {blob.path: blob for blob in self._listed(prefix) if blob.path in wanted}
 
     def find_partitions(self, template: str, keys: Collection[str]) -> dict[str, StoredBlob]:
         """Those of the partitions that have a blob; `template` makes a key a path."""
@@ -70,12 +72,14 @@ class ParquetStore:
 
     def list(self, prefix: str) -> dict[str, StoredBlob]:
         """All blobs whose path begins so, by path; none where there is no container."""
-        with self._translated_errors():
-            try:
-                blobs = self._container.list_blobs(name_starts_with=prefix, include=["metadata"])
-                return {blob.name: _stored(blob) for blob in blobs}
-            except ResourceNotFoundError:
-                return {}
+        return {blob.path: blob for blob in self._listed(prefix)}
+
+    def _listed(self, prefix: str) -> Iterator[StoredBlob]:
+        with self._translated_errors(), suppress(ResourceNotFoundError):
+            blobs = self._container.list_blobs(
+                name_starts_with=prefix, include=["metadata"], results_per_page=_BLOBS_PER_PAGE
+            )
+            yield from map(_stored, blobs)
 
     def get(
         self, path: str, columns: Sequence[str] | None = None, etag: str | None = None
