@@ -35,6 +35,7 @@ from coinbase_assets.exchange.budget_stores import BudgetFile
 
 async def main(place, url, rate, burst, tasks, seconds, urgent):
     store = budget_server(place) if "://" in place else BudgetFile(Path(place))
+    store.update("another exchange", lambda lanes, now: lanes)
     budget = RequestBudget(store, url, float(rate), int(burst), urgent=urgent == "True")
     print("ready", flush=True)
     sys.stdin.readline()
@@ -149,7 +150,10 @@ def test_killing_a_process_leaves_the_others_the_full_rate(
 def budget(
     server: Server, url: str = URL, rate: float = 1, *, urgent: bool = False
 ) -> RequestBudget:
-    return RequestBudget(budget_server(server.url), url, rate, 2, urgent=urgent)
+    store = budget_server(server.url)
+    # To connect takes a while at the first time.
+    store.update("another exchange", lambda lanes, now: lanes)
+    return RequestBudget(store, url, rate, 2, urgent=urgent)
 
 
 def granted(budget: RequestBudget, requests: int, within: float = 0.4) -> int:

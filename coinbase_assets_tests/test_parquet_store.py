@@ -28,6 +28,7 @@ from azure.storage.blob import (
 )
 
 from coinbase_assets.fields import with_fields
+from coinbase_assets.storage import parquet_store
 from coinbase_assets.storage.azure import AzureStorageResource
 from coinbase_assets.storage.errors import (
     BlobChanged,
@@ -240,6 +241,15 @@ def test_a_get_may_insist_on_the_blob_it_knows(lake: ParquetStore) -> None:
     lake.put(PATH, OTHER, first)
     with pytest.raises(BlobChanged, match=PATH):
         lake.get(PATH, etag=first.etag)
+
+
+def test_a_listing_goes_on_over_pages(lake: ParquetStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_store, "_BLOBS_PER_PAGE", 2)
+    paths = [f"pages/{number}.parquet" for number in range(5)]
+    for path in paths:
+        lake.put(path, TABLE, None)
+    assert list(lake.list("pages/")) == paths
+    assert list(lake.find(paths[1:4])) == paths[1:4]
 
 
 # Damage
