@@ -14,6 +14,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from coinbase_assets.fields import with_fields
 from coinbase_assets.series import Series
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.parquet_store import ParquetStore
@@ -196,7 +197,8 @@ def _damage_a_day_until_a_run_has_failed(at_work: Dev) -> None:
     """The run is retried, and what it could not read then is in the history."""
     path = BTC.blob_path("raw_candles", "date").format(partition="2024-02-10")
     table, blob = at_work.lake.get(path), at_work.lake.find([path])[path]
-    at_work.lake.put(path, table.select(["time"]), blob)
+    newer = with_fields(table.select(["time"]), {"version": str(blob.version + 1)})
+    at_work.lake.put(path, newer, blob)
     land(at_work.instance, BTC, "2024-02-10")
     at_work.wait_for(lambda: at_work.history_runs(dg.DagsterRunStatus.FAILURE))
     at_work.lake.put(path, table, at_work.lake.find([path])[path])
