@@ -38,6 +38,8 @@ def test_candles_are_collected_checked_drawn_and_watched_in_the_web_ui(
         _see_the_badge(ui, "Warning")
         _see_the_badge(ui, "Failed")
         with StandInExchange(port=port, rate=None):
+            # A live refresh may have failed meanwhile.
+            ui.materialize_latest(RAW)
             _back_fill(ui, lake)
             _see_the_badge(ui, "Passing")
 
