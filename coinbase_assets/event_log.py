@@ -7,14 +7,14 @@ from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
-from dagster import AssetKey, EventLogEntry, Field, StringSource
+from dagster import AssetKey, EventLogEntry
 from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._serdes import ConfigurableClassData
 
-from coinbase_assets.sqlite_storage import base_dir, kept_engine
+from coinbase_assets.sqlite_storage import CONFIG, base_dir, kept_engine
 
 _VERSION = sa.Table(
     "alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True)
@@ -35,7 +35,7 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        return {"base_dir": Field(StringSource, is_required=False)}
+        return CONFIG
 
     @classmethod
     def from_config_value(

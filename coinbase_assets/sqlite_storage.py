@@ -15,6 +15,7 @@ from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy.util import LRUCache
 
+CONFIG = {"base_dir": Field(StringSource, is_required=False)}
 _compiled: LRUCache[Any, Any] = LRUCache(500)
 _prepared = set[str]()
 
@@ -54,7 +55,7 @@ class _Kept:
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        return {"base_dir": Field(StringSource, is_required=False)}
+        return CONFIG
 
     @classmethod
     def from_config_value(

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import tenacity
 
@@ -172,4 +172,6 @@ def _patiently(step: Callable[[], Lanes], errors: type[Exception], url: str) -> 
 def _cause(error: Exception, parts: SplitResult) -> str:
     """The error's first line, without what the URL keeps secret."""
     line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return line.replace(parts.password, "***") if parts.password else line
+    for secret in filter(None, (parts.password, unquote(parts.password or ""))):
+        line = line.replace(secret, "***")
+    return line
