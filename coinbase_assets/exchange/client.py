@@ -94,24 +94,34 @@ class ExchangeClient:
     ) -> AsyncGenerator[Answer, None]:
         """Answers for the windows from `start` to before `end`, in order, fetched ahead.
 
-        Windows in the exchange's future are not asked for, but for the first. An answer without
-        any candle is believed when it comes twice, or at once without `confirm_empty`.
+        Windows in the exchange's future are not asked for, but for the first. Until its answer tells
+        the exchange's time, the machine's decides. An answer without any candle is believed when it
+        comes twice, or at once without `confirm_empty`.
         Raises ExchangeError, naming the series, the window and the last cause.
         """
         ask = partial(self._ask, Series(product, granularity), confirm_empty)
         windows = deque(request_windows(start, end, granularity))
-        tasks: deque[asyncio.Task[Answer]] = deque()
-        if windows:
-            tasks.append(asyncio.create_task(ask(windows.popleft())))
+        tasks: deque[tuple[Window, asyncio.Task[Answer]]] = deque()
+
+        def ask_for_those_before(time: datetime) -> None:
+            while windows and len(tasks) < _AHEAD and windows[0].start < time:
+                window = windows.popleft()
+                tasks.append((window, asyncio.create_task(ask(window))))
+
         try:
-            while tasks:
-                yield await tasks.popleft()
-                while windows and len(tasks) < _AHEAD and windows[0].start < self._as_of:
-                    tasks.append(asyncio.create_task(ask(windows.popleft())))
+            ask_for_those_before(max(start + granularity.delta, self._surely_past()))
+            while tasks and (tasks[0][0].start == start or tasks[0][0].start < self._as_of):
+                yield await tasks.popleft()[1]
+                ask_for_those_before(self._as_of)
         finally:
-            for task in tasks:
+            left = [task for _, task in tasks]
+            for task in left:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*left, return_exceptions=True)
+
+    def _surely_past(self) -> datetime:
+        """A time that the exchange has passed, unless the machine's clock is wrong by a day."""
+        return datetime.fromtimestamp(self._clock(), UTC) - timedelta(days=1)
 
     async def fetch_products(self) -> Catalogue:
         """All products the exchange knows. Raises ExchangeError with the last cause."""
