@@ -5,7 +5,7 @@ from importlib import import_module
 
 from benchmarks.tables import machine
 
-NAMES = ("collect", "budget", "backfill", "append", "read", "memory", "sensor", "idle")
+NAMES = ["startup", "collect", "budget", "backfill", "append", "read", "memory", "sensor", "idle"]
 
 
 def main() -> None:

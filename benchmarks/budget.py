@@ -6,7 +6,6 @@ as machines behind one IP address do.
 
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -14,8 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from coinbase_assets.storage.azurite import running_azurite
-from coinbase_assets_tests.conftest import AZURITE_KEY, free_port
+from benchmarks.processes import COMMAND, azurite
 from coinbase_assets_tests.exchange import StandInExchange
 from coinbase_assets_tests.servers import running_server
 
@@ -54,14 +52,10 @@ def _measure(kind: str) -> tuple[float, list[float], int]:
 
 @contextmanager
 def _collecting(kind: str, folder: Path, url: str) -> Iterator[None]:
-    port = free_port()
     server = nullcontext() if kind == "file" else running_server(kind, folder / kind)
-    with server as budget, running_azurite(folder / "azurite", port):
+    with server as budget, azurite(folder) as storage:
         environment = {
-            "AZURE_STORAGE_CONNECTION_STRING": (
-                f"AccountName=devstoreaccount1;AccountKey={AZURITE_KEY};"
-                f"BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1"
-            ),
+            "AZURE_STORAGE_CONNECTION_STRING": storage,
             "COINBASE_API_URL": url,
             "COINBASE_BUDGET_URL": budget.url if budget else "",
         }
@@ -79,10 +73,9 @@ def _collecting(kind: str, folder: Path, url: str) -> Iterator[None]:
 
 
 def _collect(product: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    command = [str(Path(sys.executable).with_name("coinbase-assets")), "collect"]
     days = ["--from", "2023-01-01", "--to", "2023-12-31", "--series", f"{product}:1m"]
     return subprocess.Popen(
-        [*command, *days],
+        [COMMAND, "collect", *days],
         env=os.environ | environment,
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -5,14 +5,14 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import click
 
 from coinbase_assets.exchange.errors import ExchangeError
+from coinbase_assets.loading import loading
 from coinbase_assets.series import CandleSeries, Series, parse_candle_series
 from coinbase_assets.settings import Settings, SettingsError, load_settings
 from coinbase_assets.storage.errors import StorageError
@@ -72,18 +72,6 @@ class _FileParameter(click.ParamType):
         return path
 
 
-@contextmanager
-def _loading() -> Iterator[None]:
-    """Import without looking for garbage meanwhile, which takes a third of the time; nor later
-    among what was imported."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Complete Coinbase candle history in your own Azure storage."""
@@ -101,7 +89,7 @@ def collect(series: Sequence[Series], first: date | None, last: date | None, aga
     """
     settings = load_settings()
     days = _days(settings, first, last)
-    with _loading():
+    with loading():
         from coinbase_assets.commands import collect_series
 
     if not collect_series(settings, series or settings.series, days, again):
@@ -118,7 +106,7 @@ def heal(series: Sequence[Series], first: date | None, last: date | None, dry_ru
     settings = load_settings()
     if first and last and first > last:
         raise click.UsageError(f"--from {first}: after --to {last}; swap them")
-    with _loading():
+    with loading():
         from coinbase_assets.commands import heal_series
 
     if not heal_series(settings, series or settings.series, first, last, dry_run):
@@ -133,7 +121,7 @@ def status(as_json: bool) -> None:
     The exit status is 1 when a series is not complete.
     """
     settings = load_settings()
-    with _loading():
+    with loading():
         from coinbase_assets.commands import show_status
 
     if not show_status(settings, as_json):
@@ -152,7 +140,7 @@ def plot(series: Series, first: date | None, last: date | None, out: Path | None
         _refuse_reversed(first, last)
     if last and last > (today := datetime.now(UTC).date()):
         raise click.UsageError(f"--to {last}: in the future; today is {today} (UTC)")
-    with _loading():
+    with loading():
         from coinbase_assets.commands import plot_series
 
     plot_series(
@@ -235,7 +223,7 @@ def azurite() -> None:
 def dev(port: int) -> None:
     """Run Dagster's web UI, schedules and sensors on 127.0.0.1, until Ctrl-C."""
     settings = load_settings()
-    with _loading():
+    with loading():
         from coinbase_assets.dev import run_dev
 
     run_dev(settings, port)

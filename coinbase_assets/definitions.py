@@ -20,6 +20,7 @@ from coinbase_assets.freshness import freshness_windows, with_freshness
 from coinbase_assets.halts import shows_halts
 from coinbase_assets.healing import build_heal_job
 from coinbase_assets.housekeeping import orphaned_runs_sensor, superseded_runs_sensor
+from coinbase_assets.loading import loading
 from coinbase_assets.notifications import parse_urls
 from coinbase_assets.recency import build_recency_checks, build_recency_sensor
 from coinbase_assets.schedules import (
@@ -137,4 +138,5 @@ def build_storage(
 @dg.definitions
 def defs() -> dg.Definitions:
     """The code location, as Dagster loads it."""
-    return build_definitions(load_settings())
+    with loading():
+        return build_definitions(load_settings())

@@ -94,9 +94,9 @@ class ExchangeClient:
     ) -> AsyncGenerator[Answer, None]:
         """Answers for the windows from `start` to before `end`, in order, fetched ahead.
 
-        Windows in the exchange's future are not asked for, but for the first. Until its answer tells
-        the exchange's time, the machine's decides. An answer without any candle is believed when it
-        comes twice, or at once without `confirm_empty`.
+        Windows in the exchange's future are not asked for, but for the first. Until an answer tells
+        that time, the machine's clock does. An answer without any candle is believed when it comes
+        twice, or at once without `confirm_empty`.
         Raises ExchangeError, naming the series, the window and the last cause.
         """
         ask = partial(self._ask, Series(product, granularity), confirm_empty)
