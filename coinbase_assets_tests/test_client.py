@@ -15,7 +15,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pytest
 
-from coinbase_assets.exchange.answers import Answer
+from coinbase_assets.exchange.answers import Answer, read_candles
 from coinbase_assets.exchange.budget import BURST, HEADROOM, RequestBudget
 from coinbase_assets.exchange.budget_stores import BudgetFile
 from coinbase_assets.exchange.client import ExchangeClient
@@ -163,6 +163,23 @@ def test_windows_are_asked_for_before_the_first_is_answered(budget_file: Path) -
 
     with StandInExchange(rate=None, latency=1) as exchange:
         assert asyncio.run(asked(exchange)) == [10] * 10
+
+
+def test_reading_an_answer_holds_up_no_request(
+    fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_once_all_are_asked(*arguments: Any) -> pa.Table:
+        give_up = time.monotonic() + 10
+        while len(exchange.requests) < 10 and time.monotonic() < give_up:
+            time.sleep(0.01)
+        asked.append(len(exchange.requests))
+        return read_candles(*arguments)
+
+    asked: list[int] = []
+    with StandInExchange(rate=None) as exchange, monkeypatch.context() as patch:
+        patch.setattr("coinbase_assets.exchange.client.read_candles", read_once_all_are_asked)
+        fetch(exchange.url, end=START + 10 * WINDOW)
+    assert asked == [10] * 10
 
 
 @pytest.mark.parametrize("second", [59, 299])
