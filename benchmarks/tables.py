@@ -37,7 +37,7 @@ def machine() -> str:
     ] or [platform.processor()]
     packages = ", ".join(f"{name} {version(name)}" for name in _SHOWN)
     return (
-        f"{model[0]}, {os.cpu_count()} cores, {platform.system()} {platform.release()},"
+        f"{model[0]}, {os.cpu_count()} cores, {platform.system()},"
         f" Python {platform.python_version()}, {packages}"
     )
 

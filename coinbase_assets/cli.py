@@ -170,7 +170,10 @@ def export(series: CandleSeries, first: date, last: date, out: Path) -> None:
 @click.option("--json", "style", flag_value="json", help="An object a line.")
 @click.option("--csv", "style", flag_value="csv", help="Comma-separated values.")
 def run_query(sql: str, style: str | None) -> None:
-    """Answer a SELECT over candle_history, candle_rollup, raw_candles or candle_coverage."""
+    """Answer a SELECT over what the lake holds.
+
+    The tables: candle_history, candle_rollup, raw_candles, candle_coverage, candle_revisions.
+    """
     from coinbase_assets.lake import Lake
     from coinbase_assets.query import QueryError, query
 
