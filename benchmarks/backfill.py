@@ -4,7 +4,6 @@ Timed from the first run's start to the last one's end, as Dagster recorded them
 is shown beside it.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -32,7 +31,7 @@ from coinbase_assets.series import Series
 from coinbase_assets_tests.conftest import free_port
 from coinbase_assets_tests.exchange import StandInExchange
 from coinbase_assets_tests.faults import Faults, random_faults
-from coinbase_assets_tests.processes import instance_at
+from coinbase_assets_tests.processes import instance_at, process_environment
 
 LAUNCH = """mutation ($params: LaunchBackfillParams!) {
     launchPartitionBackfill(backfillParams: $params) {
@@ -62,10 +61,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Taken:
-    """Seconds of the runs, seconds since the click, and the candles there are."""
+    """Seconds of the runs, seconds since the launch, and the candles there are."""
 
     runs: float
-    click: float
+    launch: float
     candles: pa.Table | None = None
 
 
@@ -96,7 +95,7 @@ def _print(
     print_table(
         f"Back-fill {name}",
         Measured("coinbase-assets", [one.runs for one in taken], at_most),
-        Measured("from the click to the end", [one.click for one in taken]),
+        Measured("from the launch on", [one.launch for one in taken]),
         *others,
         floor=work.floor,
     )
@@ -122,7 +121,7 @@ def _collect(work: Work, faults: Faults | None = None) -> Taken:
         # The live schedule collects the open day meanwhile.
         candles = dataset.to_table(filter=pc.field("time") < day_start(work.keys[-1]) + DAY)
         candles = candles.sort_by([("product", "ascending"), ("time", "ascending")])
-    return Taken(taken.runs, taken.click, candles)
+    return Taken(taken.runs, taken.launch, candles)
 
 
 def _backfill_nothing(work: Work) -> Taken:
@@ -140,14 +139,13 @@ def _timed(
 ) -> Taken:
     home.mkdir()
     port = free_port()
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    with _running([*command, str(port)], {**clean, **environment, "DAGSTER_HOME": str(home)}):
+    with _running([*command, str(port)], process_environment(home, **environment)):
         params = {
             "assetSelection": [{"path": list(key)} for key in keys],
             "partitionNames": list(partitions),
         }
         backfill = _launch(f"http://127.0.0.1:{port}/graphql", params)
-        clicked = time.time()
+        launched = time.time()
         with instance_at(str(home)) as instance:
             runs = _finished(instance, backfill)
             for key in keys:
@@ -155,7 +153,7 @@ def _timed(
                 assert made >= {*partitions}, f"{len(made)} of {len(partitions)} of {key}"
     end = max(run.end_time or 0 for run in runs)
     began = min(run.start_time or end for run in runs)
-    return Taken(end - began, end - clicked)
+    return Taken(end - began, end - launched)
 
 
 @contextmanager

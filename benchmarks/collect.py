@@ -10,9 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow.dataset as ds
+
 from benchmarks.peers import peer_python, script
 from benchmarks.processes import COMMAND, azurite, run
 from benchmarks.tables import Measured, print_table
+from coinbase_assets import Lake
 from coinbase_assets.exchange.windows import request_windows
 from coinbase_assets.partitions import month_range
 from coinbase_assets.series import Granularity
@@ -67,7 +70,10 @@ def main(runs: int) -> None:
 
 
 def _collect(folder: Path, connection_string: str, name: str) -> tuple[Collected, Collected]:
-    """What the command takes in a container and an instance of its own, and the same again."""
+    """What the command takes in a container and an instance of its own, and the same again.
+
+    The candles must be there then, and the second one ask for nothing.
+    """
     first, _ = (f"{day:%F}" for day in month_range(MONTH))
     arguments = ["collect", "--series", "BTC-USD:1m", "--from", first, "--to", f"{MONTH}-31"]
 
@@ -80,7 +86,12 @@ def _collect(folder: Path, connection_string: str, name: str) -> tuple[Collected
         )
         return run([COMMAND, *arguments], environment, folder).seconds
 
-    return _on_an_exchange(collect), _on_an_exchange(collect)
+    first_time, again = _on_an_exchange(collect), _on_an_exchange(collect)
+    assert not again.since_first
+    with Lake(name, connection_string=connection_string) as lake:
+        candles = lake.read_candles_arrow("BTC-USD", "1m", *month_range(MONTH))
+    _check(candles.num_rows, "coinbase-assets")
+    return first_time, again
 
 
 def _collect_as(peer: str, python: Path, folder: Path) -> Collected:
@@ -93,7 +104,18 @@ def _collect_as(peer: str, python: Path, folder: Path) -> Collected:
         command = [python, "-P", script(peer), url, folder, *ends]
         return run(command, process_environment(folder), folder).seconds
 
-    return _on_an_exchange(collect)
+    taken = _on_an_exchange(collect)
+    (file,) = [*folder.rglob("*.feather"), *folder.rglob("*.parquet")]
+    _check(ds.dataset(file, format=file.suffix[1:]).count_rows(), peer)
+    return taken
+
+
+def _check(stored: int, name: str) -> None:
+    """Raise AssertionError unless all candles that the exchange has were stored."""
+    start, end = (int(day.timestamp()) for day in month_range(MONTH))
+    market = StandInExchange().markets["BTC-USD"]
+    traded = len(market.candles(60, start, end - 1, time.time()))
+    assert stored >= traded, f"{name} stored {stored} candles of {traded}"
 
 
 def _on_an_exchange(collect: Callable[[str], float]) -> Collected:

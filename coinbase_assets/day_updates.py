@@ -108,8 +108,9 @@ class DayUpdates:
             revisions = REVISION_SCHEMA.empty_table()
             if before:
                 revisions = compare_days(before, asked.day, merged)
-                repeated = before.closed and not revisions.num_rows
-                merged = replace(merged, repeated=repeated)
+                # The answer before may be this one, if its own put was not acknowledged.
+                earlier = before.closed and before.refreshed_at < asked.day.refreshed_at
+                merged = replace(merged, repeated=earlier and not revisions.num_rows)
             if revisions.num_rows:
                 path = revisions_path(asked.day)
                 self.store.put(path, revisions, self.store.find([path]).get(path))

@@ -10,7 +10,10 @@ import sqlalchemy as sa
 from dagster import AssetKey, EventLogEntry
 from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
+from dagster._core.storage.event_log.schema import (
+    SqlEventLogStorageMetadata,
+    SqlEventLogStorageTable,
+)
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._serdes import ConfigurableClassData
 
@@ -52,7 +55,11 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
                 super().store_event_batch(list(group))
 
     def _store_asset_events(self, events: Sequence[EventLogEntry]) -> None:
+        """First in the run's own log: an asset's event without a run would be one too many."""
         inserts = [self.prepare_insert_event(event) for event in events]
+        with self.run_connection(events[0].run_id) as connection:
+            for insert in inserts:
+                connection.execute(insert)
         with self.index_transaction() as connection:
             results = [connection.execute(insert) for insert in inserts]
             ids = [result.inserted_primary_key[0] for result in results]  # type: ignore[index]
@@ -63,9 +70,18 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
             }
             for event, event_id in newest.values():
                 self._store_asset_event(connection, event, event_id)
-        with self.run_connection(events[0].run_id) as connection:
-            for insert in inserts:
-                connection.execute(insert)
+
+    def delete_events_for_run(self, conn: sa.Connection, run_id: str) -> None:
+        """Delete them, but of the log's newest one only what it tells.
+
+        SQLite would give its id out again, which sensors' cursors have passed.
+        """
+        events = SqlEventLogStorageTable
+        newest = sa.select(sa.func.max(events.c.id)).scalar_subquery()
+        told = ("run_id", "dagster_event_type", "step_key", "asset_key", "partition")
+        of_run = sa.update(events).where(events.c.id == newest, events.c.run_id == run_id)
+        conn.execute(of_run.values(dict.fromkeys(told)))
+        super().delete_events_for_run(conn, run_id)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[sa.Connection]:

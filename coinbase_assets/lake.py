@@ -12,7 +12,12 @@ import pyarrow.compute as pc
 from coinbase_assets.candles import SCHEMA
 from coinbase_assets.series import CandleSeries, parse_candle_series
 from coinbase_assets.settings import DEVELOPMENT_STORAGE, load_settings
-from coinbase_assets.storage.errors import PartitionMissing, SeriesNotFound
+from coinbase_assets.storage.errors import (
+    PartitionMissing,
+    SeriesNotFound,
+    StorageError,
+    without_signature,
+)
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.storage.read_ahead import read_ahead
 from coinbase_assets.storage.service import arrow_filesystem, blob_service
@@ -211,14 +216,19 @@ class Lake:
         if not blobs:
             raise SeriesNotFound(f"{kind}: not in the lake; collect some first")
         keys = [part.partition("=")[0] for part in min(blobs).split("/")[1:-1]]
-        return ds.dataset(
-            [f"{self._container}/{path}" for path in sorted(blobs)],
-            format="parquet",
-            filesystem=arrow_filesystem(self._service),
-            partitioning=ds.partitioning(
-                pa.schema([(key, pa.string()) for key in keys]), flavor="hive"
-            ),
+        partitioning = ds.partitioning(
+            pa.schema([(key, pa.string()) for key in keys]), flavor="hive"
         )
+        try:
+            return ds.dataset(
+                [f"{self._container}/{path}" for path in sorted(blobs)],
+                format="parquet",
+                filesystem=arrow_filesystem(self._service),
+                partitioning=partitioning,
+            )
+        except OSError as error:
+            # Not chained: Arrow names the URL, which may hold a SAS.
+            raise StorageError(without_signature(f"{self._store.uri(kind)}: {error}")) from None
 
 
 def _instant(name: str, value: Instant) -> datetime:

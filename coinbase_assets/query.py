@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from coinbase_assets.lake import Lake
-from coinbase_assets.storage.errors import SeriesNotFound
+from coinbase_assets.storage.errors import SeriesNotFound, without_signature
 
 VIEWS = (
     "candle_history",
@@ -39,7 +39,7 @@ def query(lake: Lake, sql: str, style: str) -> str:
             answer = connection.sql(sql)
             return _STYLES[style](answer) if answer else ""
         except duckdb.Error as error:
-            raise QueryError(" ".join(str(error).split())) from None
+            raise QueryError(without_signature(" ".join(str(error).split()))) from None
 
 
 def _as_table(answer: duckdb.DuckDBPyRelation) -> str:

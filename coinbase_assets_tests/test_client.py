@@ -367,6 +367,19 @@ def test_retry_after_is_honoured(fetch: Fetch) -> None:
     assert 1.95 <= repeated - limited < 6
 
 
+def test_a_date_to_retry_after_without_the_exchanges_own_is_a_second(fetch: Fetch) -> None:
+    headers = {"Retry-After": "Mon, 01 Jan 2024 08:31:00 GMT", "Date": None}
+
+    def undated(answer: http.Answer) -> http.Answer:
+        return with_headers(**headers)(answer) if answer.status == 429 else answer
+
+    faults = {0: "429"}
+    with AlteredExchange(change=undated, faults=lambda n, *_: faults.get(n)) as exchange:
+        fetch(exchange.url)
+    limited, repeated = (request.arrived for request in exchange.requests)
+    assert repeated - limited >= 0.95
+
+
 def test_a_429_holds_back_every_process(fetch: Fetch, budget_file: Path) -> None:
     async def another_process(url: str) -> None:
         await asyncio.wait_for(

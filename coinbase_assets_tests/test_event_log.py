@@ -102,6 +102,24 @@ def test_each_goes_on_with_the_others_files(tmp_path: Path) -> None:
             instance.upgrade()
 
 
+def test_the_id_of_a_deleted_event_is_not_given_out_again(tmp_path: Path) -> None:
+    """Or a sensor, whose cursor has passed it, would miss the event that gets it."""
+    with instance_with(OURS, tmp_path) as instance:
+        materialize(instance, DAYS[0], DAYS[1])
+        deleted = materialize(instance, DAYS[2], DAYS[5])
+        newest = max(places(instance).values())
+        instance.delete_run(deleted)
+        assert set(places(instance)) == set(DAYS[:2])
+        materialize(instance, DAYS[6], DAYS[7])
+        assert min(places(instance)[day] for day in DAYS[6:8]) > newest
+        assert instance.get_materialized_partitions(KEY) == {*DAYS[:2], *DAYS[6:8]}
+
+
+def places(instance: dg.DagsterInstance) -> Mapping[str, int]:
+    kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+    return instance.get_latest_storage_id_by_partition(KEY, kind)
+
+
 def test_a_batch_is_one_transaction_a_file(tmp_path: Path) -> None:
     commits: list[str] = []
 

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import traceback
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import unquote
 
 import pandas as pd
 import pyarrow as pa
@@ -14,7 +16,7 @@ from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_ac
 from coinbase_assets import Lake, read_candles, read_candles_arrow
 from coinbase_assets.candles import SCHEMA
 from coinbase_assets.series import Series, parse_candle_series
-from coinbase_assets.storage.errors import SeriesNotFound
+from coinbase_assets.storage.errors import SeriesNotFound, StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import AZURITE_KEY
 
@@ -33,6 +35,7 @@ def candles(first: datetime, end: datetime) -> pa.Table:
     return pa.table({"time": times, **prices, "volume": volumes}, SCHEMA)
 
 
+READ = AccountSasPermissions(read=True, list=True)
 EVERYTHING = candles(FIRST, END)
 
 
@@ -197,12 +200,28 @@ def test_the_dataset_holds_all_series_and_is_pruned_by_the_path(
         assert len(list(dataset.get_fragments(of_btc))) == 1
 
 
-def account_sas() -> str:
+def test_the_sas_is_not_told_where_a_blob_of_a_dataset_may_not_be_read(
+    elsewhere: dict[str, str],
+) -> None:
+    sas = account_sas(AccountSasPermissions(list=True))
+    with (
+        Lake(elsewhere["container"], account_url=elsewhere["account_url"], sas_token=sas) as lake,
+        pytest.raises(StorageError) as raised,
+    ):
+        lake.dataset()
+    signature = sas.partition("sig=")[2]
+    said = "".join(traceback.format_exception(raised.value))
+    assert "403" in said
+    assert signature not in said
+    assert unquote(signature) not in said
+
+
+def account_sas(allowed: AccountSasPermissions = READ) -> str:
     return generate_account_sas(
         "devstoreaccount1",
         AZURITE_KEY,
         ResourceTypes(container=True, object=True),
-        AccountSasPermissions(read=True, list=True),
+        allowed,
         expiry=datetime.now(UTC) + HOUR,
     )
 

@@ -243,6 +243,28 @@ def test_a_get_may_insist_on_the_blob_it_knows(lake: ParquetStore) -> None:
         lake.get(PATH, etag=first.etag)
 
 
+def test_a_blob_that_may_not_be_written_is_not_taken_for_one_that_changed(
+    lake: ParquetStore, container: ContainerClient
+) -> None:
+    stored = lake.put(PATH, TABLE, None)
+    lease = container.get_blob_client(PATH).acquire_lease()
+    try:
+        with pytest.raises(StorageError, match="answered 412") as raised:
+            lake.put(PATH, OTHER, stored)
+    finally:
+        lease.release()
+    assert type(raised.value) is StorageError
+
+
+def test_folders_that_an_account_lists_are_no_blobs(
+    lake: ParquetStore, container: ContainerClient
+) -> None:
+    stored = lake.put(PATH, TABLE, None)
+    folder = PATH.rpartition("/")[0]
+    container.upload_blob(folder, b"", metadata={"hdi_isfolder": "true"})
+    assert lake.list("") == {PATH: stored}
+
+
 def test_a_listing_goes_on_over_pages(lake: ParquetStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet_store, "_BLOBS_PER_PAGE", 2)
     paths = [f"pages/{number}.parquet" for number in range(5)]

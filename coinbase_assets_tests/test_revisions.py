@@ -295,3 +295,16 @@ def test_an_update_that_lost_to_the_same_candles_leaves_its_record(lake: Parquet
     assert table_fields(table)["candles_changed"] == "0"
     (path,) = lake.list("candle_revisions/")
     assert lake.get(path)["old_close"].to_pylist() == [1, 1]
+
+
+def test_an_answer_whose_put_was_not_acknowledged_is_no_second_answer(lake: ParquetStore) -> None:
+    asked, again = day([0, 1], at(60)), day([0, 1], at(61))
+    first = update(asked, lake)(None)
+    assert first
+    stored = lake.put(RAW, first, None)
+    settled = []
+    for one in (asked, again):
+        table = update(one, lake)(stored)
+        assert table
+        settled.append(table_fields(table)["settled"])
+    assert settled == ["false", "true"]

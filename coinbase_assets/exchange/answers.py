@@ -66,7 +66,7 @@ def _retry_after(response: httpx.Response) -> float:
     value = response.headers.get("Retry-After", "1")
     try:
         return float(value) if value.isdecimal() else _seconds_until(value, response)
-    except ValueError:
+    except (ValueError, GarbledAnswer):
         return 1.0
 
 

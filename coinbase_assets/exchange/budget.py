@@ -51,7 +51,7 @@ class RequestBudget:
             await (self._go_first() if self._urgent else self._queue())
 
     async def pause(self, seconds: float) -> None:
-        """Let no process send its next request for so many seconds, nor one that is queued."""
+        """Let no process send its next request for so many seconds, nor ordinary ones that wait."""
 
         def push_back(lanes: Lanes) -> Lanes:
             slots = max(0.0, seconds * self.rate - lanes.urgent_backlog)

@@ -8,6 +8,10 @@ StorageError
 └── SeriesNotFound    the lake has no history of it
 """
 
+import re
+
+_SIGNATURE = re.compile(r"(sig=)[^&\s]+", re.IGNORECASE)
+
 
 class StorageError(Exception):
     """The storage account refused, failed or could not be reached."""
@@ -31,3 +35,8 @@ class PartitionMissing(StorageError):
 
 class SeriesNotFound(StorageError):
     """A series that is asked for has no history in the lake."""
+
+
+def without_signature(text: str) -> str:
+    """The text, which may name a URL, without the signature of a SAS token."""
+    return _SIGNATURE.sub(r"\1...", text)

@@ -6,7 +6,6 @@ blob holds is known without reading it.
 
 import hashlib
 import os
-import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -20,7 +19,6 @@ from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
     ResourceExistsError,
-    ResourceModifiedError,
     ResourceNotFoundError,
 )
 from azure.storage.blob import BlobClient, BlobProperties, BlobServiceClient, ContentSettings
@@ -31,16 +29,19 @@ from coinbase_assets.storage.errors import (
     BlobDamaged,
     PartitionMissing,
     StorageError,
+    without_signature,
 )
 from coinbase_assets.storage.stored_blob import StoredBlob
 
 _REFUSED = (401, 403)
+# Azure's codes for a blob that is not as the condition says. A blob that is leased, archived or
+# immutable is refused with the same statuses, however often it is tried.
+_CHANGED = ("BlobAlreadyExists", "ConditionNotMet")
 _SERVER_ERROR = 500
 # The objects of a page take 11 KB a blob, so those of Azure's own 5,000 blobs a page 55 MB.
 _BLOBS_PER_PAGE = 500
 # Beyond it, values hardly repeat.
 _DICTIONARY_BYTES = 1 << 15
-_SIGNATURE = re.compile(r"(sig=)[^&\s]+", re.IGNORECASE)
 
 
 class ParquetStore:
@@ -79,7 +80,8 @@ class ParquetStore:
             blobs = self._container.list_blobs(
                 name_starts_with=prefix, include=["metadata"], results_per_page=_BLOBS_PER_PAGE
             )
-            yield from map(_stored, blobs)
+            # Accounts with a hierarchical namespace list folders, too.
+            yield from (_stored(blob) for blob in blobs if not _is_folder(blob))
 
     def get(
         self, path: str, columns: Sequence[str] | None = None, etag: str | None = None
@@ -169,16 +171,20 @@ class ParquetStore:
         """One line for whatever Azure answers. Not chained: its own messages may hold a SAS."""
         try:
             yield
-        except (ResourceModifiedError, ResourceExistsError):
-            raise BlobChanged(f"{self.uri(path)}: written by somebody else meanwhile") from None
         except ResourceNotFoundError:
             raise PartitionMissing(f"{self.uri(path)}: there is no such blob") from None
         except AzureError as error:
+            if getattr(error, "error_code", "") in _CHANGED:
+                raise BlobChanged(f"{self.uri(path)}: written by somebody else meanwhile") from None
             raise StorageError(f"{self.uri(path)}: {_explain(error)}") from None
 
 
 def _stored(blob: BlobProperties) -> StoredBlob:
     return StoredBlob(blob.name, blob.etag.strip('"'), blob.size, dict(blob.metadata or {}))
+
+
+def _is_folder(blob: BlobProperties) -> bool:
+    return (blob.metadata or {}).get("hdi_isfolder") == "true"
 
 
 def _unchanged(etag: str) -> dict[str, Any]:
@@ -202,7 +208,7 @@ def _encode(table: pa.Table) -> bytes:
 
 
 def _explain(error: AzureError) -> str:
-    said = _SIGNATURE.sub(r"\1...", str(error.message).strip().splitlines()[0])
+    said = without_signature(str(error.message).strip().splitlines()[0])
     status = error.status_code if isinstance(error, HttpResponseError) else None
     if status in _REFUSED or isinstance(error, ClientAuthenticationError):
         return f"the storage account refused the credential ({said}); check AZURE_STORAGE_..."
