@@ -34,8 +34,8 @@ from coinbase_assets.storage.errors import (
 from coinbase_assets.storage.stored_blob import StoredBlob
 
 _REFUSED = (401, 403)
-# Azure's codes for a blob that is not as the condition says. A blob that is leased, archived or
-# immutable is refused with the same statuses, however often it is tried.
+# Azure's codes for a blob that is not as the condition says. One that is archived or immutable is
+# refused with the same statuses, however often it is tried.
 _CHANGED = ("BlobAlreadyExists", "ConditionNotMet")
 _SERVER_ERROR = 500
 # The objects of a page take 11 KB a blob, so those of Azure's own 5,000 blobs a page 55 MB.
