@@ -127,7 +127,8 @@ def test_the_sensor_tells_what_changes_though_nothing_is_collected(
     told, cursor = tick(None)
     assert told == {}  # nothing is collected yet, and it has only begun
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    store_day(lake, now.replace(hour=0), 0, now - timedelta(minutes=100))
+    late = now - timedelta(minutes=100)
+    store_day(lake, late.replace(hour=0, minute=0), 0, late)
     told, cursor = tick(cursor)
     assert told[ANSWERS][0] is False
     told, cursor = tick(cursor)
