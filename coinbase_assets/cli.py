@@ -1,7 +1,5 @@
 """The command line; the only place where errors become exit statuses."""
 
-import atexit
-import gc
 import logging
 import signal
 import sys
@@ -258,8 +256,6 @@ def _refuse_reversed(first: date, last: date) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; an error is one line and an exit status."""
-    # What is left at the end need not be looked through: that takes a quarter of a second.
-    atexit.register(gc.freeze)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     logging.basicConfig(format="%(message)s")

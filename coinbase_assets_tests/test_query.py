@@ -1,7 +1,10 @@
 """SQL over the lake: views with the keys of the path, printed in three ways."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -39,6 +42,18 @@ def stored(lake: ParquetStore) -> ParquetStore:
 def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     main(["query", *arguments])
     return capsys.readouterr().out
+
+
+def test_a_terminal_shows_nothing_but_the_answer() -> None:
+    """DuckDB tells what the interpreter does not clean up at its end."""
+    command = [
+        Path(sys.executable).with_name("coinbase-assets"),
+        "query",
+        "SELECT 1 AS one",
+        "--json",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ('{"one": 1}\n', "")
 
 
 def test_rollups_are_a_view(stored: ParquetStore, capsys: pytest.CaptureFixture[str]) -> None:
