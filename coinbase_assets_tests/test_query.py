@@ -46,12 +46,8 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_a_terminal_shows_nothing_but_the_answer() -> None:
     """DuckDB tells what the interpreter does not clean up at its end."""
-    command = [
-        Path(sys.executable).with_name("coinbase-assets"),
-        "query",
-        "SELECT 1 AS one",
-        "--json",
-    ]
+    program = str(Path(sys.executable).with_name("coinbase-assets"))
+    command = [program, "query", "SELECT 1 AS one", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ('{"one": 1}\n', "")
 
