@@ -1,6 +1,6 @@
 """Back-fills launched as the web UI does, through `coinbase-assets dev` with all its sensors.
 
-Timed from the first run's start to the last one's end, as Dagster recorded them; from the click on
+Timed from the first run's start to the last one's end, as Dagster recorded them; from the launch on
 is shown beside it.
 """
 
