@@ -32,13 +32,13 @@ from benchmarks.synthetic import (
     temporary_account,
 )
 from benchmarks.tables import Measured, print_table
-from coinbase_assets.assets import candle_history, raw_candles
-from coinbase_assets.partitions import month_of, month_range
-from coinbase_assets.series import Series
+from coinbase_assets.candles.calendar import month_of, month_range
+from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES
+from coinbase_assets.candles.series import Series
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import new_instance_at
-from coinbase_assets_tests.exchange import StandInExchange
 from coinbase_assets_tests.running import build_history, collect_raw, settings_for
+from coinbase_assets_tests.stand_in.exchange import StandInExchange
 
 SERIES = Series.parse("ETH-EUR:1m")
 DAY = "2024-12-31"
@@ -55,7 +55,7 @@ MERGES = {
     "by month and time": {"by": "t.month = s.month AND t.time = s.time"},
     "by time within the day's partition": {"by": BY_DAY},
 }
-RAW, HISTORY = raw_candles.blob_path(SERIES), candle_history.blob_path(SERIES)
+RAW, HISTORY = RAW_CANDLES.path(SERIES), CANDLE_HISTORY.path(SERIES)
 
 
 def main(runs: int) -> None:

@@ -24,14 +24,14 @@ from dagster._core.execution.backfill import BulkActionStatus
 from benchmarks.processes import azurite
 from benchmarks.tables import Measured, print_table
 from coinbase_assets import Lake
-from coinbase_assets.days import DAY
-from coinbase_assets.exchange.windows import request_windows
-from coinbase_assets.partitions import day_start
-from coinbase_assets.series import Series
+from coinbase_assets.candles.calendar import DAY, day_start
+from coinbase_assets.candles.datasets import RAW_CANDLES
+from coinbase_assets.candles.series import Series
+from coinbase_assets.candles.windows import request_windows
 from coinbase_assets_tests.conftest import free_port
-from coinbase_assets_tests.exchange import StandInExchange
-from coinbase_assets_tests.faults import Faults, random_faults
-from coinbase_assets_tests.processes import instance_at, process_environment
+from coinbase_assets_tests.end_to_end.processes import instance_at, process_environment
+from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.faults import Faults, random_faults
 
 LAUNCH = """mutation ($params: LaunchBackfillParams!) {
     launchPartitionBackfill(backfillParams: $params) {
@@ -115,7 +115,7 @@ def _collect(work: Work, faults: Faults | None = None) -> Taken:
             "COINBASE_START": str(work.first),
         }
         command = [str(BIN / "coinbase-assets"), "dev", "--port"]
-        keys = [one.asset_key("raw_candles") for one in work.series]
+        keys = [RAW_CANDLES.asset_key(one) for one in work.series]
         taken = _timed(command, environment, Path(folder) / "home", keys, work.keys)
         dataset = Lake(connection_string=account).dataset("raw_candles")
         # The live schedule collects the open day meanwhile.

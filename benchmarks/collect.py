@@ -16,11 +16,11 @@ from benchmarks.peers import peer_python, script
 from benchmarks.processes import COMMAND, azurite, run
 from benchmarks.tables import Measured, print_table
 from coinbase_assets import Lake
-from coinbase_assets.exchange.windows import request_windows
-from coinbase_assets.partitions import month_range
-from coinbase_assets.series import Granularity
-from coinbase_assets_tests.exchange import StandInExchange
-from coinbase_assets_tests.processes import process_environment
+from coinbase_assets.candles.calendar import month_range
+from coinbase_assets.candles.series import Granularity
+from coinbase_assets.candles.windows import request_windows
+from coinbase_assets_tests.end_to_end.processes import process_environment
+from coinbase_assets_tests.stand_in.exchange import StandInExchange
 
 RATE, BURST = 10, 15
 MONTH = "2024-01"

@@ -19,8 +19,12 @@ import psutil
 from benchmarks.processes import COMMAND, azurite, run
 from benchmarks.tables import Measured, print_table
 from coinbase_assets_tests.conftest import free_port
-from coinbase_assets_tests.exchange import StandInExchange
-from coinbase_assets_tests.processes import instance_at, process_environment, quiet_instance
+from coinbase_assets_tests.end_to_end.processes import (
+    instance_at,
+    process_environment,
+    quiet_instance,
+)
+from coinbase_assets_tests.stand_in.exchange import StandInExchange
 
 SETTLE, WATCH = 60.0, 60.0
 AT_MOST = 1.25

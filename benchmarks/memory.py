@@ -24,14 +24,19 @@ from dagster._grpc.types import ExecuteRunArgs
 
 from benchmarks.processes import COMMAND, Finished, azurite, run
 from benchmarks.tables import Measured, print_table
-from coinbase_assets.assets import candle_coverage, candle_history, raw_candles
-from coinbase_assets.days import DAY
+from coinbase_assets.assets.partitions import MONTHS_PER_RUN, days_per_run
+from coinbase_assets.candles.calendar import DAY
+from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, RAW_CANDLES
+from coinbase_assets.candles.series import Series
+from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.run_tags import range_tags
 from coinbase_assets.definitions import build_definitions
-from coinbase_assets.executor import SILENT
-from coinbase_assets.partitions import MONTHS_PER_RUN, days_per_run, range_tags
-from coinbase_assets.series import Series
 from coinbase_assets.settings import load_settings
-from coinbase_assets_tests.processes import instance_at, process_environment, quiet_instance
+from coinbase_assets_tests.end_to_end.processes import (
+    instance_at,
+    process_environment,
+    quiet_instance,
+)
 
 SERIES = Series.parse("BTC-USD:1m")
 YEARS = (2014, 2023)
@@ -86,15 +91,15 @@ def _backfill_runs(environment: Mapping[str, str], folder: Path) -> dict[str, Fi
     days = [str(date(year, 1, 1) + number * DAY) for number in range(most)]
     months = (f"{year}-01", f"{end}-12")
     wanted = {
-        f"back-fill run of {len(days)} days": ([raw_candles.KIND], (days[0], days[-1])),
+        f"back-fill run of {len(days)} days": ([RAW_CANDLES], (days[0], days[-1])),
         f"back-fill run of {MONTHS_PER_RUN} months": (
-            [candle_history.KIND, candle_coverage.KIND],
+            [CANDLE_HISTORY, CANDLE_COVERAGE],
             months,
         ),
     }
     return {
         what: _launch(
-            [dg.AssetKey(SERIES.asset_key(kind)) for kind in kinds], keys, environment, folder
+            [dg.AssetKey(kind.asset_key(SERIES)) for kind in kinds], keys, environment, folder
         )
         for what, (kinds, keys) in wanted.items()
     }
@@ -131,7 +136,7 @@ def _launch(
 @contextmanager
 def _exchange() -> Iterator[str]:
     """The URL of a stand-in in a process of its own."""
-    module = "coinbase_assets_tests.exchange"
+    module = "coinbase_assets_tests.stand_in.exchange"
     command = [sys.executable, "-m", module, "--port", "0", "--rate", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout

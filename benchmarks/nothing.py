@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from coinbase_assets.partitions import days_per_run
-from coinbase_assets.series import Granularity
+from coinbase_assets.assets.partitions import days_per_run
+from coinbase_assets.candles.series import Granularity
 
 
 @dg.asset(

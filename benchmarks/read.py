@@ -16,8 +16,8 @@ from benchmarks.contenders import OURS, Contender, take_turns
 from benchmarks.latency import delaying
 from benchmarks.synthetic import ACCOUNT, Account, months, store_history, temporary_account
 from benchmarks.tables import Measured, print_table
-from coinbase_assets.assets import candle_history
-from coinbase_assets.series import Series
+from coinbase_assets.candles.datasets import CANDLE_HISTORY
+from coinbase_assets.candles.series import Series
 
 SERIES = Series.parse("ETH-EUR:1m")
 YEAR = 2024
@@ -65,7 +65,7 @@ def arguments(account: Account) -> dict[str, object]:
         "url": account.url,
         "key": account.key,
         "container": CONTAINER,
-        "folder": SERIES.blob_folder(candle_history.KIND).rstrip("/"),
+        "folder": CANDLE_HISTORY.folder(SERIES).rstrip("/"),
         "product": SERIES.product,
         "year": YEAR,
         "first": f"{YEAR}-01",
@@ -82,7 +82,7 @@ def floors(account: Account, runs: int) -> Sequence[float]:
         AccountSasPermissions(read=True),
         datetime.now(UTC) + timedelta(hours=1),
     )
-    template = candle_history.blob_path(SERIES)
+    template = CANDLE_HISTORY.path(SERIES)
     paths = [template.format(partition=month) for month in months(f"{YEAR}-01", 12)]
     urls = [f"{account.url}/{CONTAINER}/{path}?{sas}" for path in paths]
     return [_seconds_for(urls) for _ in range(runs)]

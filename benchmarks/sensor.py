@@ -17,13 +17,17 @@ from dagster._core.events import (
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 
 from benchmarks.tables import Measured, print_table
-from coinbase_assets.assets import raw_candles
-from coinbase_assets.days import DAY
+from coinbase_assets.automation.rebuild_sensors import CANDLE_HISTORY_SENSOR
+from coinbase_assets.candles.calendar import DAY
+from coinbase_assets.candles.datasets import RAW_CANDLES
+from coinbase_assets.candles.series import Series
 from coinbase_assets.definitions import build_definitions
-from coinbase_assets.sensors import CANDLE_HISTORY_SENSOR
-from coinbase_assets.series import Series
 from coinbase_assets.settings import load_settings
-from coinbase_assets_tests.processes import instance_at, process_environment, quiet_instance
+from coinbase_assets_tests.end_to_end.processes import (
+    instance_at,
+    process_environment,
+    quiet_instance,
+)
 
 SERIES, DAYS = 10, 1_000
 FIRST = date(2020, 1, 1)
@@ -45,7 +49,7 @@ def main(runs: int) -> None:
         ):
             definitions = build_definitions(load_settings())
             for one in series:
-                _land(instance, dg.AssetKey(one.asset_key(raw_candles.KIND)))
+                _land(instance, dg.AssetKey(RAW_CANDLES.asset_key(one)))
             seconds = [_tick(instance, definitions) for _ in range(runs)]
     print_table(
         f"a sensor tick with {SERIES * DAYS:,} new raw partitions over {SERIES} series",

@@ -13,17 +13,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from coinbase_assets.assets import candle_history, raw_candles
-from coinbase_assets.candles import SCHEMA, clip_candles
-from coinbase_assets.days import DAY, Day
-from coinbase_assets.evidence import Evidence
-from coinbase_assets.months import join_days
-from coinbase_assets.partitions import month_range
-from coinbase_assets.series import Series
+from coinbase_assets.candles.calendar import DAY, month_range
+from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES
+from coinbase_assets.candles.days import Day
+from coinbase_assets.candles.evidence import Evidence
+from coinbase_assets.candles.months import join_days
+from coinbase_assets.candles.series import Series
+from coinbase_assets.candles.table import SCHEMA, clip_candles
 from coinbase_assets.storage.azurite import running_azurite
+from coinbase_assets.storage.client import blob_service
+from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.parquet_store import ParquetStore
-from coinbase_assets.storage.read_ahead import read_ahead
-from coinbase_assets.storage.service import blob_service
 from coinbase_assets_tests.conftest import AZURITE_KEY, free_port
 
 ACCOUNT = "devstoreaccount1"
@@ -101,16 +101,16 @@ def _raw_day(series: Series, start: datetime, candles: pa.Table) -> pa.Table:
 
 
 def history_of(series: Series, month: str, days: Mapping[str, pa.Table]) -> pa.Table:
-    return join_days(series, month, days, len(days), raw_candles.KIND)
+    return join_days(series, month, days, len(days), RAW_CANDLES.name)
 
 
 def store_history(store: ParquetStore, series: Series, keys: Sequence[str]) -> None:
     """Store the months' history, but not their raw days."""
-    template = candle_history.blob_path(series)
+    template = CANDLE_HISTORY.path(series)
 
     def put(month: str) -> None:
         table = history_of(series, month, raw_days(series, month))
         store.put(template.format(partition=month), table, None)
 
-    for _ in read_ahead(put, keys):
+    for _ in map_concurrently(put, keys):
         pass

@@ -29,7 +29,7 @@ def _tick(kind: InstigatorType, start: datetime) -> TickData:
         timestamp=start.timestamp(),
         end_timestamp=start.timestamp() + 0.5,
         selector_id=NAMES[kind],
-        cursor='{"raw_candles/ETH-EUR/15m": 123456}',
+        cursor='{"ETH-EUR/15m/raw_candles": 123456}',
         skip_reason="No raw partition has landed since the last tick.",
     )
 

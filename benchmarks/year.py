@@ -23,17 +23,17 @@ from dagster._core.definitions.run_request import InstigatorType
 from benchmarks.copies import Template, record_template, share_engines
 from benchmarks.copies_check import check
 from benchmarks.ticks import SCHEDULE, SENSOR, launch, purge_ticks, store_ticks, times
-from coinbase_assets.assets import candle_history, raw_candles
+from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES
+from coinbase_assets.candles.series import Series
+from coinbase_assets.dagster_instance.replaced_runs import delete_superseded_runs
 from coinbase_assets.definitions import build_definitions
-from coinbase_assets.series import Series
 from coinbase_assets.storage.azurite import running_azurite
-from coinbase_assets.superseded import delete_superseded_runs
 from coinbase_assets_tests.conftest import AZURITE_KEY, free_port
-from coinbase_assets_tests.exchange import StandInExchange
 from coinbase_assets_tests.running import collect_raw, settings_for
+from coinbase_assets_tests.stand_in.exchange import StandInExchange
 
 SERIES = Series.parse("ETH-EUR:15m")
-RAW, HISTORY = (dg.AssetKey(SERIES.asset_key(kind.KIND)) for kind in (raw_candles, candle_history))
+RAW, HISTORY = (dg.AssetKey(kind.asset_key(SERIES)) for kind in (RAW_CANDLES, CANDLE_HISTORY))
 DAY, MONTH = "2024-01-31", "2024-01"
 REFRESH = timedelta(minutes=15)
 SWEEP_HOURS = 6

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from coinbase_assets.lake import Lake, read_candles, read_candles_arrow
+    from coinbase_assets.lake.reader import Lake, read_candles, read_candles_arrow
 
 __all__ = ["Lake", "read_candles", "read_candles_arrow"]
 
@@ -13,4 +13,4 @@ def __getattr__(name: str) -> Any:
     """Load what reads the lake when it is asked for: the commands start without it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("coinbase_assets.lake"), name)
+    return getattr(import_module("coinbase_assets.lake.reader"), name)

@@ -5,42 +5,46 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 
-from coinbase_assets.alerts import build_alerts_sensor
 from coinbase_assets.assets.candle_chart import build_candle_chart
 from coinbase_assets.assets.candle_coverage import build_candle_coverage
 from coinbase_assets.assets.candle_history import build_candle_history
 from coinbase_assets.assets.candle_rollup import build_candle_rollup
+from coinbase_assets.assets.checks import build_candle_checks, build_rollup_checks
 from coinbase_assets.assets.market_halts import build_market_halts
 from coinbase_assets.assets.products import build_products
 from coinbase_assets.assets.raw_candles import build_raw_candles
-from coinbase_assets.checks import build_candle_checks, build_rollup_checks
-from coinbase_assets.exchange.resource import ExchangeResource
-from coinbase_assets.executor import LockedInProcessExecutor
-from coinbase_assets.freshness import freshness_windows, with_freshness
-from coinbase_assets.halts import shows_halts
-from coinbase_assets.healing import build_heal_job
-from coinbase_assets.housekeeping import orphaned_runs_sensor, superseded_runs_sensor
-from coinbase_assets.loading import loading
-from coinbase_assets.notifications import parse_urls
-from coinbase_assets.recency import build_recency_checks, build_recency_sensor
-from coinbase_assets.schedules import (
+from coinbase_assets.assets.recency_checks import build_recency_checks
+from coinbase_assets.automation.healing import build_heal_job
+from coinbase_assets.automation.housekeeping import orphaned_runs_sensor, superseded_runs_sensor
+from coinbase_assets.automation.rebuild_sensors import (
+    build_candle_history_sensor,
+    build_candle_rollup_sensor,
+)
+from coinbase_assets.automation.recency_sensor import build_recency_sensor
+from coinbase_assets.automation.schedules import (
     build_candle_chart_schedule,
     build_live_candles_schedule,
     build_settle_candles_schedule,
     products_schedule,
 )
-from coinbase_assets.sensors import build_candle_history_sensor, build_candle_rollup_sensor
+from coinbase_assets.completeness.halts import shows_halts
+from coinbase_assets.dagster_instance.executor import LockedInProcessExecutor
+from coinbase_assets.exchange.resource import ExchangeResource
+from coinbase_assets.monitoring.alerts import build_alerts_sensor
+from coinbase_assets.monitoring.destinations import parse_destinations
+from coinbase_assets.monitoring.freshness import freshness_windows, with_freshness
+from coinbase_assets.process_tuning import without_garbage_collection
+from coinbase_assets.setting_values import DEVELOPMENT_STORAGE
 from coinbase_assets.settings import (
     ACCOUNT_URL,
     BUDGET_URL,
     CONNECTION_STRING,
-    DEVELOPMENT_STORAGE,
     Settings,
     SettingsError,
     load_settings,
 )
-from coinbase_assets.storage.azure import AzureStorageResource
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
+from coinbase_assets.storage.resource import AzureStorageResource
 
 
 def build_definitions(
@@ -99,7 +103,7 @@ def build_alerts(
     return build_alerts_sensor(
         settings.series,
         [key for one in checks for key in one.check_keys],
-        parse_urls(urls.get_secret_value()) if urls else (),
+        parse_destinations(urls.get_secret_value()) if urls else (),
         heartbeat.get_secret_value() if heartbeat else None,
     )
 
@@ -138,5 +142,5 @@ def build_storage(
 @dg.definitions
 def defs() -> dg.Definitions:
     """The code location, as Dagster loads it."""
-    with loading():
+    with without_garbage_collection():
         return build_definitions(load_settings())

@@ -3,23 +3,29 @@
 import difflib
 import os
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import SplitResult, urlsplit
 
 from dotenv import load_dotenv
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from coinbase_assets.exchange.budget_servers import check_budget_url
-from coinbase_assets.rollups import Rollup, parse_rollups
-from coinbase_assets.series import Series
+from coinbase_assets.candles.series import Rollup, Series
+from coinbase_assets.setting_values import (
+    check_budget_url,
+    parse_duration,
+    parse_rollups,
+    parse_series,
+    parse_start,
+    require_connection_string,
+    require_plain_url,
+    require_url,
+)
 
 CONNECTION_STRING = "AZURE_STORAGE_CONNECTION_STRING"
 ACCOUNT_URL = "AZURE_STORAGE_ACCOUNT_URL"
 BUDGET_URL = "COINBASE_BUDGET_URL"
-DEVELOPMENT_STORAGE = "UseDevelopmentStorage=true"
 
 _SECRETS = (
     CONNECTION_STRING,
@@ -29,16 +35,9 @@ _SECRETS = (
     "COINBASE_ALERT_URLS",
     "COINBASE_HEARTBEAT_URL",
 )
+
+
 _CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9](-?[a-z0-9])+")
-
-
-_DURATION = re.compile(r"(\d{1,6})([smhd])")
-_UNITS = {
-    "s": timedelta(seconds=1),
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-}
 
 
 class SettingsError(Exception):
@@ -97,12 +96,7 @@ class Settings(BaseSettings):
     @field_validator("series", mode="before")
     @classmethod
     def _parse_series(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        series = tuple(Series.parse(text) for text in value.split(",") if text.strip())
-        if not series:
-            raise ValueError("names no series; write PRODUCT:GRANULARITY, such as ETH-EUR:15m")
-        return tuple(dict.fromkeys(series))
+        return parse_series(value) if isinstance(value, str) else value
 
     @field_validator("rollups", mode="before")
     @classmethod
@@ -122,27 +116,12 @@ class Settings(BaseSettings):
     @field_validator("start", mode="before")
     @classmethod
     def _parse_start(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        try:
-            start = date.fromisoformat(value)
-        except ValueError:
-            raise ValueError("not a day; write YYYY-MM-DD") from None
-        if start > datetime.now(UTC).date():
-            raise ValueError("in the future; give the first day to collect")
-        return start
+        return parse_start(value) if isinstance(value, str) else value
 
     @field_validator("freshness_warn", "freshness_fail", mode="before")
     @classmethod
     def _parse_duration(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        if not (match := _DURATION.fullmatch(value)):
-            raise ValueError("not a duration; write such as 90s, 45m or 2h")
-        duration = int(match[1]) * _UNITS[match[2]]
-        if duration < _UNITS["m"]:
-            raise ValueError("shorter than Dagster allows; give 60s or more")
-        return duration
+        return parse_duration(value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _check_freshness(self) -> Self:
@@ -164,7 +143,7 @@ class Settings(BaseSettings):
     @field_validator("api_url")
     @classmethod
     def _check_api_url(cls, value: str) -> str:
-        _require_plain_url(value, "takes neither a query nor a login")
+        require_plain_url(value, "takes neither a query nor a login")
         return value.rstrip("/")
 
     @field_validator("account_url")
@@ -172,14 +151,14 @@ class Settings(BaseSettings):
     def _check_account_url(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        _require_plain_url(value, "give its SAS in AZURE_STORAGE_SAS_TOKEN")
+        require_plain_url(value, "give its SAS in AZURE_STORAGE_SAS_TOKEN")
         return value.rstrip("/")
 
     @field_validator("connection_string")
     @classmethod
     def _check_connection_string(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            _require_connection_string(value.get_secret_value())
+            require_connection_string(value.get_secret_value())
         return value
 
     @field_validator("budget_url")
@@ -194,16 +173,16 @@ class Settings(BaseSettings):
     def _check_alert_urls(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
             # It takes apprise a second to load.
-            from coinbase_assets.notifications import parse_urls
+            from coinbase_assets.alert_urls import parse_alert_urls
 
-            parse_urls(value.get_secret_value())
+            parse_alert_urls(value.get_secret_value())
         return value
 
     @field_validator("heartbeat_url")
     @classmethod
     def _check_heartbeat_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            _require_url(value.get_secret_value(), "write https://HOST/PATH")
+            require_url(value.get_secret_value(), "write https://HOST/PATH")
         return value
 
     @field_validator("dagster_home")
@@ -260,31 +239,3 @@ def _may_be_secret(name: str, value: str) -> bool:
     if name in _SECRETS:
         return True
     return name.endswith("_URL") and bool(set("?@;=") & set(value))
-
-
-def _require_url(value: str, remedy: str) -> SplitResult:
-    try:
-        parts = urlsplit(value)
-        is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        is_url = False
-    if not is_url or re.search(r"\s", value):
-        raise ValueError(f"not a URL; {remedy}")
-    return parts
-
-
-def _require_plain_url(value: str, no_secrets: str) -> None:
-    parts = _require_url(value, "write https://HOST, or http://HOST:PORT for an emulator")
-    if parts.query or parts.username or parts.password:
-        raise ValueError(f"holds what may be secret; {no_secrets}")
-
-
-def _require_connection_string(value: str) -> None:
-    parts = dict(part.partition("=")[::2] for part in value.split(";") if part)
-    if parts.get("UseDevelopmentStorage") == "true":
-        return
-    if not all(parts.values()) or not {"AccountName", "BlobEndpoint"} & parts.keys():
-        raise ValueError(
-            "not a connection string; copy it from the storage account's page"
-            f" (AccountName=...;AccountKey=...), or write {DEVELOPMENT_STORAGE} for Azurite"
-        )

@@ -77,17 +77,17 @@ def new_instance_at(home: Path) -> dg.DagsterInstance:
             "class": "NoOpComputeLogManager",
         },
         "event_log_storage": {
-            "module": "coinbase_assets.event_log",
+            "module": "coinbase_assets.dagster_instance.event_log",
             "class": "BatchedSqliteEventLogStorage",
             "config": {"base_dir": str(home / "history" / "runs")},
         },
         "run_storage": {
-            "module": "coinbase_assets.sqlite_storage",
+            "module": "coinbase_assets.dagster_instance.sqlite_storage",
             "class": "KeptSqliteRunStorage",
             "config": {"base_dir": str(home / "history")},
         },
         "schedule_storage": {
-            "module": "coinbase_assets.sqlite_storage",
+            "module": "coinbase_assets.dagster_instance.sqlite_storage",
             "class": "KeptSqliteScheduleStorage",
             "config": {"base_dir": str(home / "schedules")},
         },

@@ -9,10 +9,11 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 
-from coinbase_assets.assets import candle_history, raw_candles
+from coinbase_assets.assets import raw_candles
+from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES, Dataset
+from coinbase_assets.candles.series import Series
+from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.definitions import build_definitions
-from coinbase_assets.executor import SILENT
-from coinbase_assets.series import Series
 from coinbase_assets.settings import Settings, load_settings
 
 
@@ -34,7 +35,7 @@ def asset_job(settings: Settings) -> dg.JobDefinition:
 def materialize(
     settings: Settings,
     instance: dg.DagsterInstance,
-    kind: str,
+    dataset: Dataset,
     first: str,
     last: str | None = None,
     raise_on_error: bool = True,
@@ -43,7 +44,7 @@ def materialize(
     """Materialise a range of partitions of the first series' asset of a kind in one run."""
     return asset_job(settings).execute_in_process(
         instance=instance,
-        asset_selection=[dg.AssetKey(settings.series[0].asset_key(kind))],
+        asset_selection=[dg.AssetKey(dataset.asset_key(settings.series[0]))],
         tags={
             ASSET_PARTITION_RANGE_START_TAG: first,
             ASSET_PARTITION_RANGE_END_TAG: last or first,
@@ -57,7 +58,7 @@ def materialize(
 def collect_raw(
     settings: Settings, instance: dg.DagsterInstance, first: str, last: str | None = None
 ) -> dg.ExecuteInProcessResult:
-    return materialize(settings, instance, raw_candles.KIND, first, last)
+    return materialize(settings, instance, RAW_CANDLES, first, last)
 
 
 def refresh_raw(
@@ -65,18 +66,18 @@ def refresh_raw(
 ) -> dg.ExecuteInProcessResult:
     """As the live schedule's runs do."""
     live = {raw_candles.LIVE: "true"}
-    return materialize(settings, instance, raw_candles.KIND, first, last, tags=live)
+    return materialize(settings, instance, RAW_CANDLES, first, last, tags=live)
 
 
 def build_history(
     settings: Settings, instance: dg.DagsterInstance, first: str, last: str | None = None
 ) -> dg.ExecuteInProcessResult:
-    return materialize(settings, instance, candle_history.KIND, first, last)
+    return materialize(settings, instance, CANDLE_HISTORY, first, last)
 
 
 def land(instance: dg.DagsterInstance, series: Series, *days: str) -> None:
     """Record raw days as collected."""
-    key = dg.AssetKey(series.asset_key(raw_candles.KIND))
+    key = dg.AssetKey(RAW_CANDLES.asset_key(series))
     for day in days:
         instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=day))
 

@@ -22,18 +22,18 @@ import tenacity
 import yaml
 from azure.storage.blob import BlobServiceClient
 
-from coinbase_assets.candles import SCHEMA
-from coinbase_assets.coverage import COVERAGE_SCHEMA
+from coinbase_assets.candles.datasets import RAW_CANDLES
+from coinbase_assets.candles.series import Granularity, Series
+from coinbase_assets.candles.table import SCHEMA
+from coinbase_assets.completeness.halts import HALT_SCHEMA
+from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA
+from coinbase_assets.dagster_instance.executor import LockedInProcessExecutor
 from coinbase_assets.definitions import build_definitions
-from coinbase_assets.executor import LockedInProcessExecutor
-from coinbase_assets.halts import HALT_SCHEMA
-from coinbase_assets.series import Granularity, Series
 from coinbase_assets.settings import Settings, load_settings
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import free_port
-from coinbase_assets_tests.exchange import StandInExchange
-from coinbase_assets_tests.processes import (
+from coinbase_assets_tests.end_to_end.processes import (
     PROJECT,
     Process,
     Start,
@@ -42,12 +42,13 @@ from coinbase_assets_tests.processes import (
     processes,
     quiet_instance,
 )
+from coinbase_assets_tests.stand_in.exchange import StandInExchange
 
 MODULE = "coinbase_assets.definitions"
-RAW = dg.AssetKey(["raw_candles", "ETH-EUR", "15m"])
-HISTORY = dg.AssetKey(["candle_history", "ETH-EUR", "15m"])
-COVERAGE = dg.AssetKey(["candle_coverage", "ETH-EUR", "15m"])
-CHART = dg.AssetKey(["candle_chart", "ETH-EUR", "15m"])
+RAW = dg.AssetKey(["ETH-EUR", "15m", "raw_candles"])
+HISTORY = dg.AssetKey(["ETH-EUR", "15m", "candle_history"])
+COVERAGE = dg.AssetKey(["ETH-EUR", "15m", "candle_coverage"])
+CHART = dg.AssetKey(["ETH-EUR", "15m", "candle_chart"])
 HALTS = dg.AssetKey("market_halts")
 NOW = datetime(2024, 3, 15, 12, tzinfo=UTC)
 
@@ -103,14 +104,14 @@ def test_each_series_has_four_assets_and_the_catalogue_and_the_halts_are_for_all
     settings = settings_of(monkeypatch, COINBASE_SERIES="ETH-EUR:15m,BTC-USD:1d")
     graph = build_definitions(settings).resolve_asset_graph()
     assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {
-        "raw_candles/ETH-EUR/15m",
-        "raw_candles/BTC-USD/1d",
-        "candle_history/ETH-EUR/15m",
-        "candle_history/BTC-USD/1d",
-        "candle_coverage/ETH-EUR/15m",
-        "candle_coverage/BTC-USD/1d",
-        "candle_chart/ETH-EUR/15m",
-        "candle_chart/BTC-USD/1d",
+        "ETH-EUR/15m/raw_candles",
+        "BTC-USD/1d/raw_candles",
+        "ETH-EUR/15m/candle_history",
+        "BTC-USD/1d/candle_history",
+        "ETH-EUR/15m/candle_coverage",
+        "BTC-USD/1d/candle_coverage",
+        "ETH-EUR/15m/candle_chart",
+        "BTC-USD/1d/candle_chart",
         "market_halts",
         "products",
     }
@@ -119,7 +120,7 @@ def test_each_series_has_four_assets_and_the_catalogue_and_the_halts_are_for_all
     assert graph.get(CHART).parent_keys == {HISTORY, COVERAGE}
     assert graph.get(HALTS).parent_keys == {
         COVERAGE,
-        dg.AssetKey(["candle_coverage", "BTC-USD", "1d"]),
+        dg.AssetKey(["BTC-USD", "1d", "candle_coverage"]),
     }
 
 
@@ -130,7 +131,7 @@ def test_a_rollup_is_an_asset_with_checks_and_a_sensor(monkeypatch: pytest.Monke
     definitions = build_definitions(settings)
     graph = definitions.resolve_asset_graph()
     for granularity in ("4h", "1w"):
-        key = dg.AssetKey(["candle_rollup", "ETH-EUR", granularity])
+        key = dg.AssetKey(["ETH-EUR", granularity, "candle_rollup"])
         assert graph.get(key).parent_keys == {HISTORY}
         assert graph.get(key).group_name == "ETH_EUR"
         assert {check.name for check in graph.get(key).check_keys} == {
@@ -213,7 +214,7 @@ def test_a_back_fill_is_cut_into_runs_by_the_requests_they_take(
     definitions = build_definitions(settings_of(monkeypatch, COINBASE_SERIES=",".join(names)))
     days = {
         series.granularity.value: definitions.resolve_assets_def(
-            dg.AssetKey(series.asset_key("raw_candles"))
+            dg.AssetKey(RAW_CANDLES.asset_key(series))
         ).backfill_policy
         for series in map(Series.parse, names)
     }

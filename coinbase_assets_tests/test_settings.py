@@ -9,8 +9,8 @@ from unittest import mock
 import dotenv
 import pytest
 
-from coinbase_assets.rollups import parse_rollups
-from coinbase_assets.series import Series
+from coinbase_assets.candles.series import Series
+from coinbase_assets.setting_values import parse_rollups
 from coinbase_assets.settings import Settings, SettingsError, load_settings, project_folder
 
 SERIES = "COINBASE_SERIES"

@@ -6,12 +6,13 @@ from typing import Any
 import pyarrow.parquet as pq
 from timed import serve
 
-from coinbase_assets.assets import candle_history, raw_candles
-from coinbase_assets.partitions import month_of, month_range
-from coinbase_assets.series import Series
+from coinbase_assets.assets import candle_history
+from coinbase_assets.candles.calendar import month_of, month_range
+from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES
+from coinbase_assets.candles.series import Series
+from coinbase_assets.storage.client import blob_service
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.storage.partition_tables import PartitionTables
-from coinbase_assets.storage.service import blob_service
 
 
 @cache
@@ -21,7 +22,7 @@ def loaded(file: str) -> Any:
 
 def add_day(connection_string: str, container: str, day: str, file: str, **_: str) -> None:
     series, month = Series.parse("ETH-EUR:1m"), month_of(day)
-    raw, history = raw_candles.blob_path(series), candle_history.blob_path(series)
+    raw, history = RAW_CANDLES.path(series), CANDLE_HISTORY.path(series)
     with blob_service(connection_string) as service:
         store = ParquetStore(service, container)
         store.put(raw.format(partition=day), loaded(file), None)

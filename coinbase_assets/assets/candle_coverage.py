@@ -7,9 +7,15 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coinbase_assets.assets import candle_history
-from coinbase_assets.assets.columns import column_metadata
-from coinbase_assets.coverage import (
+from coinbase_assets.assets.partitions import MONTHS_PER_RUN, monthly_partitions
+from coinbase_assets.assets.table_schema import column_metadata
+from coinbase_assets.candles.calendar import DAY, month_range
+from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY
+from coinbase_assets.candles.evidence import Lifetime
+from coinbase_assets.candles.months import raw_days
+from coinbase_assets.candles.series import Series
+from coinbase_assets.collection.listing_dates import Lifetimes
+from coinbase_assets.completeness.ledger import (
     COVERAGE_SCHEMA,
     DayFacts,
     MonthFacts,
@@ -17,19 +23,10 @@ from coinbase_assets.coverage import (
     count_buckets,
     usual_pause,
 )
-from coinbase_assets.days import DAY
-from coinbase_assets.evidence import Lifetime
-from coinbase_assets.fields import table_fields, with_fields
-from coinbase_assets.lifetimes import Lifetimes
-from coinbase_assets.months import raw_days
-from coinbase_assets.partitions import MONTHS_PER_RUN, month_range, monthly_partitions
-from coinbase_assets.series import Series
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.partition_tables import PartitionTables
 from coinbase_assets.storage.paths import PATH_METADATA
-
-KIND = "candle_coverage"
-PARTITION = "month"
+from coinbase_assets.table_metadata import table_fields, with_fields
 
 _DESCRIPTIONS = {
     "start": "Start of the interval, UTC",
@@ -41,28 +38,23 @@ _DESCRIPTIONS = {
 _COLUMNS = column_metadata(COVERAGE_SCHEMA, _DESCRIPTIONS, unique="start")
 
 
-def blob_path(series: Series) -> str:
-    """The template of the ledgers' blobs."""
-    return f"{series.blob_folder(KIND)}{PARTITION}={{partition}}/coverage.parquet"
-
-
 def build_candle_coverage(series: Series, start: date) -> dg.AssetsDefinition:
     """The asset that says of each bucket of a series, from the month of `start` on, what it is."""
 
     @dg.asset(
-        key=series.asset_key(KIND),
+        key=CANDLE_COVERAGE.asset_key(series),
         partitions_def=monthly_partitions(start),
         backfill_policy=dg.BackfillPolicy.multi_run(MONTHS_PER_RUN),
         ins={
             "history": dg.AssetIn(
-                key=series.asset_key(candle_history.KIND), metadata={"columns": ["time"]}
+                key=CANDLE_HISTORY.asset_key(series), metadata={"columns": ["time"]}
             )
         },
         io_manager_key="lake",
         group_name=series.group,
         kinds={"azure", "parquet"},
         metadata={
-            PATH_METADATA: blob_path(series),
+            PATH_METADATA: CANDLE_COVERAGE.path(series),
             **_COLUMNS,
         },
         description=(

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pyarrow as pa
 
-from coinbase_assets.assets import raw_candles
-from coinbase_assets.assets.columns import CANDLE_METADATA
-from coinbase_assets.candles import InvalidCandles
-from coinbase_assets.months import join_days, unchanged_days
-from coinbase_assets.partitions import MONTHS_PER_RUN, month_of, monthly_partitions
-from coinbase_assets.series import Series
+from coinbase_assets.assets.partitions import MONTHS_PER_RUN, monthly_partitions
+from coinbase_assets.assets.table_schema import CANDLE_METADATA
+from coinbase_assets.candles.calendar import month_of
+from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES
+from coinbase_assets.candles.months import join_days, unchanged_days
+from coinbase_assets.candles.series import Series
+from coinbase_assets.candles.table import InvalidCandles
 from coinbase_assets.storage.errors import BlobDamaged, PartitionMissing
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.partition_tables import PartitionTables
@@ -23,25 +24,17 @@ from coinbase_assets.storage.stored_blob import StoredBlob
 if TYPE_CHECKING:
     from coinbase_assets.storage.parquet_store import ParquetStore
 
-KIND = "candle_history"
-PARTITION = "month"
-
-
-def blob_path(series: Series) -> str:
-    """The template of the months' blobs."""
-    return series.blob_path(KIND, PARTITION)
-
 
 def build_candle_history(series: Series, start: date) -> dg.AssetsDefinition:
     """The asset that joins a series' raw days, from the month of `start` on."""
 
     @dg.asset(
-        key=series.asset_key(KIND),
+        key=CANDLE_HISTORY.asset_key(series),
         partitions_def=monthly_partitions(start),
         backfill_policy=dg.BackfillPolicy.multi_run(MONTHS_PER_RUN),
         ins={
             "raw": dg.AssetIn(
-                key=series.asset_key(raw_candles.KIND),
+                key=RAW_CANDLES.asset_key(series),
                 partition_mapping=dg.TimeWindowPartitionMapping(
                     allow_nonexistent_upstream_partitions=True
                 ),
@@ -51,7 +44,7 @@ def build_candle_history(series: Series, start: date) -> dg.AssetsDefinition:
         io_manager_key="lake",
         group_name=series.group,
         kinds={"azure", "parquet"},
-        metadata={PATH_METADATA: blob_path(series), **CANDLE_METADATA},
+        metadata={PATH_METADATA: CANDLE_HISTORY.path(series), **CANDLE_METADATA},
         description=(
             f"Closed {series.granularity} candles of {series.product}, ascending, each once: the"
             " month's raw days joined. Days not collected yet are counted in `days_missing`."
@@ -77,13 +70,13 @@ def join_months(
 
     Days that the stored month already holds as they are now are not downloaded again.
     """
-    stored = store.find_partitions(blob_path(series), months)
+    stored = store.find_partitions(CANDLE_HISTORY.path(series), months)
     for month, expected in months.items():
         days = raw.only([day for day in raw if month_of(day) == month])
         held = _held(store, stored[month], days) if month in stored else {}
         fetched = days.only(days.keys() - held.keys())
         tables = {**held, **dict(fetched.items())}
-        yield month, join_days(series, month, tables, expected, raw_candles.KIND)
+        yield month, join_days(series, month, tables, expected, RAW_CANDLES.name)
 
 
 def _held(

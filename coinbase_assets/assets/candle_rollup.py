@@ -6,22 +6,13 @@ from datetime import date
 import dagster as dg
 import pyarrow as pa
 
-from coinbase_assets.assets import candle_history
-from coinbase_assets.assets.columns import CANDLE_METADATA
-from coinbase_assets.partitions import MONTHS_PER_RUN, monthly_partitions
-from coinbase_assets.rollup_months import roll_up, source_months
-from coinbase_assets.rollups import Rollup
-from coinbase_assets.series import CandleSeries, RollupGranularity
+from coinbase_assets.assets.partitions import MONTHS_PER_RUN, monthly_partitions
+from coinbase_assets.assets.table_schema import CANDLE_METADATA
+from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP
+from coinbase_assets.candles.rollups import roll_up, source_months
+from coinbase_assets.candles.series import Rollup, RollupGranularity
 from coinbase_assets.storage.partition_tables import PartitionTables
 from coinbase_assets.storage.paths import PATH_METADATA
-
-KIND = "candle_rollup"
-PARTITION = "month"
-
-
-def blob_path(rollup: CandleSeries) -> str:
-    """The template of the months' blobs."""
-    return rollup.blob_path(KIND, PARTITION)
 
 
 def build_candle_rollup(rollup: Rollup, start: date) -> dg.AssetsDefinition:
@@ -29,12 +20,12 @@ def build_candle_rollup(rollup: Rollup, start: date) -> dg.AssetsDefinition:
     spans_months = rollup.granularity == RollupGranularity.ONE_WEEK
 
     @dg.asset(
-        key=rollup.asset_key(KIND),
+        key=CANDLE_ROLLUP.asset_key(rollup),
         partitions_def=monthly_partitions(start),
         backfill_policy=dg.BackfillPolicy.multi_run(MONTHS_PER_RUN),
         ins={
             "history": dg.AssetIn(
-                key=rollup.source.asset_key(candle_history.KIND),
+                key=CANDLE_HISTORY.asset_key(rollup.source),
                 partition_mapping=dg.TimeWindowPartitionMapping(
                     end_offset=int(spans_months), allow_nonexistent_upstream_partitions=True
                 ),
@@ -44,7 +35,7 @@ def build_candle_rollup(rollup: Rollup, start: date) -> dg.AssetsDefinition:
         io_manager_key="lake",
         group_name=rollup.group,
         kinds={"azure", "parquet"},
-        metadata={PATH_METADATA: blob_path(rollup), **CANDLE_METADATA},
+        metadata={PATH_METADATA: CANDLE_ROLLUP.path(rollup), **CANDLE_METADATA},
         description=(
             f"Closed {rollup.granularity} candles of {rollup.product}, summed up from the"
             f" {rollup.source.granularity} ones; a candle belongs to the month in which it begins."

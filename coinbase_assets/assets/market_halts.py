@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pyarrow as pa
 
-from coinbase_assets.assets import candle_coverage
-from coinbase_assets.assets.columns import column_metadata
-from coinbase_assets.fields import with_fields
-from coinbase_assets.halts import HALT_SCHEMA, find_halts
-from coinbase_assets.partitions import MONTHS_PER_RUN, monthly_partitions
-from coinbase_assets.series import Series
+from coinbase_assets.assets.partitions import MONTHS_PER_RUN, monthly_partitions
+from coinbase_assets.assets.table_schema import column_metadata
+from coinbase_assets.candles.datasets import CANDLE_COVERAGE, MARKET_HALTS
+from coinbase_assets.candles.series import Series
+from coinbase_assets.completeness.halts import HALT_SCHEMA, find_halts
+from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.paths import PATH_METADATA
-from coinbase_assets.storage.read_ahead import read_ahead
+from coinbase_assets.table_metadata import with_fields
 
 if TYPE_CHECKING:
     from coinbase_assets.storage.parquet_store import ParquetStore
 
-KIND = "market_halts"
 
 _DESCRIPTIONS = {
     "start": "Start of the first bucket without a trade, UTC",
@@ -34,15 +33,15 @@ def build_market_halts(series: Sequence[Series], start: date) -> dg.AssetsDefini
     """The asset over the coverage of all `series`, from the month of `start` on."""
 
     @dg.asset(
-        key=KIND,
+        key=MARKET_HALTS.asset_key(),
         partitions_def=monthly_partitions(start),
         backfill_policy=dg.BackfillPolicy.multi_run(MONTHS_PER_RUN),
-        deps=[dg.AssetKey(one.asset_key(candle_coverage.KIND)) for one in series],
+        deps=[dg.AssetKey(CANDLE_COVERAGE.asset_key(one)) for one in series],
         io_manager_key="lake",
         group_name="catalogue",
         kinds={"azure", "parquet"},
         metadata={
-            PATH_METADATA: "market_halts/month={partition}/halts.parquet",
+            PATH_METADATA: MARKET_HALTS.path(),
             **_COLUMNS,
         },
         description=(
@@ -61,7 +60,7 @@ def build_market_halts(series: Sequence[Series], start: date) -> dg.AssetsDefini
 def _halts(
     series: Sequence[Series], months: Sequence[str], store: "ParquetStore"
 ) -> Iterator[tuple[str, pa.Table]]:
-    found = {one: store.find_partitions(candle_coverage.blob_path(one), months) for one in series}
+    found = {one: store.find_partitions(CANDLE_COVERAGE.path(one), months) for one in series}
 
     def of_month(month: str) -> tuple[str, pa.Table]:
         blobs = {one: blobs[month] for one, blobs in found.items() if month in blobs}
@@ -69,4 +68,4 @@ def _halts(
         version = sum(blob.version for blob in blobs.values())
         return month, with_fields(halts, {"version": str(version)})
 
-    return read_ahead(of_month, months)
+    return map_concurrently(of_month, months)

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 import dagster as dg
 import pyarrow as pa
 
-from coinbase_assets.assets.columns import column_metadata
+from coinbase_assets.assets.table_schema import column_metadata
+from coinbase_assets.candles.datasets import PRODUCTS
+from coinbase_assets.candles.series import Series
 from coinbase_assets.exchange.products import DELISTED, PRODUCT_SCHEMA, Catalogue
 from coinbase_assets.exchange.resource import ExchangeResource
-from coinbase_assets.fields import with_fields
-from coinbase_assets.series import Series
 from coinbase_assets.storage.paths import PATH_METADATA
-
-KIND = "products"
+from coinbase_assets.table_metadata import with_fields
 
 _DESCRIPTIONS = {
     "id": "The product's name, such as ETH-EUR",
@@ -31,12 +30,12 @@ def build_products(series: Sequence[Series]) -> dg.AssetsDefinition:
     """The asset of all products; it warns of those of `series` that it lacks or has delisted."""
 
     @dg.asset(
-        key=KIND,
+        key=PRODUCTS.asset_key(),
         io_manager_key="lake",
         group_name="catalogue",
         kinds={"coinbase", "azure", "parquet"},
         metadata={
-            PATH_METADATA: "products.parquet",
+            PATH_METADATA: PRODUCTS.path(),
             **_COLUMNS,
         },
         description=(

@@ -7,7 +7,6 @@ to PostgreSQL and four to Redis, some twenty times a second: the server should b
 import json
 import threading
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -23,12 +22,6 @@ if TYPE_CHECKING:
 PATIENCE = 10.0
 # Seconds for one answer.
 _TIMEOUT = 5
-_DRIVERS = {
-    "postgresql": ("psycopg", "postgres"),
-    "postgres": ("psycopg", "postgres"),
-    "redis": ("redis", "redis"),
-    "rediss": ("redis", "redis"),
-}
 _LOCKED = """INSERT INTO request_lanes VALUES
     (%s, 0, 0, 0, extract(epoch FROM clock_timestamp()))
     ON CONFLICT (exchange) DO UPDATE SET exchange = excluded.exchange
@@ -39,26 +32,6 @@ _CHANGED = """UPDATE request_lanes
 # Many processes may find at the same time that the table is not there yet.
 _CREATED = f"""DO $$ BEGIN IF to_regclass('request_lanes') IS NULL THEN
     PERFORM pg_advisory_xact_lock(hashtext('request_lanes')); {TABLE}; END IF; END $$"""
-
-
-def check_budget_url(url: str) -> None:
-    """Raises ValueError, without the URL, which may hold a password."""
-    try:
-        parts = urlsplit(url)
-        # PostgreSQL's sockets are folders, which its URLs name in the query.
-        named = (parts.hostname or "host=/" in parts.query) and parts.port != 0
-    except ValueError:
-        named = False
-    if not named or parts.scheme not in _DRIVERS:
-        raise ValueError(
-            "not a server's URL; write postgresql://USER:PASSWORD@HOST/DATABASE or redis://HOST"
-        )
-    driver, extra = _DRIVERS[parts.scheme]
-    if not find_spec(driver):
-        raise ValueError(
-            f"{driver} is not installed, which {parts.scheme} needs;"
-            f" pip install 'coinbase-assets[{extra}]'"
-        )
 
 
 def budget_server(url: str) -> BudgetStore:

@@ -14,14 +14,9 @@ from typing import Self
 import httpx
 import pyarrow as pa
 
-from coinbase_assets.candles import closed_candles
-from coinbase_assets.exchange.answers import (
-    Answer,
-    GarbledAnswer,
-    exchange_time,
-    read_candles,
-    refuse_errors,
-)
+from coinbase_assets.candles.series import Granularity, Series
+from coinbase_assets.candles.table import closed_candles
+from coinbase_assets.candles.windows import Answer, Window, request_windows
 from coinbase_assets.exchange.budget import RequestBudget
 from coinbase_assets.exchange.errors import (
     ExchangeError,
@@ -30,9 +25,13 @@ from coinbase_assets.exchange.errors import (
     RateLimited,
 )
 from coinbase_assets.exchange.products import Catalogue, read_products
+from coinbase_assets.exchange.responses import (
+    GarbledAnswer,
+    exchange_time,
+    read_candles,
+    refuse_errors,
+)
 from coinbase_assets.exchange.retries import retrying
-from coinbase_assets.exchange.windows import Window, request_windows
-from coinbase_assets.series import Granularity, Series
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from datetime import datetime
 import httpx
 import pyarrow as pa
 
-from coinbase_assets.exchange.answers import GarbledAnswer, read_list
 from coinbase_assets.exchange.errors import InvalidAnswer
+from coinbase_assets.exchange.responses import GarbledAnswer, read_list
 
 PRODUCT_SCHEMA = pa.schema(
     [

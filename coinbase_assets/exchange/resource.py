@@ -9,13 +9,13 @@ from pathlib import Path
 import dagster as dg
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from coinbase_assets.exchange.answers import Answer
+from coinbase_assets.candles.series import Series
+from coinbase_assets.candles.windows import Answer
 from coinbase_assets.exchange.budget import RequestBudget
 from coinbase_assets.exchange.budget_servers import budget_server
 from coinbase_assets.exchange.budget_stores import BudgetFile
 from coinbase_assets.exchange.client import ExchangeClient
 from coinbase_assets.exchange.products import Catalogue
-from coinbase_assets.series import Series
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from types import ModuleType
 
 import httpx
 
-from coinbase_assets.locks import exclusive, is_held, open_lock, share, try_exclusive
+from coinbase_assets.file_locks import exclusive, is_held, open_lock, share, try_exclusive
 from coinbase_assets.storage.errors import AzuriteError
 
 log = logging.getLogger(__name__)

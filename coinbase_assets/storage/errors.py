@@ -4,8 +4,7 @@ StorageError
 ├── AzuriteError      the emulator could not be installed or started
 ├── BlobChanged       somebody else wrote the blob since it was looked at
 ├── BlobDamaged       its bytes, or its columns, are not what they should be
-├── PartitionMissing  it was never stored
-└── SeriesNotFound    the lake has no history of it
+└── PartitionMissing  it was never stored
 """
 
 import re
@@ -31,10 +30,6 @@ class BlobDamaged(StorageError):
 
 class PartitionMissing(StorageError):
     """A partition that is asked for has no blob."""
-
-
-class SeriesNotFound(StorageError):
-    """A series that is asked for has no history in the lake."""
 
 
 def without_signature(text: str) -> str:

@@ -10,17 +10,12 @@ import dagster as dg
 import pyarrow as pa
 from pydantic import PrivateAttr
 
-from coinbase_assets.fields import table_fields, with_fields
-from coinbase_assets.storage.errors import (
-    BlobChanged,
-    BlobDamaged,
-    PartitionMissing,
-    StorageError,
-)
+from coinbase_assets.storage.concurrency import map_concurrently
+from coinbase_assets.storage.errors import BlobChanged, BlobDamaged, PartitionMissing, StorageError
 from coinbase_assets.storage.partition_tables import PartitionTables
 from coinbase_assets.storage.paths import UNPARTITIONED, blob_path
-from coinbase_assets.storage.read_ahead import read_ahead
 from coinbase_assets.storage.stored_blob import StoredBlob
+from coinbase_assets.table_metadata import table_fields, with_fields
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +82,7 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
             return key, self._replace(paths[key], replacement, found.get(paths[key]), context)
 
         with closing(obj) if isinstance(obj, Generator) else nullcontext():
-            for key, blob in read_ahead(write, _partitions(obj, list(paths))):
+            for key, blob in map_concurrently(write, _partitions(obj, list(paths))):
                 _add_metadata(context, key, self._store.uri(blob.path), blob)
 
     def _replace(

@@ -23,7 +23,6 @@ from azure.core.exceptions import (
 )
 from azure.storage.blob import BlobClient, BlobProperties, BlobServiceClient, ContentSettings
 
-from coinbase_assets.fields import table_fields
 from coinbase_assets.storage.errors import (
     BlobChanged,
     BlobDamaged,
@@ -32,6 +31,7 @@ from coinbase_assets.storage.errors import (
     without_signature,
 )
 from coinbase_assets.storage.stored_blob import StoredBlob
+from coinbase_assets.table_metadata import table_fields
 
 _REFUSED = (401, 403)
 # Azure's codes for a blob that is not as the condition says. One that is archived or immutable is

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, ItemsView, Iterator, Mapping, ValuesView
 from typing import Any
 
-from coinbase_assets.storage.read_ahead import read_ahead
+from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.stored_blob import StoredBlob
 
 
@@ -43,7 +43,7 @@ class PartitionTables(Mapping[str, Any]):
         return _Values(self)
 
     def stream(self) -> Iterator[tuple[str, Any]]:
-        return read_ahead(lambda key: (key, self._load(key)), self.blobs)
+        return map_concurrently(lambda key: (key, self._load(key)), self.blobs)
 
 
 class _Items(ItemsView[str, Any]):

@@ -1,0 +1,41 @@
+"""Two asset checks on raw candles: how far behind the exchange a series is."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from coinbase_assets.candles.datasets import RAW_CANDLES
+from coinbase_assets.candles.series import Series
+from coinbase_assets.monitoring.freshness import FreshnessWindows
+from coinbase_assets.monitoring.recency import DESCRIPTIONS, judge_series, thresholds
+from coinbase_assets.storage.io_manager import AzureParquetIOManager
+
+
+def build_recency_checks(series: Series, windows: FreshnessWindows) -> dg.AssetChecksDefinition:
+    """The checks of a series, on its raw candles."""
+    key = dg.AssetKey(RAW_CANDLES.asset_key(series))
+
+    @dg.multi_asset_check(
+        name=f"{'__'.join(key.path)}__recency".replace("-", "_"),
+        specs=[
+            dg.AssetCheckSpec(name, asset=key, description=text)
+            for name, text in DESCRIPTIONS.items()
+        ],
+        can_subset=True,
+    )
+    def recency_checks(
+        context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[AzureParquetIOManager]
+    ) -> Iterator[dg.AssetCheckResult]:
+        wanted = {check.name for check in context.selected_asset_check_keys}
+        for name, (severity, found) in judge_series(lake.store, series, windows).items():
+            if name in wanted:
+                yield dg.AssetCheckResult(
+                    asset_key=key,
+                    check_name=name,
+                    passed=severity is None,
+                    severity=severity or dg.AssetCheckSeverity.WARN,
+                    description=found,
+                    metadata=thresholds(windows),
+                )
+
+    return recency_checks

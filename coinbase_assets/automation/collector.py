@@ -1,0 +1,210 @@
+"""The main job, headless: a range of days, then the months they touch, run in this process."""
+
+import gc
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from coinbase_assets.assets.partitions import MONTHS_PER_RUN, days_per_run
+from coinbase_assets.automation.rebuild_sensors import HALTS, monthly_assets
+from coinbase_assets.candles.calendar import DAY, adjoining, day_start, month_of
+from coinbase_assets.candles.datasets import (
+    CANDLE_COVERAGE,
+    CANDLE_HISTORY,
+    CANDLE_ROLLUP,
+    RAW_CANDLES,
+    Dataset,
+)
+from coinbase_assets.candles.days import is_settled
+from coinbase_assets.candles.rollups import touched_months
+from coinbase_assets.candles.series import CandleSeries, Granularity, RollupGranularity, Series
+from coinbase_assets.candles.table import InvalidCandles
+from coinbase_assets.candles.windows import request_windows
+from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.orphaned_runs import run_lock
+from coinbase_assets.dagster_instance.run_tags import range_tags
+from coinbase_assets.exchange.errors import ExchangeError, ExchangeUnavailable
+from coinbase_assets.storage.errors import StorageError
+from coinbase_assets.storage.stored_blob import StoredBlob
+
+if TYPE_CHECKING:
+    from coinbase_assets.storage.parquet_store import ParquetStore
+
+Failure = ExchangeError | StorageError | InvalidCandles
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Days of a series (partition keys, ascending), and those to collect, one list a run."""
+
+    series: Series
+    days: Sequence[str]
+    runs: Sequence[Sequence[str]]
+
+    @property
+    def requests(self) -> int:
+        """How many windows the runs ask for: of candles, and of daily ones to compare them with.
+
+        A day in doubt takes some more.
+        """
+        spans = [(day_start(days[0]), day_start(days[-1]) + DAY) for days in self.runs]
+        candles = [request_windows(*span, self.series.granularity) for span in spans]
+        daily = [request_windows(a - DAY, b, Granularity.ONE_DAY) for a, b in spans]
+        return sum(len(list(windows)) for windows in [*candles, *daily])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is in the lake of a plan's days: the partitions missing, and why if that is known."""
+
+    plan: Plan
+    missing: Sequence[str]
+    error: Failure | None
+
+
+class Collector:
+    """Runs assets of `job` in this process; the runs are recorded in `instance`."""
+
+    def __init__(
+        self, job: dg.JobDefinition, instance: dg.DagsterInstance, store: "ParquetStore"
+    ) -> None:
+        self._job = job
+        self._instance = instance
+        self.store = store
+
+    def plan(self, series: Series, days: Sequence[str], again: bool = False) -> Plan:
+        """Collect the days that are not both settled and recorded, or all of them `again`."""
+        blobs = self._blobs(series, RAW_CANDLES, days)
+        recorded = self._recorded(_key(series, RAW_CANDLES))
+        kept = {day for day, blob in blobs.items() if is_settled(blob.fields) and day in recorded}
+        due = [day for day in days if again or day not in kept]
+        return Plan(series, days, list(adjoining(due, days_per_run(series.granularity))))
+
+    def collect_all(self, plans: Iterable[Plan]) -> Iterator[Outcome]:
+        """Collect one series after another; once the exchange is out of reach, no more of them."""
+        outage: Failure | None = None
+        for plan in plans:
+            if outage:
+                yield Outcome(plan, self._missing(plan), outage)
+                continue
+            outcome = self.collect(plan)
+            outage = outcome.error if isinstance(outcome.error, ExchangeUnavailable) else None
+            yield outcome
+
+    def collect(self, plan: Plan) -> Outcome:
+        """Collect the days, then the months that do not hold them yet, then their rollups."""
+        raw = [_key(plan.series, RAW_CANDLES)]
+        errors = [
+            self._run_all(raw, plan.runs),
+            self._run_all(self._monthly_assets(plan), self._stale_months(plan)),
+            *(self._run_all(assets, [keys]) for keys, assets in self._rollup_runs(plan).items()),
+        ]
+        return Outcome(plan, self._missing(plan), next((one for one in errors if one), None))
+
+    def _run_all(
+        self, assets: Sequence[dg.AssetKey], runs: Iterable[Sequence[str]]
+    ) -> Failure | None:
+        try:
+            for keys in runs:
+                self._run(assets, keys)
+        except (ExchangeError, StorageError, InvalidCandles) as failure:
+            return failure
+        return None
+
+    def _run(self, assets: Sequence[dg.AssetKey], keys: Sequence[str]) -> None:
+        run_id = str(uuid.uuid4())
+        with run_lock(Path(self._instance.root_directory), run_id):
+            self._job.execute_in_process(
+                instance=self._instance,
+                run_id=run_id,
+                asset_selection=assets,
+                tags=range_tags(keys[0], keys[-1]),
+                run_config=SILENT,
+            )
+        # A run's objects refer to each other; Python alone lets those of several runs gather.
+        gc.collect()
+
+    def _monthly_assets(self, plan: Plan) -> Sequence[dg.AssetKey]:
+        with_halts = HALTS in self._job.asset_layer.executable_asset_keys
+        return monthly_assets([plan.series], with_halts)
+
+    def _stale_months(self, plan: Plan) -> Iterator[Sequence[str]]:
+        """Runs over the months that have a day just collected, or recorded later than they are."""
+        touched = {month_of(day) for days in plan.runs for day in days}
+        newest: dict[str, int] = {}
+        for day, storage_id in self._recorded(_key(plan.series, RAW_CANDLES)).items():
+            newest[month_of(day)] = max(storage_id, newest.get(month_of(day), 0))
+        built = [self._recorded(key) for key in self._monthly_assets(plan)]
+        stale = [
+            month
+            for month in _months(plan.days)
+            if month in newest
+            and (month in touched or newest[month] > min(asset.get(month, 0) for asset in built))
+        ]
+        return adjoining(stale, MONTHS_PER_RUN)
+
+    def _rollups(self, series: Series) -> list[CandleSeries]:
+        """What the job sums this series up to."""
+        history = self._job.asset_layer.asset_graph.get(_key(series, CANDLE_HISTORY))
+        rollups = [key.path for key in history.child_keys if key.path[-1] == CANDLE_ROLLUP.name]
+        names = {granularity for _, granularity, _ in rollups}
+        return [CandleSeries(series.product, one) for one in RollupGranularity if one in names]
+
+    def _rollup_runs(self, plan: Plan) -> Mapping[Sequence[str], Sequence[dg.AssetKey]]:
+        """Ranges of months, and the rollups that are older there than the plan's history."""
+        history = self._recorded(_key(plan.series, CANDLE_HISTORY))
+        runs = defaultdict[Sequence[str], list[dg.AssetKey]](list)
+        for rollup in self._rollups(plan.series):
+            key = _key(rollup, CANDLE_ROLLUP)
+            built = self._recorded(key)
+            stale = {
+                touched
+                for month in _months(plan.days)
+                for touched in touched_months(rollup.granularity, month)
+                if touched in history and history.get(month, 0) > built.get(touched, 0)
+            }
+            for months in adjoining(sorted(stale), MONTHS_PER_RUN):
+                runs[tuple(months)].append(key)
+        return runs
+
+    def _missing(self, plan: Plan) -> list[str]:
+        series, months = plan.series, _months(plan.days)
+        wanted: list[tuple[str, CandleSeries, Dataset, Sequence[str]]] = [
+            (RAW_CANDLES.name, series, RAW_CANDLES, plan.days),
+            (CANDLE_HISTORY.name, series, CANDLE_HISTORY, months),
+            (CANDLE_COVERAGE.name, series, CANDLE_COVERAGE, months),
+            *(
+                (f"{CANDLE_ROLLUP.name} {one.granularity}", one, CANDLE_ROLLUP, months)
+                for one in self._rollups(series)
+            ),
+        ]
+        missing = []
+        for name, one, dataset, keys in wanted:
+            stored = self._blobs(one, dataset, keys).keys()
+            there = stored & self._recorded(_key(one, dataset)).keys()
+            missing += [f"{name} {key}" for key in keys if key not in there]
+        return missing
+
+    def _blobs(
+        self, series: CandleSeries, dataset: Dataset, keys: Sequence[str]
+    ) -> dict[str, StoredBlob]:
+        return self.store.find_partitions(dataset.path(series), keys)
+
+    def _recorded(self, key: dg.AssetKey) -> Mapping[str, int]:
+        """The partitions that Dagster has recorded, with the place of the record in its log."""
+        return self._instance.get_latest_storage_id_by_partition(
+            key, dg.DagsterEventType.ASSET_MATERIALIZATION
+        )
+
+
+def _key(series: CandleSeries, dataset: Dataset) -> dg.AssetKey:
+    return dg.AssetKey(dataset.asset_key(series))
+
+
+def _months(days: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(map(month_of, days)))

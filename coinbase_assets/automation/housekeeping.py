@@ -1,0 +1,80 @@
+"""Sensors that clear away what runs leave behind."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
+
+from coinbase_assets.automation.rebuild_sensors import CANDLE_HISTORY_SENSOR, CANDLE_ROLLUP_SENSOR
+from coinbase_assets.automation.schedules import CANDLE_CHART_SCHEDULE, LIVE_CANDLES_SCHEDULE
+from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.orphaned_runs import fail_orphans, without_their_retry
+from coinbase_assets.dagster_instance.replaced_runs import delete_superseded_runs
+from coinbase_assets.dagster_instance.run_tags import (
+    BACKFILL_ID_TAG,
+    PARTITION_RANGE_END_TAG,
+    PARTITION_RANGE_START_TAG,
+    PARTITION_TAG,
+)
+
+_KEPT_TAGS = (
+    PARTITION_RANGE_START_TAG,
+    PARTITION_RANGE_END_TAG,
+    PARTITION_TAG,
+    BACKFILL_ID_TAG,
+)
+
+
+@dg.sensor(
+    name="orphaned_runs_sensor",
+    job_name=IMPLICIT_ASSET_JOB_NAME,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Fails runs whose process was killed, so that they hold nothing back, and launches again"
+        " those that Dagster would have retried, had the code server been there at that moment."
+    ),
+)
+def orphaned_runs_sensor(
+    context: dg.SensorEvaluationContext,
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Launches each run at most once, by its id."""
+    orphans = fail_orphans(context.instance, Path(context.instance.root_directory))
+    assert context.repository_def
+    configured = context.repository_def.asset_graph.get_all_asset_keys()
+    due = without_their_retry(context.instance, datetime.now(UTC))
+    requests = [_again(run) for run in due if (run.asset_selection or set()) <= configured]
+    yield from requests
+    if not requests:
+        yield dg.SkipReason(f"Failed runs left over: {', '.join(orphans) or 'none'}")
+
+
+def _again(run: dg.DagsterRun) -> dg.RunRequest:
+    return dg.RunRequest(
+        run_key=run.run_id,
+        run_config=SILENT,
+        asset_selection=list(run.asset_selection or []),
+        tags={tag: run.tags[tag] for tag in _KEPT_TAGS if tag in run.tags},
+    )
+
+
+@dg.sensor(
+    name="superseded_runs_sensor",
+    minimum_interval_seconds=900,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Deletes runs of schedules and sensors that later ones replaced.",
+)
+def superseded_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Launches nothing. Its cursor is where the next tick goes on."""
+    sweep = delete_superseded_runs(
+        context.instance,
+        datetime.now(UTC),
+        schedules=[LIVE_CANDLES_SCHEDULE, CANDLE_CHART_SCHEDULE],
+        sensors=[CANDLE_HISTORY_SENSOR, CANDLE_ROLLUP_SENSOR],
+        cursor=context.cursor or None,
+    )
+    return dg.SensorResult(
+        skip_reason=f"Deleted {len(sweep.deleted)} superseded runs", cursor=sweep.cursor or ""
+    )

@@ -1,0 +1,83 @@
+"""How far a collection is: a bar on a terminal, plain lines elsewhere."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from coinbase_assets.candles.windows import Answer
+from coinbase_assets.exchange import client
+from coinbase_assets.exchange.budget import BURST
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+@contextmanager
+def progress(console: Console, expected: int, rate: float) -> Iterator[None]:
+    """Show the answers that come in while the block runs: `expected` of them, `rate` a second."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as bar:
+        handler = _AnswerHandler(console, bar, expected, rate)
+        logger = logging.getLogger(client.__name__)
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+        logger.propagate = False
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            handler.print_line()
+
+
+class _AnswerHandler(logging.Handler):
+    """The exchange client logs every answer, and the attempts that keep failing."""
+
+    def __init__(self, console: Console, bar: Progress, expected: int, rate: float) -> None:
+        super().__init__()
+        self._console = console
+        self._bar = bar
+        self._task = bar.add_task("collecting", total=expected, figures="")
+        self._expected = expected
+        self._rate = rate
+        self._start = self._last_line = time.monotonic()
+        self._last_warning = -_SECONDS_BETWEEN_LINES
+        self._answers = self._candles = self._requests = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        answer = getattr(record, "answer", None)
+        if isinstance(answer, Answer):
+            self._count(answer)
+        elif time.monotonic() - self._last_warning >= _SECONDS_BETWEEN_LINES:
+            self._last_warning = time.monotonic()
+            self._console.print(record.getMessage())
+
+    def _count(self, answer: Answer) -> None:
+        self._answers += 1
+        self._candles += answer.candles.num_rows
+        self._requests += answer.requests
+        self._bar.update(self._task, completed=self._answers, figures=self._figures())
+        if time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self.print_line()
+
+    def print_line(self) -> None:
+        self._last_line = time.monotonic()
+        if not self._console.is_terminal and self._expected:
+            left = max(0, self._expected - self._answers) / self._rate
+            self._console.print(
+                f"{self._answers}/{self._expected} windows, {self._figures()}, {left:.0f} s left"
+            )
+
+    def _figures(self) -> str:
+        seconds = time.monotonic() - self._start
+        budget = self._requests / (BURST + seconds * self._rate)
+        return f"{self._candles:,} candles, {self._requests} requests, {budget:.0%} of the budget"

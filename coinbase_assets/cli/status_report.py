@@ -1,0 +1,120 @@
+"""The status of series as people read it, and as JSON."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Console
+
+from coinbase_assets.candles.series import Series
+from coinbase_assets.lake.status import SeriesStatus, series_status
+from coinbase_assets.monitoring.freshness import FreshnessWindows
+from coinbase_assets.monitoring.incidents import Incident
+from coinbase_assets.storage.parquet_store import ParquetStore
+
+_HEADINGS = ("series", "candles", "first", "last", "days", "months", "age", "settled", "explained")
+_MOST_NAMED = 5
+
+
+def print_status(console: Console, store: ParquetStore, series: Sequence[Series]) -> bool:
+    """A line a series, then what is not explained; whether all of them are complete."""
+    now = datetime.now(UTC)
+    statuses = [series_status(store, one, now.date()) for one in series]
+    rows = [_HEADINGS, *(_cells(status, now) for status in statuses)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        console.print("  ".join(cells).rstrip())
+    for status in statuses:
+        lines = list(_open_lines(status))
+        for line in lines[:_MOST_NAMED]:
+            console.print(line)
+        if len(lines) > _MOST_NAMED:
+            console.print(f"{status.series}: and {len(lines) - _MOST_NAMED} more; see --json")
+    console.print(f"Container {store.container_uri}; the history lies in candle_history/")
+    return all(status.complete for status in statuses)
+
+
+def print_json(
+    store: ParquetStore,
+    windows: Mapping[Series, FreshnessWindows],
+    incidents: Sequence[Incident] = (),
+) -> bool:
+    """A JSON array, an object a series, on standard output; whether all of them are complete."""
+    now, objects, complete = datetime.now(UTC), [], True
+    problems = {name: what for one in incidents for name, what in one.open.items()}
+    for series, window in windows.items():
+        status = series_status(store, series, now.date())
+        through = status.answered_through
+        objects.append(
+            _as_json(status, now)
+            | {
+                "answered_through": _time(through),
+                "fresh": through is not None and now - through <= window.fail,
+                "problems": problems.get(str(series), []),
+            }
+        )
+        complete &= status.complete
+    print(json.dumps(objects, indent=2))
+    return complete
+
+
+def _cells(status: SeriesStatus, now: datetime) -> tuple[str, ...]:
+    age = status.age(now)
+    return (
+        str(status.series),
+        f"{status.candles:,}",
+        f"{status.first_candle:%F %H:%M}" if status.first_candle else "-",
+        f"{status.last_candle:%F %H:%M}" if status.last_candle else "-",
+        str(len(status.days)),
+        str(status.months),
+        "-" if age is None else str(max(age, timedelta(0))).split(".")[0],
+        str(status.settled_through or "-"),
+        _percent(status),
+    )
+
+
+def _percent(status: SeriesStatus) -> str:
+    """Cut, not rounded: 100 % means all."""
+    if not status.days:
+        return "-"
+    return "complete" if status.complete else f"{int(status.explained * 10_000) / 100:.2f} %"
+
+
+def _open_lines(status: SeriesStatus) -> Iterator[str]:
+    for one in status.questions:
+        span = f"{one.start:%F %H:%M} to {one.end:%F %H:%M}"
+        yield f"{status.series}: {span} {one.state}: {one.evidence}"
+    for day, what in status.disagreements.items():
+        yield f"{status.series}: {day} {what}"
+
+
+def _as_json(status: SeriesStatus, now: datetime) -> dict[str, object]:
+    age = status.age(now)
+    return {
+        "series": str(status.series),
+        "complete": status.complete,
+        "explained": status.explained,
+        "candles": status.candles,
+        "first_candle": _time(status.first_candle),
+        "last_candle": _time(status.last_candle),
+        "age_seconds": None if age is None else max(0, int(age.total_seconds())),
+        "days": len(status.days),
+        "months": status.months,
+        "settled_through": str(status.settled_through) if status.settled_through else None,
+        "open_questions": [
+            {
+                "start": _time(one.start),
+                "end": _time(one.end),
+                "buckets": (one.end - one.start) // status.series.granularity.delta,
+                "state": one.state.value,
+                "evidence": one.evidence,
+            }
+            for one in status.questions
+        ],
+        "disagreements": dict(status.disagreements),
+    }
+
+
+def _time(time: datetime | None) -> str | None:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ") if time else None

@@ -1,0 +1,67 @@
+"""Candles as a file: Parquet, CSV, JSON lines or Feather, written a month at a time."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv, ipc, parquet
+
+from coinbase_assets.candles.table import SCHEMA
+
+
+class TableWriter(Protocol):
+    """Writes one table after the other."""
+
+    def write_table(self, table: pa.Table) -> None: ...
+
+
+def write_candles(file: Path, tables: Iterable[pa.Table]) -> int:
+    """Write the tables in the format of the file's suffix; the number of candles written.
+
+    The file is replaced when all is written, so that it is whole or as it was. Raises OSError.
+    """
+    part, rows = file.with_name(f".{file.name}.part"), 0
+    try:
+        with FORMATS[file.suffix.lower()](part) as writer:
+            for table in tables:
+                writer.write_table(table)
+                rows += table.num_rows
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
+    return rows
+
+
+class _JsonLines:
+    """An object a line, the time as ISO 8601, numbers with all their digits."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file.open("w")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def write_table(self, table: pa.Table) -> None:
+        times = pc.strftime(table["time"].cast(pa.timestamp("s", "UTC")), "%Y-%m-%dT%H:%M:%SZ")
+        rows = table.set_column(0, "time", times).to_pylist()
+        self._file.writelines(f"{json.dumps(row)}\n" for row in rows)
+
+
+def _feather(file: Path) -> Any:
+    return ipc.new_file(str(file), SCHEMA, options=ipc.IpcWriteOptions(compression="zstd"))
+
+
+FORMATS: Mapping[str, Callable[[Path], AbstractContextManager[TableWriter]]] = {
+    ".parquet": lambda file: parquet.ParquetWriter(str(file), SCHEMA, compression="zstd"),
+    ".csv": lambda file: csv.CSVWriter(str(file), SCHEMA),
+    ".jsonl": _JsonLines,
+    ".feather": _feather,
+}

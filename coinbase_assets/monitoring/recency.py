@@ -1,0 +1,116 @@
+"""How far behind a series is, told by the blobs' own metadata; two asset checks say so.
+
+Dagster's freshness policies look at when an asset was last materialised, whichever partition that
+was; these checks look at how far the exchange has answered, and at the newest candle.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from coinbase_assets.candles.datasets import CANDLE_COVERAGE, RAW_CANDLES, Dataset
+from coinbase_assets.candles.series import Series
+from coinbase_assets.monitoring.freshness import FreshnessWindows
+from coinbase_assets.storage.errors import StorageError
+from coinbase_assets.storage.stored_blob import StoredBlob
+
+if TYPE_CHECKING:
+    from coinbase_assets.storage.parquet_store import ParquetStore
+
+ANSWERS, CANDLES = CHECKS = ("answers_are_recent", "latest_candle_is_recent")
+DESCRIPTIONS = {
+    ANSWERS: "The exchange has answered up to within the freshness windows.",
+    CANDLES: "The newest candle is no older than the series' usual pauses allow.",
+}
+NOTHING_COLLECTED = "nothing is collected yet"
+
+
+@dataclass(frozen=True)
+class Recency:
+    """Up to which instant the exchange has answered, where the newest candle's bucket ends (both
+    None where there is none), and how long the pauses between candles usually are at most."""
+
+    answered_through: datetime | None
+    last_candle_end: datetime | None
+    usual_pause: timedelta
+
+
+def read_recency(store: "ParquetStore", series: Series, now: datetime) -> Recency:
+    """By listing the newest month's blobs. Raises StorageError."""
+    days = _newest(store, series, RAW_CANDLES, now)
+    ledgers = _newest(store, series, CANDLE_COVERAGE, now)
+    last = max(_times(days, "last_candle"), default=None)
+    pauses = [float(blob.fields.get("usual_pause", 0)) for blob in ledgers]
+    return Recency(
+        max(_times(days, "answered_through"), default=None),
+        last and last + series.granularity.delta,
+        timedelta(seconds=max(pauses, default=0)),
+    )
+
+
+def judge(
+    recency: Recency, windows: FreshnessWindows, now: datetime
+) -> Mapping[str, tuple[dg.AssetCheckSeverity | None, str]]:
+    """Of each check how bad it is, None if it passes, and what was found."""
+    allowed = windows.warn + 2 * recency.usual_pause
+    behind, age = (
+        None if time is None else max(now - time, timedelta(0))
+        for time in (recency.answered_through, recency.last_candle_end)
+    )
+    severity = None
+    if behind is None or behind > windows.fail:
+        severity = dg.AssetCheckSeverity.ERROR
+    elif behind > windows.warn:
+        severity = dg.AssetCheckSeverity.WARN
+    late = age is None or age > allowed
+    return {
+        ANSWERS: (severity, _sentence("the exchange last answered", behind, windows.warn)),
+        CANDLES: (
+            dg.AssetCheckSeverity.WARN if late else None,
+            _sentence("the newest candle ended", age, allowed),
+        ),
+    }
+
+
+def judge_series(
+    store: "ParquetStore", series: Series, windows: FreshnessWindows
+) -> Mapping[str, tuple[dg.AssetCheckSeverity | None, str]]:
+    """What cannot be told is as bad as what is late."""
+    now = datetime.now(UTC)
+    try:
+        return judge(read_recency(store, series, now), windows, now)
+    except StorageError as error:
+        return dict.fromkeys(CHECKS, (dg.AssetCheckSeverity.ERROR, f"cannot be told: {error}"))
+
+
+def thresholds(windows: FreshnessWindows) -> Mapping[str, dg.MetadataValue]:
+    return {
+        "warn_after_seconds": dg.MetadataValue.int(int(windows.warn.total_seconds())),
+        "fail_after_seconds": dg.MetadataValue.int(int(windows.fail.total_seconds())),
+    }
+
+
+def _newest(
+    store: "ParquetStore", series: Series, dataset: Dataset, now: datetime
+) -> Sequence[StoredBlob]:
+    """The blobs of the newest month that has one; seldom more than a month is listed."""
+    folder = dataset.path(series).partition("{")[0]
+    last_month = now.replace(day=1) - timedelta(days=1)
+    for prefix in (f"{folder}{now:%Y-%m}", f"{folder}{last_month:%Y-%m}", folder):
+        if blobs := store.list(prefix):
+            return list(blobs.values())
+    return []
+
+
+def _times(blobs: Sequence[StoredBlob], field: str) -> list[datetime]:
+    found = (blob.fields.get(field) for blob in blobs)
+    return [datetime.fromisoformat(text) for text in found if text]
+
+
+def _sentence(what: str, age: timedelta | None, allowed: timedelta) -> str:
+    if age is None:
+        return NOTHING_COLLECTED
+    return f"{what} {str(age).split('.')[0]} ago, {allowed} is usual at most"

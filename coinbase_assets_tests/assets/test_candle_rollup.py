@@ -1,0 +1,244 @@
+"""Rollups run by Dagster on Azurite: what is rebuilt when, and that the exchange says the same."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+
+from coinbase_assets import read_candles_arrow
+from coinbase_assets.automation.collector import Collector
+from coinbase_assets.automation.rebuild_sensors import CANDLE_HISTORY_SENSOR, CANDLE_ROLLUP_SENSOR
+from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP
+from coinbase_assets.candles.table import SCHEMA
+from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.run_tags import range_tags
+from coinbase_assets.definitions import build_definitions
+from coinbase_assets.monitoring.problems import failed_runs
+from coinbase_assets.setting_values import parse_rollups
+from coinbase_assets.settings import Settings
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.running import asset_job, collect_raw, settings_for
+from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.markets import ListMarket, Market, synthetic_markets
+
+CANDLES = Path(__file__).resolve().parents[3] / "shared" / "candles"
+
+
+def settings_with(url: str, rollups: str, *series: str) -> Settings:
+    settings = settings_for(url, *series)
+    return settings.model_copy(update={"rollups": parse_rollups(rollups)})
+
+
+def days_of(first: str, last: str) -> list[str]:
+    begin, days = date.fromisoformat(first), date.fromisoformat(last) - date.fromisoformat(first)
+    return [str(begin + timedelta(n)) for n in range(days.days + 1)]
+
+
+def collect(
+    settings: Settings, lake: ParquetStore, instance: dg.DagsterInstance, days: Sequence[str]
+) -> None:
+    collector = Collector(asset_job(settings), instance, lake)
+    outcome = collector.collect(collector.plan(settings.series[0], days))
+    assert (outcome.error, outcome.missing) == (None, [])
+
+
+class Sensors:
+    """The code location's sensors of history and rollups, and the runs they ask for."""
+
+    def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
+        self._instance = instance
+        definitions = build_definitions(settings)
+        self._job = definitions.resolve_implicit_global_asset_job_def()
+        self._repository = definitions.get_repository_def()
+        self._cursors: dict[str, str | None] = {}
+
+    def run(self, name: str) -> list[tuple[str, str, str]]:
+        """The assets of a tick's runs, with their first and last month."""
+        context = dg.build_sensor_context(
+            self._instance, cursor=self._cursors.get(name), repository_def=self._repository
+        )
+        tick = self._repository.get_sensor_def(name).evaluate_tick(context)
+        self._cursors[name] = tick.cursor
+        return [one for request in tick.run_requests or [] for one in self._execute(request)]
+
+    def _execute(self, request: dg.RunRequest) -> list[tuple[str, str, str]]:
+        self._job.execute_in_process(
+            instance=self._instance,
+            asset_selection=request.asset_selection,
+            tags=request.tags,
+            run_config=request.run_config,
+        )
+        first, last = (
+            request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end")
+        )
+        return [(key.to_user_string(), first, last) for key in request.asset_selection or []]
+
+
+def test_landed_history_rebuilds_just_what_it_shows_in_and_asks_the_exchange_nothing(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with StandInExchange(rate=None) as exchange:
+        settings = settings_with(exchange.url, "ETH-EUR:1h>4h,1d,1w", "ETH-EUR:1h")
+        sensors = Sensors(settings, instance)
+        collect_raw(settings, instance, "2023-12-25", "2024-03-31")
+        asked = len(exchange.requests)
+        sensors.run(CANDLE_HISTORY_SENSOR)
+        hours, day, week = (f"ETH-EUR/{one}/candle_rollup" for one in ("4h", "1d", "1w"))
+        everything = [(one, "2023-12", "2024-03") for one in (hours, day, week)]
+        assert sensors.run(CANDLE_ROLLUP_SENSOR) == everything
+        assert sensors.run(CANDLE_ROLLUP_SENSOR) == []
+
+        before = {path: blob.etag for path, blob in lake.list("candle_rollup/").items()}
+        collect_raw(settings, instance, "2024-02-10")
+        again = len(exchange.requests)
+        sensors.run(CANDLE_HISTORY_SENSOR)
+        assert sensors.run(CANDLE_ROLLUP_SENSOR) == [
+            (hours, "2024-02", "2024-02"),
+            (day, "2024-02", "2024-02"),
+            (week, "2024-01", "2024-02"),
+        ]
+        after = {path: blob.etag for path, blob in lake.list("candle_rollup/").items()}
+        rebuilt = {tuple(path.split("/")[2:4]) for path in before if after[path] != before[path]}
+        assert rebuilt == {
+            ("granularity=4h", "month=2024-02"),
+            ("granularity=1d", "month=2024-02"),
+            ("granularity=1w", "month=2024-01"),
+            ("granularity=1w", "month=2024-02"),
+        }
+        assert len(exchange.requests) == again > asked
+        expected = exchange_candles(exchange.markets["ETH-EUR"], 14_400, "2023-12-25", "2024-04-01")
+    assert_agree(read_candles_arrow("ETH-EUR", "4h", "2023-12-25", "2024-04-01"), expected)
+    weeks = read_candles_arrow("ETH-EUR", "1w", "2023-12-01", "2024-05-01")
+    assert [f"{time:%F}" for time in weeks["time"].to_pylist()] == [
+        str(date(2023, 12, 25) + timedelta(weeks=n)) for n in range(14)
+    ]
+
+
+def test_collecting_builds_the_rollups_it_touches_in_as_few_runs_as_possible(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with StandInExchange(rate=None) as exchange:
+        settings = settings_with(exchange.url, "ETH-EUR:1h>4h,1w", "ETH-EUR:1h")
+        collect(settings, lake, instance, days_of("2024-01-29", "2024-02-11"))
+        rollup_runs = [run for run in runs(instance) if run.keys() <= {"4h", "1w"}]
+        assert rollup_runs == [{"4h": MONTHS, "1w": MONTHS}]
+        weeks = read_candles_arrow("ETH-EUR", "1w", "2024-01-01", "2024-03-01")
+        assert [f"{time:%F}" for time in weeks["time"].to_pylist()] == ["2024-01-29", "2024-02-05"]
+
+        built = len(runs(instance))
+        collect(settings, lake, instance, days_of("2024-01-29", "2024-02-11"))
+        assert len(runs(instance)) == built
+
+        collect(settings, lake, instance, ["2024-02-12"])
+        assert runs(instance)[built + 2 :] == [{"4h": MONTHS[1:]}, {"1w": MONTHS}]
+
+
+def test_what_is_configured_later_is_made_of_what_is_there(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    days = days_of("2024-01-01", "2024-01-07")
+    with StandInExchange(rate=None) as exchange:
+        collect(settings_for(exchange.url, "ETH-EUR:1h"), lake, instance, days)
+        asked = len(exchange.requests)
+        settings = settings_with(exchange.url, "ETH-EUR:1h>1d", "ETH-EUR:1h")
+        collect(settings, lake, instance, days)
+        assert len(exchange.requests) == asked
+    assert read_candles_arrow("ETH-EUR", "1d", "2024-01-01", "2024-02-01").num_rows == 7
+
+
+def test_a_rollup_that_cannot_be_built_is_named(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with StandInExchange(rate=None) as exchange:
+        settings = settings_with(exchange.url, "NONE-EUR:1h>4h", "NONE-EUR:1h")
+        collector = Collector(asset_job(settings), instance, lake)
+        outcome = collector.collect(collector.plan(settings.series[0], ["2024-01-01"]))
+    assert "candle_rollup 4h 2024-01" in outcome.missing
+
+
+def test_a_run_that_fails_is_told_as_trouble_of_the_rollup(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    settings = settings_with("http://127.0.0.1:1", "ETH-EUR:1h>4h", "ETH-EUR:1h")
+    path = CANDLE_HISTORY.path(settings.series[0]).format(partition="2024-01")
+    lake.put(path, SCHEMA.empty_table(), None)
+    began = datetime.now(UTC)
+    run = asset_job(settings).execute_in_process(
+        instance=instance,
+        asset_selection=[dg.AssetKey(CANDLE_ROLLUP.asset_key(settings.rollups[0]))],
+        tags=range_tags("2024-01", "2024-01"),
+        run_config=SILENT,
+        raise_on_error=False,
+    )
+    assert not run.success
+    assert lake.list("candle_rollup/") == {}
+    failures, _ = failed_runs(instance, began, {})
+    assert failures["ETH-EUR:4h"].keys() == {"ETH-EUR/4h/candle_rollup"}
+
+
+MONTHS = ["2024-01", "2024-02"]
+
+
+def runs(instance: dg.DagsterInstance) -> list[dict[str, list[str]]]:
+    """Of each run, oldest first, the months of its assets by the last part of their keys."""
+    found = []
+    for run in reversed(instance.get_runs()):
+        records = instance.get_records_for_run(
+            run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+        ).records
+        months: dict[str, list[str]] = {}
+        for record in records:
+            assert record.asset_key
+            months.setdefault(record.asset_key.path[-1], []).append(str(record.partition_key))
+        found.append(months)
+    return found
+
+
+def recorded_or_synthetic() -> tuple[Market, str, str]:
+    """A market with minutes and hours of its own, the first of these and that after the last.
+
+    Answers of the real exchange where they are beside the project: ten hours in minutes.
+    """
+    answers = {
+        file.stem.removeprefix("BTC-USD_candles_2020-03-"): json.loads(file.read_text())[::-1]
+        for file in (CANDLES / "responses").glob("BTC-USD_candles_2020-03-*.json")
+    }
+    if not answers:
+        return synthetic_markets()["BTC-USD"], "2020-03-20T00", "2020-03-20T10"
+    minutes = [*answers["20-00-00"], *answers["20-05-00"]]
+    return ListMarket({60: minutes, 3_600: answers["09"]}), "2020-03-20T00", "2020-03-20T10"
+
+
+def test_hours_made_of_minutes_are_the_exchange_s_own(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    market, first, end = recorded_or_synthetic()
+    with StandInExchange(rate=None, markets={"BTC-USD": market}) as exchange:
+        settings = settings_with(exchange.url, "BTC-USD:1m>1h", "BTC-USD:1m")
+        collect(settings, lake, instance, [first[:10]])
+    ours = read_candles_arrow("BTC-USD", "1h", first, end)
+    assert ours.num_rows == 10
+    assert_agree(ours, exchange_candles(market, 3_600, first, end))
+
+
+def exchange_candles(market: Market, seconds: int, first: str, end: str) -> pa.Table:
+    """What the exchange answers for candles of that length from the first day to before the end."""
+    times = [np.datetime64(day, "s").astype(int) for day in (first, end)]
+    rows = market.candles(seconds, int(times[0]), int(times[1]) - seconds, 4e9)
+    columns = list(zip(*rows, strict=True))
+    time, low, high, open_, close, volume = columns
+    moments = pa.array(time, pa.timestamp("s", "UTC")).cast(SCHEMA.field("time").type)
+    return pa.table([moments, *map(pa.array, (open_, high, low, close, volume))], SCHEMA)
+
+
+def assert_agree(ours: pa.Table, theirs: pa.Table, tolerance: float = 1e-9) -> None:
+    """Prices are the same; the exchange's volumes differ by what facts of it allow."""
+    assert ours.num_rows
+    assert ours.drop(["volume"]).equals(theirs.drop(["volume"]))
+    np.testing.assert_allclose(
+        ours["volume"].to_numpy(), theirs["volume"].to_numpy(), rtol=tolerance
+    )

@@ -1,0 +1,117 @@
+"""The catalogue, collected by Dagster from the stand-in exchange, and when it is."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+from coinbase_assets.automation.schedules import products_schedule
+from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.definitions import build_definitions
+from coinbase_assets.exchange.errors import InvalidAnswer
+from coinbase_assets.exchange.products import PRODUCT_SCHEMA
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.running import partition_metadata, settings_for
+from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.markets import ListMarket
+
+PRODUCTS = dg.AssetKey("products")
+PATH = "products.parquet"
+
+
+def collect(
+    instance: dg.DagsterInstance, url: str, *series: str, raise_on_error: bool = True
+) -> dg.ExecuteInProcessResult:
+    """Materialise the catalogue for these series."""
+    job = build_definitions(settings_for(url, *series)).resolve_implicit_global_asset_job_def()
+    return job.execute_in_process(
+        instance=instance,
+        asset_selection=[PRODUCTS],
+        run_config=SILENT,
+        raise_on_error=raise_on_error,
+    )
+
+
+def warnings_of(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> list[str]:
+    return [log.user_message for log in instance.all_logs(result.run_id) if log.level == 30]
+
+
+def test_all_products_are_stored_with_what_is_known_about_them(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with StandInExchange(delisted=["LTC-USD"]) as exchange:
+        result = collect(instance, exchange.url)
+    table, blob = lake.get(PATH), lake.find([PATH])[PATH]
+    assert table.schema.remove_metadata() == PRODUCT_SCHEMA
+    assert table["id"].to_pylist() == sorted(exchange.markets)
+    assert table["status"].to_pylist().count("delisted") == 1
+    metadata = partition_metadata(result)["None"]
+    fetched_at = datetime.fromisoformat(str(metadata.pop("fetched_at")))
+    assert abs((datetime.now(UTC) - fetched_at).total_seconds()) < 60
+    assert metadata == {
+        "dagster/row_count": len(exchange.markets),
+        "dagster/uri": lake.uri(PATH),
+        "size_bytes": blob.size,
+        "source": exchange.url,
+        "version": int(fetched_at.timestamp()),
+        "requests": 1,
+        "not_in_catalogue": "",
+        "delisted": "",
+    }
+    assert blob.version == int(fetched_at.timestamp())
+    assert warnings_of(instance, result) == []
+
+
+def test_configured_products_that_are_not_to_be_had_are_named(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    series = ["XRP-USD:1m", "NO-SUCH:1m", "LTC-USD:1m", "NO-SUCH:1d", "ETH-EUR:1m", "AN-OLD:1d"]
+    with StandInExchange(delisted=["LTC-USD", "XRP-USD", "SOL-USD"]) as exchange:
+        result = collect(instance, exchange.url, *series)
+    metadata = partition_metadata(result)["None"]
+    assert metadata["not_in_catalogue"] == "AN-OLD, NO-SUCH"
+    assert metadata["delisted"] == "LTC-USD, XRP-USD"
+    unknown, delisted = warnings_of(instance, result)
+    assert "not in the exchange's catalogue: AN-OLD, NO-SUCH;" in unknown
+    assert "delisted by the exchange: LTC-USD, XRP-USD;" in delisted
+
+
+def test_a_refused_catalogue_leaves_the_stored_one(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with StandInExchange() as exchange:
+        collect(instance, exchange.url)
+    stored = lake.list("")
+    with (
+        StandInExchange(markets={"": ListMarket({})}) as exchange,
+        pytest.raises(InvalidAnswer, match=r"entry 0: .* has no id"),
+    ):
+        collect(instance, exchange.url)
+    assert list(stored) == [PATH]
+    assert lake.list("") == stored
+
+
+def test_the_web_ui_shows_the_columns_as_they_are_stored(lake: ParquetStore) -> None:
+    definitions = build_definitions(settings_for("http://127.0.0.1"))
+    spec = definitions.resolve_assets_def(PRODUCTS).get_asset_spec(PRODUCTS)
+    columns = spec.metadata["dagster/column_schema"].columns
+    assert [(column.name, column.type) for column in columns] == [
+        (field.name, str(field.type)) for field in PRODUCT_SCHEMA
+    ]
+    assert [column.name for column in columns if column.constraints.unique] == ["id"]
+    assert [column.name for column in columns if not column.constraints.nullable] == ["id"]
+    assert all(column.description for column in columns)
+    assert spec.group_name == "catalogue"
+
+
+def test_it_is_asked_for_once_a_day_and_again_where_that_failed(
+    instance: dg.DagsterInstance,
+) -> None:
+    assert products_schedule.cron_schedule == "5 0 * * *"
+    assert products_schedule.execution_timezone == "UTC"
+    at = datetime(2026, 3, 15, 0, 5, tzinfo=UTC)
+    context = dg.build_schedule_context(instance, scheduled_execution_time=at)
+    (request,) = products_schedule.evaluate_tick(context).run_requests or []
+    assert request.asset_selection == [PRODUCTS]
+    assert request.tags["dagster/max_retries"] == "3"
+    assert request.tags["dagster/retry_on_asset_or_op_failure"] == "true"

@@ -1,0 +1,324 @@
+"""Collecting days, run by Dagster against the stand-in exchange and Azurite."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from coinbase_assets.assets import raw_candles
+from coinbase_assets.candles.table import SCHEMA, candles_digest
+from coinbase_assets.exchange.errors import ExchangeUnavailable, InvalidAnswer
+from coinbase_assets.settings import Settings
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.running import collect_raw, partition_metadata, refresh_raw, settings_for
+from coinbase_assets_tests.stand_in.exchange import Request, StandInExchange
+from coinbase_assets_tests.stand_in.faults import random_faults
+from coinbase_assets_tests.stand_in.markets import ListMarket, SyntheticMarket
+
+DAY_1 = 1_704_067_200  # 2024-01-01
+HOUR, DAY = 3_600, 86_400
+ROWS = [[DAY_1 + hour * HOUR, 1.0, 2.0, 1.5, 1.75, 10.0] for hour in range(24)]
+
+
+def hourly(exchange: StandInExchange) -> Settings:
+    return settings_for(exchange.url, "ETH-EUR:1h")
+
+
+def exchange_of(rows: list[list[float]]) -> StandInExchange:
+    return StandInExchange(rate=None, markets={"ETH-EUR": ListMarket({HOUR: rows})})
+
+
+def day(store: ParquetStore, key: str = "2024-01-01", granularity: str = "1h") -> pa.Table:
+    folder = f"raw_candles/product=ETH-EUR/granularity={granularity}"
+    return store.get(f"{folder}/date={key}/candles.parquet")
+
+
+def asked(exchange: StandInExchange, granularity: int) -> list[Request]:
+    wanted = str(granularity)
+    return [one for one in exchange.requests if one.params.get("granularity") == wanted]
+
+
+def values(table: pa.Table) -> list[dict[str, object]]:
+    return table.to_pylist()
+
+
+def recorded(instance: dg.DagsterInstance) -> set[str]:
+    return instance.get_materialized_partitions(dg.AssetKey(["ETH-EUR", "1h", "raw_candles"]))
+
+
+def test_a_range_run_asks_in_windows_that_run_across_days(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with StandInExchange(rate=None) as exchange:
+        settings = settings_for(exchange.url, "ETH-EUR:15m")
+        collect_raw(settings, instance, "2024-01-01", "2024-01-31")
+        assert len(asked(exchange, 900)) == 10  # 31 days of 96 candles, 300 a request
+        assert len(asked(exchange, DAY)) == 1  # to compare with
+        assert len(exchange.requests) == 11
+    assert len(lake.list("raw_candles/")) == 31
+
+
+def test_each_partition_says_what_it_holds(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with exchange_of(ROWS[:5] + ROWS[6:]) as exchange:
+        result = collect_raw(hourly(exchange), instance, "2024-01-01", "2024-01-02")
+        source = exchange.url
+    metadata = partition_metadata(result)
+    path = "raw_candles/product=ETH-EUR/granularity=1h/date=2024-01-01/candles.parquet"
+    blob = lake.list(path)[path]
+    first = metadata["2024-01-01"]
+    fetched_at = datetime.fromisoformat(str(first.pop("fetched_at")))
+    assert abs((datetime.now(UTC) - fetched_at).total_seconds()) < 60
+    version = datetime.fromtimestamp(int(str(first.pop("version"))), UTC)
+    compared_at = datetime.fromisoformat(str(first.pop("compared_at")))
+    assert fetched_at <= version <= compared_at + timedelta(seconds=1)
+    assert first == {
+        "dagster/row_count": 23,
+        "dagster/uri": lake.uri(path),
+        "size_bytes": blob.size,
+        "series": "ETH-EUR:1h",
+        "source": source,
+        "refreshed_at": version.strftime("%FT%TZ"),
+        "answered_through": "2024-01-02T00:00:00Z",
+        "settled": True,
+        "compared_with": "again",
+        "requests": 2,
+        "missing_buckets": 1,
+        "digest": candles_digest(day(lake)),
+        "candles_changed": 0,
+        "candles_added": 0,
+        "candles_vanished": 0,
+        "candles_unanswered": 0,
+        "first_candle": "2024-01-01T00:00:00Z",
+        "last_candle": "2024-01-01T23:00:00Z",
+    }
+    assert metadata["2024-01-02"]["missing_buckets"] == 24
+
+
+def test_a_day_without_trades_is_an_empty_blob_with_the_schema(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with exchange_of(ROWS) as exchange:
+        collect_raw(hourly(exchange), instance, "2023-12-31", "2024-01-02")
+    for key in ("2023-12-31", "2024-01-02"):
+        assert day(lake, key).num_rows == 0
+        assert day(lake, key).schema.equals(SCHEMA)
+    assert day(lake).num_rows == 24
+
+
+def test_only_candles_closed_by_the_exchange_s_clock_are_stored(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    now = DAY_1 + 5 * HOUR + 1_800
+    with StandInExchange(
+        rate=None, clock=lambda: now, markets={"ETH-EUR": ListMarket({HOUR: ROWS})}
+    ) as exchange:
+        result = collect_raw(hourly(exchange), instance, "2024-01-01")
+    assert day(lake).num_rows == 5
+    metadata = partition_metadata(result)["2024-01-01"]
+    assert metadata["answered_through"] == "2024-01-01T05:00:00Z"
+    assert metadata["settled"] is False
+
+
+def test_a_day_is_settled_when_fetched_a_day_after_its_end(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    now = DAY_1 + 72 * HOUR - 1
+    with StandInExchange(rate=None, clock=lambda: now) as exchange:
+        result = collect_raw(hourly(exchange), instance, "2024-01-01", "2024-01-02")
+    settled = {key: fields["settled"] for key, fields in partition_metadata(result).items()}
+    assert settled == {"2024-01-01": True, "2024-01-02": False}
+
+
+def test_asked_again_the_newer_answer_wins_and_what_it_lacks_stays(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with exchange_of(ROWS) as exchange:
+        collect_raw(hourly(exchange), instance, "2024-01-01")
+    revised = [*ROWS[1][:5], 11.0]
+    with exchange_of([ROWS[0], revised, *ROWS[3:]]) as exchange:
+        collect_raw(hourly(exchange), instance, "2024-01-01")
+    volumes = [row["volume"] for row in values(day(lake))]
+    assert volumes == [10.0, 11.0] + [10.0] * 22
+
+
+def test_data_that_breaks_a_rule_is_refused_and_what_is_stored_stays(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with exchange_of(ROWS) as exchange:
+        collect_raw(hourly(exchange), instance, "2024-01-01")
+    before = day(lake)
+    low_above_high = [ROWS[2][0], 3.0, 2.0, 2.5, 2.5, 10.0]
+    with (
+        exchange_of([*ROWS[:2], low_above_high, *ROWS[3:]]) as exchange,
+        pytest.raises(InvalidAnswer) as refused,
+    ):
+        collect_raw(hourly(exchange), instance, "2024-01-01")
+    assert "ETH-EUR:1h 2024-01-01T00:00:00Z to before 2024-01-02T00:00:00Z" in str(refused.value)
+    assert "2024-01-01T02:00:00Z" in str(refused.value)
+    assert "low never exceeds high" in str(refused.value)
+    assert day(lake).equals(before, check_metadata=True)
+
+
+def test_a_failed_run_leaves_answered_days_and_asks_only_for_the_rest(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    def after_a_month(number: int, product: str, params: Mapping[str, str]) -> str | None:
+        late = params["end"] >= "2024-02-01" and params["granularity"] == str(HOUR)
+        return "500" if late else None
+
+    with StandInExchange(rate=None, faults=after_a_month) as exchange:
+        failing = hourly(exchange).model_copy(update={"give_up_after": 1.0})
+        with pytest.raises(ExchangeUnavailable, match=r"ETH-EUR:1h 2024-01-26T.*attempts \d+.*500"):
+            collect_raw(failing, instance, "2024-01-01", "2024-03-10")
+    assert len(lake.list("raw_candles/")) == 25  # two answers of 300 hours: 25 whole days
+    assert recorded(instance) == set()
+
+    with StandInExchange(rate=None) as exchange:
+        result = collect_raw(hourly(exchange), instance, "2024-01-01", "2024-03-10")
+        assert min(request.params["start"] for request in asked(exchange, HOUR)) >= "2024-01-25T23"
+    assert len(recorded(instance)) == 70
+    assert partition_metadata(result)["2024-01-01"]["dagster/row_count"] == day(lake).num_rows
+
+
+def test_a_recorded_day_materialised_again_is_fetched_again(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with exchange_of(ROWS) as exchange:
+        collect_raw(hourly(exchange), instance, "2024-01-01")
+        collect_raw(hourly(exchange), instance, "2024-01-01")
+        assert len(asked(exchange, HOUR)) == 2
+
+
+def test_failing_answers_cost_no_candle(lake: ParquetStore, instance: dg.DagsterInstance) -> None:
+    market = SyntheticMarket("ETH-EUR")
+    with StandInExchange(
+        rate=None, markets={"ETH-EUR": market}, faults=random_faults(0.5)
+    ) as exchange:
+        settings = hourly(exchange).model_copy(update={"give_up_after": 60.0})
+        collect_raw(settings, instance, "2024-01-01", "2024-01-31")
+        assert any(request.fault for request in exchange.requests)
+    expected = market.candles(HOUR, DAY_1, DAY_1 + (31 * 24 - 1) * HOUR, datetime.now().timestamp())
+    tables = [lake.get(path) for path in sorted(lake.list("raw_candles/"))]
+    times = [row["time"].timestamp() for table in tables for row in table.to_pylist()]
+    volumes = [row["volume"] for table in tables for row in table.to_pylist()]
+    assert list(zip(times, volumes, strict=True)) == [(row[0], row[5]) for row in expected]
+
+
+def test_spurious_empty_answers_cost_no_candle(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    asked: set[str] = set()
+
+    def first_attempts(number: int, product: str, params: Mapping[str, str]) -> str | None:
+        is_first = params["end"][:10] not in asked
+        asked.add(params["end"][:10])
+        return "empty" if is_first else None
+
+    market = SyntheticMarket("ETH-EUR", untraded=0.0)
+    with StandInExchange(rate=None, faults=first_attempts, markets={"ETH-EUR": market}) as exchange:
+        collect_raw(hourly(exchange), instance, "2024-01-01", "2024-01-31")
+    assert [lake.get(path).num_rows for path in lake.list("raw_candles/")] == [24] * 31
+
+
+def test_days_are_stored_while_later_ones_are_still_asked_for(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    """The output streams: memory does not grow with the range."""
+    stored_by_then: list[int] = []
+
+    def look(number: int, product: str, params: Mapping[str, str]) -> None:
+        if params["end"] >= "2024-07-15" and params["granularity"] == "900":
+            stored_by_then.append(len(lake.list("raw_candles/")))
+
+    with StandInExchange(rate=None, faults=look) as exchange:
+        collect_raw(settings_for(exchange.url, "ETH-EUR:15m"), instance, "2024-01-01", "2024-07-18")
+    assert min(stored_by_then) > 80
+
+
+def test_the_asset_declares_its_columns() -> None:
+    asset = raw_candles.build_raw_candles(
+        settings_for("http://127.0.0.1").series[0], datetime(2024, 1, 1, tzinfo=UTC).date()
+    )
+    schema = asset.metadata_by_key[asset.key]["dagster/column_schema"]
+    assert [(column.name, column.type) for column in schema.columns] == [
+        (field.name, str(field.type)) for field in SCHEMA
+    ]
+
+
+# The live refresh
+
+
+def asked_from(exchange: StandInExchange) -> list[str]:
+    """The starts asked for, to the hour: the client moves them by some seconds."""
+    starts = [datetime.fromisoformat(request.params["start"]) for request in exchange.requests]
+    return [f"{start + timedelta(minutes=30):%F %H}" for start in starts]
+
+
+@pytest.fixture
+def live_exchange() -> Iterator[StandInExchange]:
+    with exchange_of(ROWS) as exchange:
+        yield exchange
+
+
+def set_clock(exchange: StandInExchange, hour: float) -> None:
+    exchange.requests.clear()
+    exchange.clock = lambda: DAY_1 + hour * HOUR
+
+
+def test_a_refresh_asks_only_for_what_came_since_the_last_answer(
+    lake: ParquetStore, instance: dg.DagsterInstance, live_exchange: StandInExchange
+) -> None:
+    for hour, start in ((5.5, "2024-01-01 00"), (7.25, "2024-01-01 05"), (9, "2024-01-01 07")):
+        set_clock(live_exchange, hour)
+        result = refresh_raw(hourly(live_exchange), instance, "2024-01-01")
+        assert asked_from(live_exchange) == [start]
+    assert day(lake).num_rows == 9
+    metadata = partition_metadata(result)["2024-01-01"]
+    assert metadata["fetched_at"] == "2024-01-01T05:30:00Z"
+    assert metadata["refreshed_at"] == "2024-01-01T09:00:00Z"
+    assert metadata["answered_through"] == "2024-01-01T09:00:00Z"
+
+
+def test_a_refresh_across_midnight_ends_the_day_before_in_one_request(
+    lake: ParquetStore, instance: dg.DagsterInstance, live_exchange: StandInExchange
+) -> None:
+    set_clock(live_exchange, 22.5)
+    refresh_raw(hourly(live_exchange), instance, "2024-01-01")
+    set_clock(live_exchange, 24.1)
+    refresh_raw(hourly(live_exchange), instance, "2024-01-01", "2024-01-02")
+    assert set(asked_from(live_exchange)) == {"2024-01-01 22"}
+    assert day(lake).num_rows == 24
+    assert day(lake, "2024-01-02").num_rows == 0
+    set_clock(live_exchange, 24.4)
+    refresh_raw(hourly(live_exchange), instance, "2024-01-01", "2024-01-02")
+    assert set(asked_from(live_exchange)) == {"2024-01-02 00"}
+
+
+def test_a_refresh_gives_the_candles_of_one_whole_collection(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with StandInExchange(rate=None) as exchange:
+        settings = settings_for(exchange.url, "ETH-EUR:1m")
+        for hour in (3.3, 11.01, 19.7):
+            set_clock(exchange, hour)
+            refresh_raw(settings, instance, "2024-01-01")
+        refreshed = day(lake, granularity="1m")
+        collect_raw(settings, instance, "2024-01-01")
+    assert refreshed.num_rows > 1_000
+    assert values(day(lake, granularity="1m")) == values(refreshed)
+
+
+def test_a_refresh_gives_up_soon_and_takes_nothing_away(
+    lake: ParquetStore, instance: dg.DagsterInstance, live_exchange: StandInExchange
+) -> None:
+    set_clock(live_exchange, 5)
+    refresh_raw(hourly(live_exchange), instance, "2024-01-01")
+    patient = hourly(live_exchange).model_copy(update={"give_up_after": 3600.0})
+    live_exchange.faults = lambda number, product, params: "500"
+    with pytest.raises(ExchangeUnavailable):
+        refresh_raw(patient, instance, "2024-01-01")
+    assert day(lake).num_rows == 5

@@ -1,0 +1,146 @@
+"""Healing: what is planned for what the ledgers leave open, and that it is whole afterwards."""
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+
+from coinbase_assets.automation.collector import Collector, Plan
+from coinbase_assets.automation.healing import plan_healing
+from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, RAW_CANDLES
+from coinbase_assets.candles.series import Series
+from coinbase_assets.completeness.ledger import State
+from coinbase_assets.lake.status import series_status
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.lake.test_status import store_days, store_ledger
+from coinbase_assets_tests.running import asset_job, settings_for
+from coinbase_assets_tests.stand_in.exchange import StandInExchange
+
+QUARTERS = Series.parse("ETH-EUR:15m")
+HOURS, OTHER = Series.parse("ETH-EUR:1h"), Series.parse("BTC-USD:1h")
+LOCATION = """
+from coinbase_assets.definitions import build_definitions
+from coinbase_assets.settings import load_settings
+defs = build_definitions(load_settings())
+"""
+Heal = Callable[..., dg.JobExecutionResult]
+TODAY = date(2024, 2, 10)
+
+
+@pytest.fixture
+def collector(lake: ParquetStore, instance: dg.DagsterInstance) -> Collector:
+    settings = settings_for("http://127.0.0.1:1", "ETH-EUR:1h", "BTC-USD:1h")
+    return Collector(asset_job(settings), instance, lake)
+
+
+@pytest.fixture
+def holes(lake: ParquetStore) -> None:
+    """Two days in doubt, two not collected, and holes that are explained."""
+    store_days(lake, "01-02", "01-03", "01-04", "01-05", "01-08", "01-09")
+    store_ledger(
+        lake,
+        "01",
+        ("01-01T00", "01-02T00", State.NOT_COLLECTED),
+        ("01-02T00", "01-03T00", State.NO_TRADES),
+        ("01-03T00", "01-03T20", State.TRADED),
+        ("01-03T20", "01-04T01", State.UNCONFIRMED),
+        ("01-04T01", "01-06T00", State.TRADED),
+        ("01-06T00", "01-08T00", State.NOT_COLLECTED),
+        ("01-08T00", "02-01T00", State.AFTER_DELISTING),
+    )
+
+
+@pytest.fixture
+def heal(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Heal:
+    """Runs the job as from the web UI, by the environment's settings."""
+    file = tmp_path / "location.py"
+    file.write_text(LOCATION)
+    location = ReconstructableRepository.for_file(str(file), "defs")
+
+    def run(url: str, **config: object) -> dg.JobExecutionResult:
+        monkeypatch.setenv("COINBASE_API_URL", url)
+        monkeypatch.setenv("COINBASE_SERIES", "ETH-EUR:15m,ETH-EUR:1h")
+        monkeypatch.setenv("COINBASE_GIVE_UP_AFTER", "1")
+        monkeypatch.setenv("COINBASE_REQUESTS_PER_SECOND", "1000")
+        return dg.execute_job(
+            location.get_reconstructable_job("heal_candles"),
+            instance,
+            {"ops": {"heal": {"config": config}}},
+        )
+
+    return run
+
+
+def planned(plans: list[Plan]) -> list[list[str]]:
+    return [list(run) for plan in plans for run in plan.runs]
+
+
+@pytest.mark.usefixtures("holes")
+@pytest.mark.parametrize(
+    ("first", "last", "days"),
+    [
+        ("01", "31", [["03", "04"], ["06", "07"]]),
+        ("04", "31", [["04"], ["06", "07"]]),
+        ("01", "06", [["03", "04"], ["06"]]),
+        ("04", "06", [["04"], ["06"]]),
+        ("05", "05", []),
+    ],
+)
+def test_only_days_with_something_unexplained_are_planned(
+    collector: Collector, first: str, last: str, days: list[list[str]]
+) -> None:
+    bounds = [date.fromisoformat(f"2024-01-{day}") for day in (first, last)]
+    plans = plan_healing(collector, [OTHER, HOURS], TODAY, *bounds)
+    assert planned(plans) == [[f"2024-01-{day}" for day in run] for run in days]
+    assert all(plan.series == HOURS for plan in plans)
+
+
+def test_a_lake_without_a_hole_is_left_alone(collector: Collector, lake: ParquetStore) -> None:
+    store_days(lake, "01-02", "01-03")
+    store_ledger(lake, "01", ("01-01T00", "02-01T00", State.NO_TRADES))
+    assert plan_healing(collector, [OTHER, HOURS], TODAY) == []
+
+
+def test_the_job_asks_for_just_these_days_until_nothing_is_left_to_do(
+    lake: ParquetStore, instance: dg.DagsterInstance, heal: Heal
+) -> None:
+    losing = True
+
+    def lose_rows(number: int, product: str, params: Mapping[str, str]) -> str | None:
+        of_the_fourth = params["start"] >= "2024-01-03T23:50"
+        return "middle" if losing and of_the_fourth and params["granularity"] == "900" else None
+
+    with StandInExchange(rate=None, faults=lose_rows) as exchange:
+        settings = settings_for(exchange.url, "ETH-EUR:15m")
+        collector = Collector(asset_job(settings), instance, lake)
+        collector.collect(collector.plan(QUARTERS, ["2024-01-01", "2024-01-02", "2024-01-04"]))
+        states = {one.state for one in series_status(lake, QUARTERS, TODAY).questions}
+        assert states == {State.NOT_COLLECTED, State.UNCONFIRMED}
+        losing = False
+        before = len(exchange.requests)
+        assert planned(plan_healing(collector, [QUARTERS], TODAY)) == [["2024-01-03", "2024-01-04"]]
+        assert len(exchange.requests) == before
+        assert heal(exchange.url, series=["ETH-EUR:15m"], first="2024-01-04").success
+        assert planned(plan_healing(collector, [QUARTERS], TODAY)) == [["2024-01-03"]]
+        assert heal(exchange.url).success
+        asked = [one.params for one in exchange.requests[before:]]
+        assert planned(plan_healing(collector, [QUARTERS], TODAY)) == []
+    candles = [params for params in asked if params["granularity"] == "900"]
+    assert {params["end"][:10] for params in candles} == {"2024-01-03", "2024-01-04"}
+    assert min(params["start"] for params in candles) >= "2024-01-02T23:50"
+    assert series_status(lake, QUARTERS, TODAY).complete
+    kinds = (RAW_CANDLES, CANDLE_HISTORY, CANDLE_COVERAGE)
+    keys = {dg.AssetKey(kind.asset_key(QUARTERS)) for kind in kinds}
+    for key in keys:
+        assert len(instance.get_materialized_partitions(key)) == (4 if "raw" in key.path[-1] else 1)
+
+
+@pytest.mark.usefixtures("holes")
+def test_the_job_fails_where_the_exchange_does_not_answer(heal: Heal) -> None:
+    result = heal("http://127.0.0.1:1", series=["ETH-EUR:1h"], first="2024-01-06")
+    assert not result.success
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert "no answer from http://127.0.0.1:1" in str(failure.step_failure_data.error)

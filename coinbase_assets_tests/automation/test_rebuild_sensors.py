@@ -1,0 +1,224 @@
+"""What the sensors do at a tick, on an instance on disk."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
+
+import dagster as dg
+import pytest
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+)
+
+from coinbase_assets.assets.partitions import MONTHS_PER_RUN
+from coinbase_assets.automation.rebuild_sensors import (
+    build_candle_history_sensor,
+    build_candle_rollup_sensor,
+)
+from coinbase_assets.candles.datasets import CANDLE_HISTORY
+from coinbase_assets.candles.series import Series
+from coinbase_assets.setting_values import parse_rollups
+from coinbase_assets_tests.running import land
+
+ETH, BTC, LTC = (Series.parse(f"{product}-EUR:15m") for product in ("ETH", "BTC", "LTC"))
+
+Launch = tuple[set[str], str, str]
+
+
+def days_of(first: str, last: str) -> Iterable[str]:
+    day = date.fromisoformat(first)
+    while day <= date.fromisoformat(last):
+        yield str(day)
+        day += timedelta(days=1)
+
+
+class Ticks:
+    """Ticks of the history sensor, each with the cursor that the one before left."""
+
+    def __init__(self, instance: dg.DagsterInstance, *series: Series) -> None:
+        self._instance = instance
+        self._sensor = build_candle_history_sensor(series)
+        self.cursor: str | None = None
+
+    def __call__(self) -> list[dg.RunRequest]:
+        context = dg.build_sensor_context(self._instance, cursor=self.cursor)
+        data = self._sensor.evaluate_tick(context)
+        self.cursor = data.cursor
+        self.skip_message = data.skip_message
+        return list(data.run_requests or [])
+
+    def launches(self) -> list[Launch]:
+        return [launch(request) for request in self()]
+
+
+def launch(request: dg.RunRequest) -> Launch:
+    """The products, the first and the last month."""
+    products: dict[str, set[str]] = {}
+    for key in request.asset_selection or []:
+        products.setdefault(key.path[-1], set()).update(key.path[:-1][:1])
+    assert products.keys() == {"candle_history", "candle_coverage", "market_halts"}
+    assert products["candle_history"] == products["candle_coverage"]
+    months = [
+        request.tags[tag]
+        for tag in (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG)
+    ]
+    return products["candle_history"], months[0], months[1]
+
+
+@pytest.fixture
+def ticks(instance: dg.DagsterInstance) -> Ticks:
+    return Ticks(instance, ETH, BTC, LTC)
+
+
+def test_nothing_to_do_is_said(ticks: Ticks, instance: dg.DagsterInstance) -> None:
+    assert ticks.launches() == []
+    assert "data are up-to-date" in str(ticks.skip_message)
+    land(instance, ETH, "2024-01-01")
+    assert ticks.launches()
+    assert ticks.launches() == []
+    assert "data are up-to-date" in str(ticks.skip_message)
+
+
+def test_just_the_touched_months_are_rebuilt(ticks: Ticks, instance: dg.DagsterInstance) -> None:
+    land(instance, ETH, "2024-01-31", "2024-02-01", "2024-05-09", "2023-12-31")
+    assert ticks.launches() == [
+        ({"ETH-EUR"}, "2023-12", "2024-02"),
+        ({"ETH-EUR"}, "2024-05", "2024-05"),
+    ]
+
+
+def test_many_partitions_between_two_ticks_are_one_run(
+    ticks: Ticks, instance: dg.DagsterInstance
+) -> None:
+    for series in (ETH, BTC):
+        land(instance, series, *days_of("2024-01-01", "2024-06-30"))
+    assert ticks.launches() == [({"ETH-EUR", "BTC-EUR"}, "2024-01", "2024-06")]
+
+
+def test_only_series_that_share_a_range_share_a_run(
+    ticks: Ticks, instance: dg.DagsterInstance
+) -> None:
+    for series, *days in (
+        (ETH, "2024-01-01"),
+        (BTC, "2024-01-02"),
+        (LTC, "2024-01-31", "2024-02-01"),
+    ):
+        land(instance, series, *days)
+    assert ticks.launches() == [
+        ({"ETH-EUR", "BTC-EUR"}, "2024-01", "2024-01"),
+        ({"LTC-EUR"}, "2024-01", "2024-02"),
+    ]
+
+
+def test_a_long_range_is_cut(ticks: Ticks, instance: dg.DagsterInstance) -> None:
+    months = [f"{2020 + n // 12}-{n % 12 + 1:02}" for n in range(2 * MONTHS_PER_RUN + 1)]
+    land(instance, ETH, *(f"{month}-15" for month in months))
+    cut = [months[:MONTHS_PER_RUN], months[MONTHS_PER_RUN:-1], months[-1:]]
+    assert ticks.launches() == [({"ETH-EUR"}, run[0], run[-1]) for run in cut]
+
+
+def test_a_month_runs_again_when_raw_data_land_again(
+    ticks: Ticks, instance: dg.DagsterInstance
+) -> None:
+    keys = []
+    for _ in range(2):
+        land(instance, ETH, "2024-01-01")
+        (request,) = ticks()
+        keys.append(request.run_key)
+    assert len(set(keys)) == 2
+
+
+def test_a_tick_that_is_repeated_asks_for_the_same_runs(
+    ticks: Ticks, instance: dg.DagsterInstance
+) -> None:
+    """As when the daemon dies before it has stored the cursor."""
+    land(instance, ETH, "2024-01-01")
+    before = ticks.cursor
+    first = ticks()
+    ticks.cursor = before
+    assert [request.run_key for request in ticks()] == [request.run_key for request in first]
+
+
+def test_what_lands_while_a_tick_is_evaluated_is_for_the_next(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order of the sensor's questions must lose no day, whichever series it is of."""
+    ticks = Ticks(instance, ETH, BTC)
+    land(instance, ETH, "2024-01-01")
+    ask = type(instance).get_latest_storage_id_by_partition
+    later = iter([(ETH, "2024-02-01"), (BTC, "2024-03-01")])
+
+    def ask_while_days_land(*arguments: object, **options: object) -> Mapping[str, int]:
+        answer = ask(*arguments, **options)  # type: ignore[arg-type]
+        for series, day in later:
+            land(instance, series, day)
+        return answer
+
+    monkeypatch.setattr(type(instance), "get_latest_storage_id_by_partition", ask_while_days_land)
+    assert ticks.launches() == [({"ETH-EUR"}, "2024-01", "2024-01")]
+    assert sorted(ticks.launches(), key=str) == sorted(
+        [({"ETH-EUR"}, "2024-02", "2024-02"), ({"BTC-EUR"}, "2024-03", "2024-03")], key=str
+    )
+
+
+def test_days_of_series_that_are_not_configured_are_left_alone(
+    instance: dg.DagsterInstance,
+) -> None:
+    land(instance, LTC, "2024-01-01")
+    assert Ticks(instance, ETH).launches() == []
+
+
+def rollup_launches(
+    instance: dg.DagsterInstance, rollups: str, cursor: str | None = None
+) -> tuple[list[tuple[str, str, str]], str | None]:
+    """A tick's runs: the rollups' granularities, the first and the last month; and its cursor."""
+    sensor = build_candle_rollup_sensor(parse_rollups(rollups))
+    tick = sensor.evaluate_tick(dg.build_sensor_context(instance, cursor=cursor))
+    launches = [
+        (
+            " ".join(key.path[1] for key in request.asset_selection or []),
+            request.tags[ASSET_PARTITION_RANGE_START_TAG],
+            request.tags[ASSET_PARTITION_RANGE_END_TAG],
+        )
+        for request in tick.run_requests or []
+    ]
+    return launches, tick.cursor
+
+
+def land_history(instance: dg.DagsterInstance, *months: str) -> None:
+    key = dg.AssetKey(CANDLE_HISTORY.asset_key(ETH))
+    for month in months:
+        instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=month))
+
+
+def test_rollups_follow_the_history_whoever_built_it(instance: dg.DagsterInstance) -> None:
+    land_history(instance, "2024-03", "2024-05")
+    launches, cursor = rollup_launches(instance, "ETH-EUR:15m>1h,4h;BTC-EUR:15m>1h")
+    assert launches == [("1h 4h", "2024-03", "2024-03"), ("1h 4h", "2024-05", "2024-05")]
+    assert rollup_launches(instance, "ETH-EUR:15m>1h,4h;BTC-EUR:15m>1h", cursor)[0] == []
+
+
+def test_a_week_of_two_months_is_rebuilt_in_the_first_one_if_that_is_there(
+    instance: dg.DagsterInstance,
+) -> None:
+    land_history(instance, "2024-01", "2024-02", "2024-04")
+    launches, cursor = rollup_launches(instance, "ETH-EUR:15m>1w")
+    # Nothing is made of March, of which there is no history.
+    assert launches == [("1w", "2024-01", "2024-02"), ("1w", "2024-04", "2024-04")]
+    land_history(instance, "2024-02")
+    launches, cursor = rollup_launches(instance, "ETH-EUR:15m>1d,1w", cursor)
+    assert launches == [("1d", "2024-02", "2024-02"), ("1w", "2024-01", "2024-02")]
+    # It begins on a Monday.
+    land_history(instance, "2024-01")
+    assert rollup_launches(instance, "ETH-EUR:15m>1d,1w", cursor)[0] == [
+        ("1d 1w", "2024-01", "2024-01")
+    ]
+
+
+def test_a_failed_run_is_retried_a_bounded_number_of_times(
+    ticks: Ticks, instance: dg.DagsterInstance
+) -> None:
+    land(instance, ETH, "2024-01-01")
+    (request,) = ticks()
+    assert request.tags["dagster/max_retries"] == "3"
+    assert request.tags["dagster/retry_on_asset_or_op_failure"] == "true"

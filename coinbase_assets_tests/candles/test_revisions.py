@@ -1,0 +1,305 @@
+"""Revisions: compared by table, and recorded by Dagster in Azurite as the stand-in exchange tells.
+
+The times of the tables are hours of 2024-01-01, as in test_days.py.
+"""
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from coinbase_assets.candles.days import Day
+from coinbase_assets.candles.revisions import (
+    REVISION_SCHEMA,
+    compare_days,
+    count_changes,
+    revisions_path,
+)
+from coinbase_assets.candles.table import SCHEMA, InvalidCandles
+from coinbase_assets.collection.day_updates import DaysToCollect, DayUpdates
+from coinbase_assets.collection.reconciler import Reconciled
+from coinbase_assets.completeness.reconciliation import missing_candles
+from coinbase_assets.settings import Settings
+from coinbase_assets.storage.errors import StorageError
+from coinbase_assets.storage.io_manager import Update
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets.table_metadata import table_fields
+from coinbase_assets_tests.candles.test_days import SERIES, START, at, candles, day
+from coinbase_assets_tests.running import collect_raw, partition_metadata, refresh_raw, settings_for
+from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.markets import ListMarket
+
+DAY_1 = int(START.timestamp())
+HOUR = 3_600
+ROWS = [[DAY_1 + hour * HOUR, 1.0, 2.0, 1.5, 1.75, 10.0] for hour in range(24)]
+FOLDER = "candle_revisions/product=ETH-EUR/granularity=1h/date=2024-01-01/"
+RAW = "raw_candles/product=ETH-EUR/granularity=1h/date=2024-01-01/candles.parquet"
+
+
+def revisions(stored: Day, asked: Day) -> pa.Table:
+    merged = asked.merged_with(stored, absent=missing_candles(stored, asked))
+    return compare_days(stored, asked, merged)
+
+
+def update(asked: Day, lake: ParquetStore) -> Update:
+    days = DaysToCollect(SERIES, ["2024-01-01"], {}, {}, {}, live=False)
+    return DayUpdates(days, lake, "", logging.getLogger()).update(Reconciled(asked))
+
+
+def told(stored: Day, asked: Day) -> dict[int, str]:
+    """What happens to the candles, by hour, if none is left that the newer answer lacks."""
+    table = revisions(stored, asked)
+    assert table.schema.equals(REVISION_SCHEMA)
+    hours = [int((time - START) / timedelta(hours=1)) for time in table["time"].to_pylist()]
+    return dict(zip(hours, table["change"].to_pylist(), strict=True))
+
+
+# Comparing
+
+
+def test_candles_are_changed_added_or_vanished() -> None:
+    stored, asked = day([0, 1, 2, 4], at(30)), day([1, 2, 3, 4], at(40), price=2)
+    table = revisions(stored, asked)
+    assert told(stored, asked) == {
+        0: "vanished",
+        1: "changed",
+        2: "changed",
+        3: "added",
+        4: "changed",
+    }
+    assert table["old_close"].to_pylist() == [1, 1, 1, None, 1]
+    assert table["new_volume"].to_pylist() == [None, 2, 2, 2, 2]
+    assert count_changes(table) == {
+        "candles_changed": "3",
+        "candles_added": "1",
+        "candles_vanished": "1",
+    }
+
+
+def test_each_value_stands_in_its_own_column() -> None:
+    old, new = [1.5, 2.0, 1.0, 1.75, 10.0], [2.5, 3.0, 2.0, 2.75, 20.0]
+    tables = [pa.table([[at(0)], *([value] for value in row)], SCHEMA) for row in (old, new)]
+    stored, asked = (
+        Day(SERIES, START, table, at(when), at(when), START, at(24), 1)
+        for table, when in zip(tables, (30, 40), strict=True)
+    )
+    (row,) = revisions(stored, asked).to_pylist()
+    assert list(row.values()) == [at(0), "changed", *old, *new, at(30), at(40)]
+
+
+@pytest.mark.parametrize("column", SCHEMA.names[1:])
+def test_one_value_is_enough_to_be_changed(column: str) -> None:
+    stored = day([0, 1], at(30))
+    index = SCHEMA.get_field_index(column)
+    changed = stored.candles.set_column(index, SCHEMA.field(column), [[1.0, 1.5]])
+    asked = Day(SERIES, START, changed, at(40), at(40), START, at(24), 1)
+    assert told(stored, asked) == {1: "changed"}
+
+
+@pytest.mark.parametrize("hours", [[], [5], [*range(24)]])
+def test_nothing_changed(hours: list[int]) -> None:
+    stored, asked = day(hours, at(30)), day(hours, at(40))
+    assert told(stored, asked) == {}
+    assert set(count_changes(revisions(stored, asked)).values()) == {"0"}
+
+
+def test_equal_candles_in_another_order_are_no_revision() -> None:
+    rising = [pa.table([[at(hour)], *[[hour + 1.0]] * 5], SCHEMA) for hour in range(3)]
+    tables = [pa.concat_tables(rising[n] for n in order) for order in ((0, 1, 2), (2, 0, 1))]
+    stored, asked = (Day(SERIES, START, one, at(40), at(40), START, at(24), 1) for one in tables)
+    assert told(stored, asked) == {}
+
+
+def test_a_live_refresh_appends_without_revising() -> None:
+    stored = day([*range(8)], at(8.1), at(8))
+    assert told(stored, day([8, 9], at(10.1), at(10), price=2, since=at(8))) == {}
+    assert told(stored, day([*range(10)], at(10.1), at(10))) == {}
+
+
+def test_only_buckets_that_both_answers_cover_count() -> None:
+    stored = day([0, 1, 2, 3, 4], at(6.1), through=at(6))
+    asked = day([3, 5, 7], at(9.1), through=at(9), price=2, since=at(3))
+    assert told(stored, asked) == {3: "changed", 4: "vanished", 5: "added"}
+
+
+def test_an_asked_day_that_ends_early_tells_nothing_of_the_rest() -> None:
+    assert told(day([*range(24)], at(30)), day([0], at(40), through=at(2))) == {1: "vanished"}
+
+
+def test_of_an_older_asked_day_only_what_it_adds_is_told() -> None:
+    stored, asked = day([0, 1, 2], at(40)), day([1, 2, 3], at(30), price=2)
+    table = revisions(stored, asked)
+    assert told(stored, asked) == {3: "added"}
+    assert asked.merged_with(stored).candles["close"].to_pylist() == [1, 1, 1, 2]
+    assert table_fields(table)["new_fetched_at"] < table_fields(table)["old_fetched_at"]
+
+
+def test_of_two_equally_old_answers_the_stored_one_yields() -> None:
+    assert told(day([0, 1], at(30)), day([0], at(30), price=2)) == {0: "changed", 1: "vanished"}
+
+
+def test_revisions_say_what_they_are_of() -> None:
+    stored, asked = day([0], at(30)), day([0], at(48.25), price=2)
+    assert table_fields(revisions(stored, asked)) == {
+        "series": "ETH-EUR:1h",
+        "version": str(int(at(48.25).timestamp())),
+        "old_fetched_at": "2024-01-02T06:00:00Z",
+        "new_fetched_at": "2024-01-03T00:15:00Z",
+    }
+    assert revisions_path(asked) == f"{FOLDER}2024-01-03T00-15-00Z.parquet"
+
+
+# Recording
+
+
+def collect(
+    instance: dg.DagsterInstance, rows: list[list[float]], hour: float, live: bool = False
+) -> Mapping[str, object]:
+    """Collect the day from an exchange of these rows at this hour; what Dagster recorded."""
+    market = ListMarket({HOUR: rows})
+    with StandInExchange(
+        rate=None, clock=lambda: DAY_1 + hour * HOUR, markets={"ETH-EUR": market}
+    ) as exchange:
+        run = refresh_raw if live else collect_raw
+        return partition_metadata(run(hourly(exchange), instance, "2024-01-01"))["2024-01-01"]
+
+
+def hourly(exchange: StandInExchange) -> Settings:
+    return settings_for(exchange.url, "ETH-EUR:1h")
+
+
+def counts(metadata: Mapping[str, object]) -> list[object]:
+    return [metadata[f"candles_{change}"] for change in ("changed", "added", "vanished")]
+
+
+def with_revision(hour: int = 3, volume: float = 10.5) -> list[list[float]]:
+    return [*ROWS[:hour], [*ROWS[hour][:5], volume], *ROWS[hour + 1 :]]
+
+
+def volumes(lake: ParquetStore) -> list[float]:
+    return lake.get(RAW)["volume"].to_pylist()
+
+
+def test_a_volume_revised_two_days_later_is_recorded(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    assert counts(collect(instance, ROWS, 24.5)) == [0, 0, 0]
+    assert lake.list("candle_revisions/") == {}
+    assert counts(collect(instance, with_revision(), 72.5)) == [1, 0, 0]
+    path = f"{FOLDER}2024-01-04T00-30-00Z.parquet"
+    assert list(lake.list("candle_revisions/")) == [path]
+    (row,) = lake.get(path).to_pylist()
+    assert (row["time"], row["change"]) == (at(3), "changed")
+    assert (row["old_volume"], row["new_volume"]) == (10.0, 10.5)
+    assert (row["old_close"], row["new_close"]) == (1.75, 1.75)
+    assert (row["old_fetched_at"], row["new_fetched_at"]) == (at(24.5), at(72.5))
+    assert lake.list(path)[path].fields["new_fetched_at"] == "2024-01-04T00:30:00Z"
+    assert volumes(lake) == [10.0] * 3 + [10.5] + [10.0] * 20
+
+
+def test_a_day_collected_again_unchanged_leaves_no_revision(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    collect(instance, ROWS, 24.5)
+    assert counts(collect(instance, ROWS, 72.5)) == [0, 0, 0]
+    assert lake.list("candle_revisions/") == {}
+
+
+def test_added_candles_are_recorded_and_one_answer_loses_none(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    collect(instance, ROWS[1:], 24.5)
+    metadata = collect(instance, ROWS[:-2], 72.5)
+    assert (counts(metadata), metadata["candles_unanswered"]) == ([0, 1, 0], 2)
+    (path,) = lake.list("candle_revisions/")
+    assert lake.get(path)["change"].to_pylist() == ["added"]
+    assert volumes(lake) == [10.0] * 24
+
+
+def test_a_refresh_that_only_appends_leaves_no_revision(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    for hour in (5.5, 9.25, 24.1):
+        assert counts(collect(instance, ROWS, hour, live=True)) == [0, 0, 0]
+    assert lake.list("candle_revisions/") == {}
+    assert volumes(lake) == [10.0] * 24
+
+
+def test_a_whole_collection_after_refreshes_tells_what_they_stored(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    collect(instance, ROWS, 5.5, live=True)
+    collect(instance, ROWS, 9.25, live=True)
+    assert counts(collect(instance, with_revision(), 12.5)) == [1, 0, 0]
+    (path,) = lake.list("candle_revisions/")
+    assert lake.get(path)["old_fetched_at"].to_pylist() == [at(9.25)]
+
+
+def test_the_revision_is_there_even_if_the_raw_blob_cannot_be_put(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    collect(instance, ROWS, 24.5)
+    lease = lake._container.get_blob_client(RAW).acquire_lease()
+    with pytest.raises(StorageError, match="412"):
+        collect(instance, with_revision(), 72.5)
+    (first,) = lake.list("candle_revisions/")
+    assert lake.get(first)["new_volume"].to_pylist() == [10.5]
+    assert volumes(lake) == [10.0] * 24
+    lease.release()
+    assert counts(collect(instance, with_revision(), 73)) == [1, 0, 0]
+    assert set(lake.list("candle_revisions/")) == {first, f"{FOLDER}2024-01-04T01-00-00Z.parquet"}
+
+
+def test_a_merged_day_that_breaks_a_rule_leaves_no_revision(lake: ParquetStore) -> None:
+    off_the_grid = candles([0, 1]).set_column(0, SCHEMA.field(0), [[at(0.5), at(1)]])
+    stored = Day(SERIES, START, off_the_grid, at(30), at(30), START, at(24), 1)
+    blob = lake.put(RAW, stored.to_table(""), None)
+    with pytest.raises(InvalidCandles, match="grid"):
+        update(day([1], at(40), price=2), lake)(blob)
+    assert lake.list("candle_revisions/") == {}
+
+
+def test_an_update_that_lost_the_race_records_against_the_winner(lake: ParquetStore) -> None:
+    first = lake.put(RAW, day([0, 1], at(30)).to_table(""), None)
+    asked = day([0, 1], at(50), price=3)
+    replacement = update(asked, lake)
+    replacement(first)
+    (lost,) = (lake.get(path) for path in lake.list("candle_revisions/"))
+    assert lost["old_close"].to_pylist() == [1, 1]
+    winner = day([0, 1], at(40), price=2)
+    second = lake.put(RAW, winner.to_table(""), first)
+    table = replacement(second)
+    (path,) = lake.list("candle_revisions/")
+    assert path == revisions_path(asked)
+    assert lake.get(path)["old_close"].to_pylist() == [2, 2]
+    assert lake.get(path)["old_fetched_at"].to_pylist() == [at(40)] * 2
+    assert table is not None
+    assert table_fields(table)["candles_changed"] == "2"
+
+
+def test_an_update_that_lost_to_the_same_candles_leaves_its_record(lake: ParquetStore) -> None:
+    first = lake.put(RAW, day([0, 1], at(30)).to_table(""), None)
+    replacement = update(day([0, 1], at(50), price=2), lake)
+    replacement(first)
+    second = lake.put(RAW, day([0, 1], at(40), price=2).to_table(""), first)
+    table = replacement(second)
+    assert table is not None
+    assert table_fields(table)["candles_changed"] == "0"
+    (path,) = lake.list("candle_revisions/")
+    assert lake.get(path)["old_close"].to_pylist() == [1, 1]
+
+
+def test_an_answer_whose_put_was_not_acknowledged_is_no_second_answer(lake: ParquetStore) -> None:
+    asked, again = day([0, 1], at(60)), day([0, 1], at(61))
+    first = update(asked, lake)(None)
+    assert first
+    stored = lake.put(RAW, first, None)
+    settled = []
+    for one in (asked, again):
+        table = update(one, lake)(stored)
+        assert table
+        settled.append(table_fields(table)["settled"])
+    assert settled == ["false", "true"]

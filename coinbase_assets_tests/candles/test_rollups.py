@@ -1,0 +1,214 @@
+"""Summing history up: which candle belongs where, and which are left out."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from coinbase_assets.candles.calendar import DAY, day_start, month_range
+from coinbase_assets.candles.months import join_days
+from coinbase_assets.candles.rollups import roll_up, source_months, touched_months
+from coinbase_assets.candles.series import Rollup, RollupGranularity, Series
+from coinbase_assets.candles.table import SCHEMA, InvalidCandles
+from coinbase_assets.setting_values import parse_rollups
+from coinbase_assets.table_metadata import table_fields, with_fields
+
+HOURS = Series.parse("ETH-EUR:1h")
+HOUR = timedelta(hours=1)
+WEEK = RollupGranularity.ONE_WEEK
+
+
+def rollup(granularity: str) -> Rollup:
+    (one,) = parse_rollups(f"{HOURS}>{granularity}")
+    return one
+
+
+def candle(time: datetime) -> list[object]:
+    """The hour's candle: it opens at the hours since 1970, and closes 1 above."""
+    hour = time.timestamp() / 3600
+    return [time, hour, hour + 3, hour - 2, hour + 1, 1.0]
+
+
+def candles(times: Sequence[datetime]) -> pa.Table:
+    rows = [candle(time) for time in times]
+    return pa.table({name: [row[n] for row in rows] for n, name in enumerate(SCHEMA.names)}, SCHEMA)
+
+
+def raw_day(day: str, hours: Sequence[int] = range(24), through: float = 24) -> pa.Table:
+    """A raw day with candles in these hours, answered for so many hours."""
+    start = day_start(day)
+    fields = {"version": "1", "answered_through": f"{start + through * HOUR:%FT%TZ}"}
+    return with_fields(candles([start + hour * HOUR for hour in hours]), fields)
+
+
+def history(month: str, changes: Mapping[str, pa.Table | None] | None = None) -> pa.Table:
+    """A month with all days, except those changed or left out."""
+    start, end = month_range(month)
+    keys = [f"{start + n * DAY:%F}" for n in range((end - start) // DAY)]
+    days = {key: raw_day(key) for key in keys} | dict(changes or {})
+    collected = {key: day for key, day in days.items() if day is not None}
+    return join_days(HOURS, month, collected, len(keys), "raw_candles")
+
+
+def rolled_up(granularity: str, month: str, *tables: pa.Table) -> tuple[list[str], int]:
+    """The times of the candles, and how many were left out."""
+    table = roll_up(rollup(granularity), month, tables)
+    times = [f"{time:%F %H}" for time in table["time"].to_pylist()]
+    return times, int(table_fields(table)["candles_left_out"])
+
+
+def test_a_candle_is_the_first_open_the_extremes_the_last_close_and_the_sum() -> None:
+    gap = raw_day("2024-01-02", hours=[1, 2, 5, 23])
+    table = roll_up(rollup("4h"), "2024-01", [history("2024-01", {"2024-01-02": gap})])
+    assert table.schema.equals(SCHEMA)
+    first, second, *_, last = table.slice(6, 3).to_pylist()
+    hour = day_start("2024-01-02").timestamp() / 3600
+    assert first == {
+        "time": day_start("2024-01-02"),
+        "open": hour + 1,
+        "high": hour + 5,
+        "low": hour - 1,
+        "close": hour + 3,
+        "volume": 2.0,
+    }
+    assert (second["time"].hour, second["volume"]) == (4, 1.0)
+    assert (last["time"].hour, last["volume"]) == (20, 1.0)
+    assert table.num_rows == 31 * 6 - 3
+
+
+@pytest.mark.parametrize(
+    ("granularity", "a_day"),
+    [("2h", 12), ("4h", 6), ("6h", 4), ("12h", 2), ("1d", 1)],
+)
+def test_buckets_are_those_of_the_utc_day(granularity: str, a_day: int) -> None:
+    times, left_out = rolled_up(granularity, "2024-02", history("2024-02"))
+    first, step = day_start("2024-02-01"), timedelta(hours=24 // a_day)
+    assert times == [f"{first + n * step:%F %H}" for n in range(29 * a_day)]
+    assert left_out == 0
+
+
+@pytest.mark.parametrize(
+    ("month", "tables", "days"),
+    [
+        # February 2024 begins on a Thursday, January 2024 on a Monday.
+        ("2024-01", ["2024-01", "2024-02"], ["01-01", "01-08", "01-15", "01-22", "01-29"]),
+        ("2024-02", ["2024-02", "2024-03"], ["02-05", "02-12", "02-19", "02-26"]),
+        # A week of two years.
+        ("2024-12", ["2024-12", "2025-01"], ["12-02", "12-09", "12-16", "12-23", "12-30"]),
+        # It ends on a Sunday.
+        ("2023-12", ["2023-12"], ["12-04", "12-11", "12-18", "12-25"]),
+    ],
+)
+def test_weeks_begin_on_monday_and_belong_to_its_month(
+    month: str, tables: list[str], days: list[str]
+) -> None:
+    assert source_months(WEEK, month) == tables
+    times, left_out = rolled_up("1w", month, *map(history, tables))
+    assert (times, left_out) == ([f"{month[:4]}-{day} 00" for day in days], 0)
+
+
+def test_a_week_of_two_months_is_that_of_its_days() -> None:
+    table = roll_up(rollup("1w"), "2024-12", [history("2024-12"), history("2025-01")])
+    monday, sunday = day_start("2024-12-30"), day_start("2025-01-06") - HOUR
+    assert table.slice(4).to_pylist() == [
+        {
+            "time": monday,
+            "open": candle(monday)[1],
+            "high": candle(sunday)[2],
+            "low": candle(monday)[3],
+            "close": candle(sunday)[4],
+            "volume": 168.0,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("granularity", "month", "touched"),
+    [
+        ("1w", "2024-01", ["2024-01"]),
+        ("1w", "2024-02", ["2024-01", "2024-02"]),
+        ("1w", "2025-01", ["2024-12", "2025-01"]),
+        ("1d", "2024-02", ["2024-02"]),
+        ("30m", "2025-01", ["2025-01"]),
+    ],
+)
+def test_a_month_shows_in_the_month_before_if_a_week_spans_both(
+    granularity: str, month: str, touched: list[str]
+) -> None:
+    assert touched_months(RollupGranularity(granularity), month) == touched
+    sources = {one: source_months(RollupGranularity(granularity), one) for one in touched}
+    assert all(month in months for months in sources.values())
+
+
+@pytest.mark.parametrize(
+    ("granularity", "through", "last", "left_out"),
+    [
+        ("4h", 11, "2024-01-10 04", 1),
+        ("4h", 12, "2024-01-10 08", 0),
+        ("1d", 23, "2024-01-09 00", 1),
+        ("1d", 24, "2024-01-10 00", 0),
+        ("1w", 24, "2024-01-01 00", 1),
+    ],
+)
+def test_the_unfinished_candle_is_left_out(
+    granularity: str, through: int, last: str, left_out: int
+) -> None:
+    later = {f"2024-01-{day:02}": None for day in range(11, 32)}
+    open_day = raw_day("2024-01-10", range(through), through)
+    table = history("2024-01", {**later, "2024-01-10": open_day})
+    times, found = rolled_up(granularity, "2024-01", table)
+    assert (times[-1], found) == (last, left_out)
+
+
+def test_a_quiet_end_of_a_candle_must_be_answered_too() -> None:
+    later = {f"2024-01-{day:02}": None for day in range(2, 32)}
+    for through, expected in ((3, []), (4, ["2024-01-01 00"])):
+        quiet = raw_day("2024-01-01", hours=[0], through=through)
+        times, _ = rolled_up("4h", "2024-01", history("2024-01", {**later, "2024-01-01": quiet}))
+        assert times == expected
+
+
+@pytest.mark.parametrize("missing", ["2024-01-30", "2024-02-03"])
+def test_a_candle_with_a_day_that_is_not_collected_is_left_out(missing: str) -> None:
+    tables = [history("2024-01", {missing: None} if missing < "2024-02" else {})]
+    tables += [history("2024-02", {missing: None} if missing >= "2024-02" else {})]
+    times, left_out = rolled_up("1w", "2024-01", *tables)
+    assert (times[-1], left_out) == ("2024-01-22 00", 1)
+
+
+def test_without_the_month_it_ends_in_a_week_is_left_out() -> None:
+    times, left_out = rolled_up("1w", "2024-01", history("2024-01"))
+    assert (times[-1], left_out) == ("2024-01-22 00", 1)
+
+
+def test_days_without_trades_make_no_candle_and_are_no_hole() -> None:
+    quiet = {f"2024-01-{day:02}": raw_day(f"2024-01-{day:02}", hours=()) for day in range(1, 6)}
+    times, left_out = rolled_up("1d", "2024-01", history("2024-01", quiet))
+    assert (times[0], len(times), left_out) == ("2024-01-06 00", 26, 0)
+    weeks, left_out = rolled_up("1w", "2024-01", history("2024-01", quiet), history("2024-02"))
+    assert (weeks[0], len(weeks), left_out) == ("2024-01-01 00", 5, 0)
+
+
+@pytest.mark.parametrize("days", [None, ()])
+def test_without_candles_it_is_empty(days: tuple[()] | None) -> None:
+    tables = [] if days is None else [join_days(HOURS, "2024-01", {}, 31, "raw_candles")]
+    table = roll_up(rollup("1w"), "2024-01", tables)
+    assert table.schema.equals(SCHEMA)
+    assert table.num_rows == 0
+    assert table_fields(table)["candles_left_out"] == "0"
+
+
+def test_the_version_grows_with_every_month_it_is_made_of() -> None:
+    one = history("2024-01")
+    version, grown = (
+        int(table_fields(roll_up(rollup("1w"), "2024-01", tables))["version"])
+        for tables in ([one], [one, history("2024-02")])
+    )
+    assert (version, grown) == (31, 31 + 29)
+
+
+def test_history_that_does_not_tell_of_its_days_is_refused() -> None:
+    old = with_fields(candles([day_start("2024-01-01")]), {"version": "1"})
+    with pytest.raises(InvalidCandles, match="joined by an older version; materialise it again"):
+        roll_up(rollup("4h"), "2024-01", [old])

@@ -1,0 +1,663 @@
+"""The command line as users meet it: real processes, the stand-in exchange, Azurite.
+
+What no other process is needed for runs in this one, because starting one takes seconds.
+"""
+
+import json
+import re
+import signal
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+from azure.storage.blob import BlobServiceClient
+
+from coinbase_assets.cli.main import main
+from coinbase_assets.storage import client as service
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.conftest import free_port
+from coinbase_assets_tests.end_to_end.processes import (
+    PROJECT,
+    Process,
+    Start,
+    finish,
+    instance_at,
+    process_environment,
+    processes,
+    quiet_instance,
+)
+from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.receivers import TOKEN, Webhook, mail_server
+
+# The exchange's time in most tests: the 3rd is settled by then, the 4th is not, the 5th is open.
+NOON = datetime(2024, 1, 5, 12, tzinfo=UTC)
+DAYS = ("--from", "2024-01-01", "--to", "2024-01-05")
+ETH = ("--series", "ETH-EUR:15m")
+FUTURE = str(datetime.now(UTC).date() + timedelta(days=2))
+LOOPBACK = ("127.0.0.1", 0)
+WRONG_KEY = "bm90IHRoZSBrZXkgb2YgdGhlIGFjY291bnQ="
+UNFINISHED = {"QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING"}
+
+Result = CompletedProcess[str]
+
+
+@dataclass(frozen=True)
+class User:
+    """Someone with settings, a container and a Dagster instance of their own."""
+
+    start_process: Start
+    environment: Mapping[str, str]
+
+    def start(self, *arguments: str, **settings: str) -> Process:
+        environment = {**self.environment, **settings}
+        return self.start_process("coinbase-assets", *arguments, environment=environment)
+
+    def run(self, *arguments: str, **settings: str) -> Result:
+        return finish(self.start(*arguments, **settings))
+
+    @contextmanager
+    def lake(self) -> Iterator[ParquetStore]:
+        connection = self.environment["AZURE_STORAGE_CONNECTION_STRING"]
+        with BlobServiceClient.from_connection_string(connection) as service:
+            yield ParquetStore(service, self.environment["COINBASE_CONTAINER"])
+
+    def runs(self) -> dict[str, str]:
+        """The status of each run in the Dagster instance."""
+        with instance_at(self.environment["DAGSTER_HOME"]) as instance:
+            return {run.run_id: run.status.value for run in instance.get_runs()}
+
+
+NewUser = Callable[..., User]
+RunHere = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    with processes(tmp_path_factory.mktemp("folder")) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[StandInExchange]:
+    with StandInExchange(rate=None, clock=NOON.timestamp) as exchange:
+        yield exchange
+
+
+@pytest.fixture(scope="module")
+def new_user(
+    start: Start,
+    exchange: StandInExchange,
+    azurite: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> NewUser:
+    def new(**settings: str) -> User:
+        usual = {
+            "COINBASE_API_URL": exchange.url,
+            "COINBASE_REQUESTS_PER_SECOND": "1000",
+            "COINBASE_CONTAINER": f"test-{uuid.uuid4().hex}",
+            "AZURE_STORAGE_CONNECTION_STRING": azurite,
+        }
+        home = quiet_instance(tmp_path_factory.mktemp("user") / "dagster")
+        return User(start, process_environment(home, **usual) | settings)
+
+    return new
+
+
+@pytest.fixture
+def run_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[RunHere]:
+    """Gives a function that runs a user's command in this process."""
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run(user: User, *arguments: str) -> Result:
+        for name, value in user.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["coinbase-assets", *arguments])
+        return CompletedProcess(arguments, exit_status(), *capsys.readouterr())
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+
+
+def exit_status() -> int:
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@dataclass(frozen=True)
+class Background:
+    """Collections that begin together and are looked at one by one."""
+
+    unknown_product: Process
+    silent: socket.socket
+    at_silent_storage: Process
+    sharing: User
+    sharing_exchange: StandInExchange
+    sharing_processes: Sequence[Process]
+
+
+@pytest.fixture(scope="module")
+def background(
+    new_user: NewUser, azurite: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Background]:
+    home = tmp_path_factory.mktemp("new") / "not" / "there" / "yet"
+    with StandInExchange(rate=10, burst=15) as limited, socket.create_server(LOOPBACK) as silent:
+        sharing = new_user(
+            COINBASE_API_URL=limited.url,
+            COINBASE_REQUESTS_PER_SECOND="10",
+            DAGSTER_HOME=str(home),
+        )
+        products = ("--series", "NOPE-EUR:15m", "--series", "LTC-USD:15m")
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}/a"
+        yield Background(
+            new_user().start("collect", *products, *DAYS),
+            silent,
+            new_user(**storage_setting(azurite, BlobEndpoint=endpoint)).start("collect", *DAYS),
+            sharing,
+            limited,
+            [
+                sharing.start("collect", "--series", f"{product}:1m", *DAYS[:3], "2024-01-03")
+                for product in ("BTC-USD", "ETH-EUR", "SOL-USD")
+            ],
+        )
+
+
+def storage_setting(connection_string: str, **changes: str) -> dict[str, str]:
+    for name, value in changes.items():
+        connection_string = re.sub(f"{name}=[^;]+", f"{name}={value}", connection_string)
+    return {"AZURE_STORAGE_CONNECTION_STRING": connection_string}
+
+
+def wait_until(condition: Callable[[], bool], process: Process) -> None:
+    give_up = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, finish(process)
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+
+
+def error_lines(result: Result, status: int) -> list[str]:
+    """The error of a command that ended with `status`: one or two lines, no traceback."""
+    lines = result.stderr.splitlines()
+    assert result.returncode == status, result
+    assert 1 <= len(lines) <= 2, result.stderr
+    assert lines[0].startswith("Error: ")
+    return lines
+
+
+def stored_days(lake: ParquetStore) -> set[str]:
+    return {path.split("date=")[1][:10] for path in lake.list("raw_candles/")}
+
+
+# What is documented.
+
+
+@pytest.fixture(scope="module")
+def real_options(new_user: NewUser) -> dict[str, set[str]]:
+    """The options of every command, as `--help` tells."""
+    user = new_user()
+    commands = re.findall(r"^  ([a-z]+)  ", user.run("--help").stdout.split("Commands:")[1], re.M)
+    helps = {command: user.start(command, "--help") for command in commands}
+    return {
+        command: set(re.findall("--[a-z-]+", finish(process).stdout))
+        for command, process in helps.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def documented_options() -> dict[str, set[str]]:
+    """The options of every command in the README's code; under the empty name those alone in it."""
+    text = (PROJECT / "README.md").read_text()
+    blocks = "\n".join(re.findall(r"^```.*?^```", text, re.M | re.S))
+    code = [*blocks.splitlines(), *re.findall(r"`([^`\n]+)`", text)]
+    options: dict[str, set[str]] = {"": set()}
+    for piece in code:
+        for command, rest in re.findall(r"coinbase-assets ([a-z]+)([^|&;#]*)", piece):
+            options.setdefault(command, set()).update(re.findall("--[a-z-]+", rest))
+        if piece.startswith("--"):
+            options[""].update(re.findall("--[a-z-]+", piece))
+    return options
+
+
+def test_the_readme_names_every_command_and_no_other(
+    real_options: dict[str, set[str]], documented_options: dict[str, set[str]]
+) -> None:
+    assert documented_options.keys() - {""} == real_options.keys()
+
+
+def test_the_readme_names_every_option_and_no_other(
+    real_options: dict[str, set[str]], documented_options: dict[str, set[str]]
+) -> None:
+    everything = set().union(*real_options.values())
+    for command, options in documented_options.items():
+        assert options <= real_options.get(command, everything), command
+    assert everything - {"--help"} <= set().union(*documented_options.values())
+
+
+def test_help_is_told_without_loading_dagster(new_user: NewUser) -> None:
+    result = new_user().run("--help", PYTHONPROFILEIMPORTTIME="1")
+    assert result.returncode == 0
+    assert "Complete Coinbase candle history in your own Azure storage." in result.stdout
+    loaded = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert "coinbase_assets.cli" in loaded
+    assert loaded.isdisjoint({"dagster", "azure", "pandas", "matplotlib"})
+
+
+def test_no_command_shows_the_help_and_is_no_success(new_user: NewUser, run_here: RunHere) -> None:
+    result = run_here(new_user())
+    assert result.returncode == 2
+    assert (result.stdout + result.stderr).startswith("Usage: ")
+
+
+# What a user may get wrong.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (["colect"], "No such command 'colect'"),
+        (["status", "ETH-EUR"], "unexpected extra argument (ETH-EUR)"),
+        (["collect", "--form", "2024-01-01"], "No such option '--form'"),
+        (["collect", "--series", "ETH-EUR:2m"], "allowed are 1m 5m 15m 1h 6h 1d"),
+        (["collect", "--series", "eth-eur:15m"], "write PRODUCT:GRANULARITY in capitals"),
+        (["collect", "--from", "2024-02-30"], "'2024-02-30' is not a day; write YYYY-MM-DD"),
+        (["collect", "--to", FUTURE], f"--to {FUTURE}: in the future"),
+        (
+            ["collect", "--from", "2024-01-02", "--to", "2024-01-01"],
+            "--from 2024-01-02: after --to 2024-01-01; swap them",
+        ),
+        (
+            ["collect", "--from", "2017-12-31", "--to", "2024-01-01"],
+            "--from 2017-12-31: before COINBASE_START=2018-01-01",
+        ),
+        (
+            ["heal", "--from", "2024-01-02", "--to", "2024-01-01"],
+            "--from 2024-01-02: after --to 2024-01-01; swap them",
+        ),
+        (["heal", "--series", "ETH-EUR:2m"], "allowed are 1m 5m 15m 1h 6h 1d"),
+        (["plot"], "Missing option '--series'"),
+        (["plot", *ETH, "--to", FUTURE], f"--to {FUTURE}: in the future"),
+        (["plot", *ETH, "--out", "a.gif"], "'a.gif': names no known format; end it with .png or"),
+        (["plot", *ETH, "--out", "no/a.png"], "'no/a.png': there is no folder 'no'; create it"),
+        (
+            ["plot", *ETH, "--from", "2024-01-02", "--to", "2024-01-01"],
+            "--from 2024-01-02: after --to 2024-01-01; swap them",
+        ),
+        (["collect", "--to", "2017-12-31"], "--to 2017-12-31: before COINBASE_START=2018-01-01"),
+    ],
+)
+def test_bad_usage_is_told_with_the_rule(
+    new_user: NewUser, run_here: RunHere, arguments: list[str], rule: str
+) -> None:
+    assert rule in error_lines(run_here(new_user(), *arguments), 2)[0]
+
+
+def test_a_wrong_setting_is_bad_usage_too(new_user: NewUser) -> None:
+    (line,) = error_lines(new_user(COINBASE_SERIES="ETH-EUR:2m").run("status"), 2)
+    assert line.startswith("Error: COINBASE_SERIES")
+    assert "allowed are 1m 5m 15m 1h 6h 1d" in line
+
+
+# Who is told.
+
+
+def test_a_test_message_tells_of_each_destination_whether_it_took_it(
+    new_user: NewUser, run_here: RunHere
+) -> None:
+    with Webhook() as webhook, mail_server() as mailbox:
+        user = new_user(COINBASE_ALERT_URLS=f"{webhook.url},{mailbox.url}")
+        result = run_here(user, "alerts", "test")
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout == "json://127.0.0.1: delivered\nmailto://127.0.0.1: delivered\n"
+        webhook.status = 500
+        result = run_here(user, "alerts", "test")
+    assert (result.returncode, result.stderr) == (1, "")
+    assert result.stdout.splitlines() == [
+        "json://127.0.0.1: not delivered (refused with status 500)",
+        "mailto://127.0.0.1: delivered",
+    ]
+    assert len(webhook.titles) == 1
+    assert mailbox.titles == webhook.titles * 2 * 2  # tries and recipients
+
+
+@pytest.mark.parametrize(
+    ("urls", "rule"),
+    [
+        ("", "COINBASE_ALERT_URLS is not set; write such as mailto://USER:PASSWORD@HOST"),
+        (f"json://a,slack://{TOKEN}", "COINBASE_ALERT_URLS: URL 2 (slack://...) is none that"),
+    ],
+)
+def test_without_a_destination_to_test_the_setting_is_named(
+    new_user: NewUser, run_here: RunHere, urls: str, rule: str
+) -> None:
+    (line,) = error_lines(run_here(new_user(COINBASE_ALERT_URLS=urls), "alerts", "test"), 2)
+    assert line.startswith(f"Error: {rule}")
+    assert TOKEN not in line
+
+
+# The main job.
+
+
+@pytest.fixture(scope="module")
+def collector(new_user: NewUser) -> User:
+    return new_user(COINBASE_SERIES="ETH-EUR:15m")
+
+
+@pytest.fixture(scope="module")
+def collected(collector: User, background: Background) -> Result:
+    """The main job's output; what runs in the background begins with it, to save time."""
+    return collector.run("collect", "--series", "ETH-EUR:15m", "--series", "BTC-USD:15m", *DAYS)
+
+
+def test_collect_tells_what_the_lake_holds_and_where(
+    collected: Result, collector: User, exchange: StandInExchange
+) -> None:
+    start, now = datetime(2024, 1, 1, tzinfo=UTC), NOON.timestamp()
+    rows = exchange.markets["ETH-EUR"].candles(900, int(start.timestamp()), int(now) - 1, now)
+    assert rows[-1][0] == int(now) - 900
+    assert (collected.returncode, collected.stderr) == (0, "")
+    assert re.search(
+        rf"ETH-EUR:15m +{len(rows)} +2024-01-01 00:00 +2024-01-05 11:45 +5 +1 ", collected.stdout
+    )
+    assert f"/{collector.environment['COINBASE_CONTAINER']};" in collected.stdout
+    with collector.lake() as lake:
+        assert stored_days(lake) == {f"2024-01-0{day}" for day in range(1, 6)}
+        assert len(lake.list("candle_history/")) == 2
+
+
+def test_collect_says_which_series_is_not_configured(collected: Result) -> None:
+    strangers = [line for line in collected.stdout.splitlines() if "COINBASE_SERIES" in line]
+    assert len(strangers) == 1
+    assert "BTC-USD:15m is not in COINBASE_SERIES" in strangers[0]
+
+
+@pytest.mark.usefixtures("collected")
+def test_collecting_once_more_asks_for_what_is_not_settled(
+    collector: User, exchange: StandInExchange, run_here: RunHere
+) -> None:
+    before = len(exchange.requests)
+    result = run_here(collector, "collect", *DAYS)
+    assert (result.returncode, result.stderr) == (0, "")
+    asked = [request for request in exchange.requests[before:] if request.product == "ETH-EUR"]
+    candles = [request for request in asked if request.params["granularity"] == "900"]
+    assert min(request.params["end"] for request in candles) >= "2024-01-04"
+    # Starts are some seconds early, so that no cache has an answer.
+    assert min(request.params["start"] for request in candles) >= "2024-01-03T23:55"
+    (daily,) = [request for request in asked if request.params["granularity"] == "86400"]
+    assert daily.params["start"] >= "2024-01-02T23:55"
+
+
+@pytest.mark.usefixtures("collected")
+def test_collecting_again_asks_for_everything(
+    collector: User, exchange: StandInExchange, run_here: RunHere
+) -> None:
+    before = len(exchange.requests)
+    result = run_here(collector, "collect", "--again", *DAYS)
+    assert (result.returncode, result.stderr) == (0, "")
+    asked = [request for request in exchange.requests[before:] if request.product == "ETH-EUR"]
+    assert min(request.params["start"] for request in asked) <= "2024-01-01"
+    assert max(request.params["end"] for request in asked) >= "2024-01-05"
+
+
+def test_status_tells_of_the_configured_series_what_collect_told(
+    collected: Result, collector: User, run_here: RunHere
+) -> None:
+    def told(result: Result) -> list[list[str]]:
+        """Series, candles, first, last, days and months; the age has changed since."""
+        return [line.split()[:8] for line in result.stdout.splitlines() if line[:4] == "ETH-"]
+
+    status = run_here(collector, "status")
+    assert (status.returncode, status.stderr) == (1, "")
+    assert told(status) == told(collected)
+    for result in (status, collected):
+        assert "ETH-EUR:15m: 2024-01-05 12:00 to 2024-01-06 00:00 open: " in result.stdout
+    assert "BTC-USD" not in status.stdout
+    assert status.stdout.splitlines()[-1] == collected.stdout.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("collected")
+def test_status_tells_programs_the_same(collector: User, run_here: RunHere) -> None:
+    result = run_here(collector, "status", "--json")
+    assert (result.returncode, result.stderr) == (1, "")
+    (told,) = json.loads(result.stdout)
+    assert (told["series"], told["complete"], told["days"]) == ("ETH-EUR:15m", False, 5)
+    assert (told["last_candle"], told["explained"]) == ("2024-01-05T11:45:00Z", 0.9)
+    assert told["settled_through"] == "2024-01-03"
+    assert [(one["start"], one["state"]) for one in told["open_questions"]] == [
+        ("2024-01-05T12:00:00Z", "open")
+    ]
+
+
+def test_heal_asks_for_what_is_not_explained_until_all_is(
+    new_user: NewUser, run_here: RunHere
+) -> None:
+    now = [NOON.timestamp()]
+    with StandInExchange(rate=None, clock=lambda: now[0]) as exchange:
+        user = new_user(COINBASE_API_URL=exchange.url)
+        run_here(user, "collect", *DAYS)
+        now[0] += 3 * 86_400
+        before = len(exchange.requests)
+        planned = run_here(user, "heal", "--dry-run")
+        assert (planned.returncode, planned.stderr) == (0, "")
+        assert planned.stdout.splitlines() == ["ETH-EUR:15m: 2024-01-05", "Healing: 2 requests"]
+        assert len(exchange.requests) == before
+        bounded = run_here(user, "heal", "--from", "2024-01-06", "--series", "ETH-EUR:15m")
+        assert (bounded.returncode, len(exchange.requests)) == (0, before)
+        healed = run_here(user, "heal", "--from", "2024-01-05", "--to", "2024-01-05")
+        assert (healed.returncode, healed.stderr) == (0, "")
+        assert re.search(r"ETH-EUR:15m .* complete$", healed.stdout, re.M)
+        assert {one.params["granularity"] for one in exchange.requests[before:]} == {"900", "86400"}
+        assert len(exchange.requests) == before + 2
+        assert "Healing: 0 requests" in run_here(user, "heal").stdout
+        assert len(exchange.requests) == before + 2
+    assert run_here(user, "status").returncode == 0
+
+
+@pytest.mark.usefixtures("collected")
+@pytest.mark.parametrize(
+    ("arguments", "span"),
+    [
+        ([], "2023-12-07 to 2024-01-05"),
+        (["--to", "2024-01-03"], "2023-12-05 to 2024-01-03"),
+        (["--from", "2024-01-04"], "2024-01-04 to 2024-01-05"),
+        (["--from", "2024-01-02", "--to", "2024-01-02"], "2024-01-02"),
+    ],
+)
+def test_plot_draws_the_days_asked_for_or_the_last_ones(
+    collector: User, run_here: RunHere, tmp_path: Path, arguments: Sequence[str], span: str
+) -> None:
+    file = tmp_path / "candles.svg"
+    result = run_here(collector, "plot", *ETH, "--out", str(file), *arguments)
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"{file}\n", "")
+    assert f"<!-- {span}, UTC -->" in file.read_text()
+
+
+@pytest.mark.usefixtures("collected")
+def test_plot_names_the_picture_after_the_series(
+    collector: User, run_here: RunHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run_here(collector, "plot", *ETH)
+    assert (result.returncode, result.stdout) == (0, "ETH-EUR_15m.png\n")
+    assert Path("ETH-EUR_15m.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("collected")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ETH-EUR:1m"], "ETH-EUR:1m: not in the lake; it holds BTC-USD:15m, ETH-EUR:15m"),
+        (
+            ["BTC-USD:15m", "--from", "2023-12-01", "--to", "2023-12-31"],
+            "BTC-USD:15m: no candles from 2023-12-01 to 2023-12-31; the newest is of 2024-01-05",
+        ),
+    ],
+)
+def test_plot_says_what_there_is_where_there_is_nothing_to_draw(
+    collector: User, run_here: RunHere, tmp_path: Path, arguments: Sequence[str], said: str
+) -> None:
+    file = tmp_path / "candles.png"
+    result = run_here(collector, "plot", "--out", str(file), "--series", *arguments)
+    assert error_lines(result, 1) == [f"Error: {said}"]
+    assert not file.exists()
+
+
+def test_plot_says_that_a_new_lake_holds_nothing(new_user: NewUser, run_here: RunHere) -> None:
+    (line,) = error_lines(run_here(new_user(), "plot", *ETH), 1)
+    assert line == "Error: ETH-EUR:15m: not in the lake; it holds no history; collect some first"
+
+
+# Interrupted and killed.
+
+
+def test_ctrl_c_and_sigterm_end_it_in_seconds_with_the_days_kept(new_user: NewUser) -> None:
+    days = ("--from", "2024-01-01", "--to", "2024-01-20")
+    with StandInExchange(rate=None, latency=0.2) as slow:
+        users = {
+            number: new_user(COINBASE_API_URL=slow.url, COINBASE_REQUESTS_PER_SECOND="10")
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        collections = {
+            number: user.start("collect", "--series", "BTC-USD:1m", *days)
+            for number, user in users.items()
+        }
+        for number, process in collections.items():
+            with users[number].lake() as lake:
+                wait_until(lambda: bool(stored_days(lake)), process)
+                process.send_signal(number)
+                sent = time.monotonic()
+                result = finish(process)
+                assert time.monotonic() - sent < 10
+                kept = len(stored_days(lake))
+            assert (result.returncode, result.stderr.strip()) == (130, "")
+            assert re.search(rf"BTC-USD:1m .* {kept} +0 ", result.stdout)
+            assert "Interrupted" in result.stdout
+            assert "the same command goes on" in result.stdout
+            assert UNFINISHED.isdisjoint(users[number].runs().values())
+
+
+def test_sigterm_ends_it_in_seconds_while_the_storage_account_is_silent(
+    background: Background,
+) -> None:
+    process = background.at_silent_storage
+    background.silent.settimeout(60)
+    with background.silent.accept()[0]:
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=10)
+    assert (process.returncode, errors.strip()) == (130, "")
+
+
+def test_a_killed_collection_goes_on_and_gives_the_same_candles(new_user: NewUser) -> None:
+    first, last = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 10, 23, 59, tzinfo=UTC)
+    command = ("collect", "--from", f"{first:%F}", "--to", f"{last:%F}")
+    with StandInExchange(rate=None) as exchange:
+        user = new_user(COINBASE_API_URL=exchange.url, COINBASE_SERIES="BTC-USD:1m")
+        with user.lake() as lake:
+            process = user.start(*command, COINBASE_REQUESTS_PER_SECOND="8")
+            wait_until(lambda: len(stored_days(lake)) >= 2, process)
+            process.kill()
+            process.wait()
+            kept = stored_days(lake)
+            before = len(exchange.requests)
+            result = user.run(*command)
+            history = lake.get(
+                "candle_history/product=BTC-USD/granularity=1m/month=2024-01/candles.parquet"
+            )
+        asked = {request.params["end"][:10] for request in exchange.requests[before:]}
+        expected = exchange.markets["BTC-USD"].candles(
+            60, int(first.timestamp()), int(last.timestamp()), time.time()
+        )
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert 2 <= len(kept) < 10
+    assert asked
+    assert asked.isdisjoint(kept)
+    columns = [history[name].to_pylist() for name in ("low", "high", "open", "close", "volume")]
+    times = [int(value.timestamp()) for value in history["time"].to_pylist()]
+    assert [list(row) for row in zip(times, *columns, strict=True)] == expected
+    (left_over,) = re.findall(r"Run (\S+) was left over by a killed process", result.stdout)
+    assert user.runs().pop(left_over) == "FAILURE"
+    assert [status for run, status in user.runs().items() if run != left_over] == ["SUCCESS"] * 2
+
+
+def test_three_processes_on_a_new_instance_share_the_budget(background: Background) -> None:
+    results = [finish(process) for process in background.sharing_processes]
+    assert [result.returncode for result in results] == [0, 0, 0], results
+    assert background.sharing_exchange.stats()["status"] == {"200": 45 + 3}  # and daily candles
+    with background.sharing.lake() as lake:
+        assert len(lake.list("raw_candles/")) == 9
+        assert len(lake.list("candle_history/")) == 3
+    assert [result.stderr for result in results] == ["", "", ""]
+
+
+# What cannot be collected.
+
+
+def test_an_unknown_product_is_named_and_the_others_are_collected(
+    background: Background,
+) -> None:
+    result = finish(background.unknown_product)
+    error, missing = error_lines(result, 1)
+    assert "the exchange does not know the product NOPE-EUR" in error
+    assert missing.startswith("NOPE-EUR:15m: not collected: raw_candles 2024-01-01, ")
+    assert missing.endswith("candle_history 2024-01, candle_coverage 2024-01")
+    assert re.search(r"LTC-USD:15m +\d+ +2024-01-01 00:00 .* 5 +1 ", result.stdout)
+
+
+def test_an_unreachable_exchange_is_told_with_the_partitions_missing(
+    new_user: NewUser, run_here: RunHere
+) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    user = new_user(COINBASE_API_URL=url, COINBASE_GIVE_UP_AFTER="2")
+    error, missing = error_lines(run_here(user, "collect", *DAYS), 1)
+    assert f"no answer from {url}" in error
+    days = ", ".join(f"raw_candles 2024-01-0{day}" for day in range(1, 6))
+    months = "candle_history 2024-01, candle_coverage 2024-01"
+    assert missing == f"ETH-EUR:15m: not collected: {days}, {months}"
+
+
+def test_a_refused_account_key_is_told_with_the_setting_and_not_shown(
+    new_user: NewUser, run_here: RunHere, azurite: str
+) -> None:
+    user = new_user(**storage_setting(azurite, AccountKey=WRONG_KEY))
+    for command in (["status"], ["collect", *DAYS]):
+        result = run_here(user, *command)
+        (line,) = error_lines(result, 1)
+        assert "AZURE_STORAGE_" in line
+        assert WRONG_KEY not in result.stdout + result.stderr
+
+
+def test_a_dagster_home_that_is_no_folder_is_told_with_the_setting(
+    new_user: NewUser, run_here: RunHere, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for home in (file, file / "folder"):
+        user = new_user(DAGSTER_HOME=str(home))
+        (line,) = error_lines(run_here(user, "collect", *DAYS), 1)
+        assert "DAGSTER_HOME" in line
+        assert str(home) in line
+
+
+def test_an_unreachable_storage_account_is_told(
+    new_user: NewUser, run_here: RunHere, azurite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(service._OPTIONS, "retry_total", 0)
+    endpoint = f"http://127.0.0.1:{free_port()}/a"
+    user = new_user(**storage_setting(azurite, BlobEndpoint=endpoint))
+    for command in (["status"], ["collect", *DAYS]):
+        (line,) = error_lines(run_here(user, *command), 1)
+        assert line.startswith(f"Error: {endpoint}/{user.environment['COINBASE_CONTAINER']}")
+        assert "the storage account cannot be reached" in line

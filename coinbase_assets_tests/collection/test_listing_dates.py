@@ -1,0 +1,259 @@
+"""When products were traded: learnt while collecting from the stand-in, and kept in Azurite."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from coinbase_assets.candles.calendar import DAY
+from coinbase_assets.candles.evidence import Lifetime
+from coinbase_assets.candles.series import Series
+from coinbase_assets.collection.day_updates import DaysToCollect, DayUpdates
+from coinbase_assets.collection.listing_dates import Lifetimes
+from coinbase_assets.collection.listing_search import fetch_last_day
+from coinbase_assets.exchange.resource import ExchangeResource
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.markets import FOREVER, ListMarket, Market, SyntheticMarket
+
+NOW = datetime(2024, 2, 20, 12, tzinfo=UTC)
+PRODUCT = "ETH-EUR"
+PATH = "listings/product=ETH-EUR/listing.parquet"
+CATALOGUE = "catalogue"
+
+
+def market(
+    listed: datetime = datetime(2018, 5, 3, 9, 30, tzinfo=UTC),
+    delisted: datetime = FOREVER,
+    silent: tuple[int, ...] = (),
+) -> SyntheticMarket:
+    """One that trades every minute, but for the `silent` days of January 2024."""
+    days = [datetime(2024, 1, number, tzinfo=UTC) for number in silent]
+    halts = [(day, day + DAY) for day in days]
+    listing = int(listed.timestamp())
+    return SyntheticMarket(PRODUCT, listing, untraded=0.0, halts=halts, delisted=delisted)
+
+
+LISTED = datetime(2024, 1, 10, 6, 30, tzinfo=UTC)
+DELISTED = datetime(2024, 1, 17, 16, 0, tzinfo=UTC)
+
+
+Collect = Callable[..., Counter[str]]
+
+
+@pytest.fixture
+def collect(tmp_path: Path, lake: ParquetStore) -> Collect:
+    """Collects days of January 2024; how often candles of a granularity, or products, were asked.
+
+    The days' blobs are not stored: what is learnt does not depend on them.
+    """
+
+    def days(
+        traded: Market,
+        first: int,
+        last: int,
+        delisted: bool = False,
+        live: bool = False,
+        granularity: str = "1h",
+        now: datetime = NOW,
+    ) -> Counter[str]:
+        keys = [f"2024-01-{number:02}" for number in range(first, last + 1)]
+        plan = DaysToCollect(Series.parse(f"{PRODUCT}:{granularity}"), keys, {}, {}, {}, live)
+        with StandInExchange(
+            rate=None,
+            clock=now.timestamp,
+            markets={PRODUCT: traded},
+            delisted=[PRODUCT] if delisted else [],
+        ) as exchange:
+            with resource(exchange, tmp_path).get_client() as client:
+                updates = DayUpdates(plan, lake, exchange.url, logging.getLogger())
+                list(updates.all(nullcontext(client)))
+            return Counter(one.params.get("granularity", CATALOGUE) for one in exchange.requests)
+
+    return days
+
+
+def resource(exchange: StandInExchange, folder: Path) -> ExchangeResource:
+    return ExchangeResource(
+        api_url=exchange.url,
+        requests_per_second=1000,
+        give_up_after=10,
+        budget_path=str(folder / "budget.sqlite"),
+    )
+
+
+def known(lake: ParquetStore) -> tuple[date | None, date | None]:
+    lifetime = Lifetimes(lake).get(PRODUCT)
+    return lifetime.first_day, lifetime.last_day
+
+
+# The first day
+
+
+def test_the_first_day_is_asked_for_once_and_kept(collect: Collect, lake: ParquetStore) -> None:
+    asked = collect(market(LISTED), 1, 15)
+    assert known(lake) == (LISTED.date(), None)
+    assert 5 < asked["86400"] <= 1 + 27
+    assert lake.get(PATH).to_pylist() == [
+        {"first_day": LISTED.date(), "last_day": None, "asked_at": NOW}
+    ]
+    assert lake.find([PATH])[PATH].fields["product"] == PRODUCT
+    again = collect(market(LISTED), 1, 15, granularity="15m", now=NOW + 30 * DAY)
+    assert again["86400"] == 1
+    assert Lifetimes(lake).get(PRODUCT).asked_at == NOW
+
+
+def test_of_a_product_never_heard_of_nothing_is_known(lake: ParquetStore) -> None:
+    assert Lifetimes(lake).get("NO-SUCH") == Lifetime()
+
+
+def test_what_is_known_is_read_once_not_for_each_day(collect: Collect, lake: ParquetStore) -> None:
+    lifetimes = Lifetimes(lake)
+    assert lifetimes.get(PRODUCT) == Lifetime()
+    collect(market(LISTED), 10, 10)
+    assert lifetimes.get(PRODUCT) == Lifetime()
+    assert Lifetimes(lake).get(PRODUCT) != Lifetime()
+
+
+def test_the_listing_day_alone_tells_that_it_is_one(collect: Collect, lake: ParquetStore) -> None:
+    collect(market(LISTED), 10, 10)
+    assert known(lake) == (LISTED.date(), None)
+
+
+@pytest.mark.parametrize(
+    ("first", "silent"),
+    [(5, ()), (5, (5,)), (5, (7, 8, 9)), (5, (5, 9))],
+    ids=["never silent", "first day silent", "silent later", "silent twice"],
+)
+def test_what_was_traded_the_day_before_is_asked_for_no_first_day(
+    collect: Collect, lake: ParquetStore, first: int, silent: tuple[int, ...]
+) -> None:
+    asked = collect(market(silent=silent), first, 12)
+    assert known(lake) == (None, None)
+    assert asked["86400"] == 1
+    assert lake.list("listings/") == {}
+
+
+def test_a_thin_product_silent_before_the_first_day_is_older(
+    collect: Collect, lake: ParquetStore
+) -> None:
+    collect(market(silent=(4, 5)), 5, 8)
+    assert known(lake) == (date(2018, 5, 3), None)
+
+
+@pytest.mark.parametrize("delisted", [False, True])
+def test_a_product_never_traded_is_asked_for_once_a_day(
+    collect: Collect, lake: ParquetStore, delisted: bool
+) -> None:
+    after = [timedelta(0), DAY - timedelta(seconds=1), DAY]
+    asked = [collect(ListMarket({}), 1, 3, delisted, now=NOW + time) for time in after]
+    assert [one["86400"] > 2 for one in asked] == [True, False, True]
+    assert [one[CATALOGUE] for one in asked] == [0, 0, 0]
+    collect(market(LISTED), 1, 12, now=NOW + 2 * DAY)
+    assert known(lake) == (LISTED.date(), None)
+
+
+def test_a_live_refresh_learns_nothing(collect: Collect, lake: ParquetStore) -> None:
+    asked = collect(market(LISTED), 9, 10, live=True)
+    assert set(asked) == {"3600"}
+    assert lake.list("listings/") == {}
+
+
+def test_an_open_day_tells_nothing_of_the_listing(collect: Collect, lake: ParquetStore) -> None:
+    asked = collect(market(LISTED), 10, 10, now=LISTED + timedelta(hours=9))
+    assert asked == {"3600": 1}
+    assert lake.list("listings/") == {}
+
+
+# The last day
+
+
+def test_the_last_day_of_a_delisted_product_is_kept(collect: Collect, lake: ParquetStore) -> None:
+    asked = collect(market(delisted=DELISTED), 15, 25, delisted=True)
+    assert known(lake) == (None, DELISTED.date())
+    assert asked[CATALOGUE] == 1
+    assert asked["86400"] == 1 + 1
+    again = collect(market(delisted=DELISTED), 15, 25, delisted=True)
+    assert (again[CATALOGUE], again["86400"]) == (0, 1)
+
+
+def test_a_product_listed_and_delisted_in_one_month(collect: Collect, lake: ParquetStore) -> None:
+    collect(market(LISTED, DELISTED), 1, 25, delisted=True)
+    assert known(lake) == (LISTED.date(), DELISTED.date())
+
+
+def test_the_first_day_is_found_after_the_last_one_too(
+    collect: Collect, lake: ParquetStore
+) -> None:
+    collect(market(LISTED, DELISTED), 15, 25, delisted=True)
+    collect(market(LISTED, DELISTED), 1, 14, delisted=True)
+    assert known(lake) == (LISTED.date(), DELISTED.date())
+
+
+def test_what_two_learn_at_the_same_time_is_kept(
+    tmp_path: Path, collect: Collect, lake: ParquetStore
+) -> None:
+    traded = market(LISTED, DELISTED)
+
+    def meanwhile(number: int, product: str, params: Mapping[str, str]) -> None:
+        if number == 0:
+            collect(traded, 17, 18, delisted=True)
+
+    with (
+        StandInExchange(
+            rate=None, clock=NOW.timestamp, markets={PRODUCT: traded}, faults=meanwhile
+        ) as exchange,
+        resource(exchange, tmp_path).get_client() as client,
+    ):
+        Lifetimes(lake).learn_listing(client, PRODUCT, NOW)
+    assert known(lake) == (LISTED.date(), DELISTED.date())
+
+
+@pytest.mark.parametrize("first", [18, 19, 25])
+def test_days_after_the_last_alone_tell_that_it_is_over(
+    collect: Collect, lake: ParquetStore, first: int
+) -> None:
+    collect(market(delisted=DELISTED), first, 26, delisted=True)
+    assert known(lake)[1] == DELISTED.date()
+
+
+def test_a_silent_product_that_is_still_listed_has_no_last_day(
+    collect: Collect, lake: ParquetStore
+) -> None:
+    asked = collect(market(silent=(7, 8, 9, 11, 13)), 5, 14)
+    assert known(lake) == (None, None)
+    assert asked[CATALOGUE] == 1
+
+
+def test_a_product_that_is_delisted_later_gets_its_last_day_then(
+    collect: Collect, lake: ParquetStore
+) -> None:
+    collect(market(delisted=DELISTED), 15, 19)
+    assert known(lake) == (None, None)
+    collect(market(delisted=DELISTED), 20, 20, delisted=True)
+    assert known(lake)[1] == DELISTED.date()
+
+
+@pytest.mark.parametrize(
+    ("last", "requests"),
+    [(NOW.date() - DAY, 1), (NOW.date() - 299 * DAY, 1), (NOW.date() - 300 * DAY, 3), (None, 30)],
+)
+def test_the_last_day_traded_is_found_window_by_window(
+    tmp_path: Path, last: date | None, requests: int
+) -> None:
+    days = [datetime(2023, 1, 1, tzinfo=UTC) + number * DAY for number in range(500)]
+    rows = [
+        [int(day.timestamp()), 1.0, 4.0, 2.0, 3.0, 5.5]
+        for day in days
+        if last and day.date() <= last
+    ]
+    with StandInExchange(
+        rate=None, clock=NOW.timestamp, markets={PRODUCT: ListMarket({86_400: rows})}
+    ) as exchange:
+        with resource(exchange, tmp_path).get_client() as client:
+            assert fetch_last_day(client, PRODUCT, NOW.date()) == last
+        assert len(exchange.requests) == requests

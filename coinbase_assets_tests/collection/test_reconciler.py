@@ -1,0 +1,338 @@
+"""Days compared with coarser candles, and asked for again, against the stand-in exchange."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from coinbase_assets.candles.calendar import DAY
+from coinbase_assets.candles.days import cut_days
+from coinbase_assets.candles.evidence import AGAIN, Evidence
+from coinbase_assets.candles.series import Series
+from coinbase_assets.collection.day_updates import DaysToCollect, DayUpdates
+from coinbase_assets.collection.reconciler import Reconciled, Reconciler
+from coinbase_assets.completeness.reconciliation import weigh
+from coinbase_assets.exchange.resource import BlockingExchange, ExchangeResource
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets.table_metadata import table_fields
+from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.faults import Faults
+from coinbase_assets_tests.stand_in.markets import ListMarket, Market, Row, SyntheticMarket
+
+START = datetime(2024, 1, 10, tzinfo=UTC)
+NOW = datetime(2025, 6, 1, tzinfo=UTC).timestamp()
+WHOLE = SyntheticMarket("ETH-EUR", untraded=0.0)
+SERIES = Series.parse("ETH-EUR:15m")
+QUARTER, HOUR = 900, 3_600
+PATH = "raw_candles/product=ETH-EUR/granularity=15m/date=2024-01-10/candles.parquet"
+
+
+def at(day: int, hour: float = 0) -> int:
+    return int((START + timedelta(days=day, hours=hour)).timestamp())
+
+
+LATE_MORNING = range(at(0, 10), at(0, 13), QUARTER)
+
+
+@dataclass
+class Forgetful:
+    """A market whose answers lack the `lost` rows of one granularity the first so many times."""
+
+    lost: Collection[int]
+    times: float = float("inf")
+    granularity: int = QUARTER
+    market: Market = WHOLE
+
+    @property
+    def listing(self) -> int:
+        return self.market.listing
+
+    def candles(self, granularity: int, first: int, last: int, now: float) -> list[Row]:
+        rows = list(self.market.candles(granularity, first, last, now))
+        left = [row for row in rows if row[0] not in self.lost]
+        if granularity != self.granularity or len(left) == len(rows) or not self.times:
+            return rows
+        self.times -= 1
+        return left
+
+
+@dataclass
+class Asked:
+    """What came of reconciling some days, and the requests of each granularity that it took."""
+
+    days: list[Reconciled]
+    requests: Counter[str]
+
+    @property
+    def times(self) -> list[int]:
+        return [int(time.timestamp()) for day in self.days for time in _times(day)]
+
+    @property
+    def evidence(self) -> list[Evidence]:
+        return [weigh(one.day, one.reference) for one in self.days if one.reference]
+
+
+def _times(reconciled: Reconciled) -> list[datetime]:
+    return reconciled.day.candles["time"].to_pylist()
+
+
+Ask = Callable[..., Asked]
+
+
+@contextmanager
+def connected(
+    folder: Path, market: Market, faults: Faults | None = None, now: float = NOW
+) -> Iterator[tuple[BlockingExchange, StandInExchange]]:
+    """A client of an exchange with that market."""
+    with StandInExchange(
+        rate=None, clock=lambda: now, markets={"ETH-EUR": market}, faults=faults
+    ) as exchange:
+        resource = ExchangeResource(
+            api_url=exchange.url,
+            requests_per_second=1000,
+            give_up_after=10,
+            budget_path=str(folder / "budget.sqlite"),
+        )
+        with resource.get_client() as client:
+            yield client, exchange
+
+
+def requests_of(exchange: StandInExchange) -> Counter[str]:
+    seconds = {"300": "5m", "900": "15m", "3600": "1h", "21600": "6h", "86400": "1d"}
+    asked = [one.params.get("granularity") for one in exchange.requests]
+    return Counter(seconds[granularity] for granularity in asked if granularity)
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Ask:
+    def reconcile(
+        market: Market,
+        days: int = 1,
+        granularity: str = "15m",
+        faults: Faults | None = None,
+        now: float = NOW,
+    ) -> Asked:
+        series, end = Series.parse(f"ETH-EUR:{granularity}"), START + days * DAY
+        starts = [START + number * DAY for number in range(days)]
+        with connected(tmp_path, market, faults, now) as (client, exchange):
+            reconciler = Reconciler(client, series, START, end)
+            cut = cut_days(client.fetch_candles(series, START, end), series, starts)
+            reconciled = [reconciler.reconcile(day, None) for day in cut]
+            return Asked(reconciled, requests_of(exchange))
+
+    return reconcile
+
+
+def answers(kind: str, granularity: int, *numbers: int) -> Faults:
+    """A fault of those of the requests for a granularity that have these numbers, from 0."""
+    seen = Counter[str]()
+
+    def fault(number: int, product: str, params: Mapping[str, str]) -> str | None:
+        seen[params["granularity"]] += 1
+        is_it = params["granularity"] == str(granularity)
+        return kind if is_it and seen[str(granularity)] - 1 in numbers else None
+
+    return fault
+
+
+# Asked again
+
+
+@pytest.mark.parametrize(
+    ("faults", "requests"),
+    [
+        (answers("middle", QUARTER, 0), 2),
+        (answers("middle", QUARTER, 0, 1), 3),
+        (answers("empty", QUARTER, 0, 1), 3),
+        (answers("empty", QUARTER, 0, 1, 2, 3), 5),
+    ],
+    ids=["middle lost", "middle lost twice", "empty", "empty once more"],
+)
+def test_what_the_hours_show_is_asked_for_again(ask: Ask, faults: Faults, requests: int) -> None:
+    asked = ask(WHOLE, faults=faults)
+    assert asked.times == [*range(at(0), at(1), QUARTER)]
+    assert asked.requests == {"15m": requests, "1d": 1, "1h": 1}
+    assert [(one.compared_with, one.agrees) for one in asked.evidence] == [("1h", True)]
+    assert asked.days[0].day.requests == requests
+
+
+def test_only_the_hours_in_doubt_are_asked_for_again(tmp_path: Path) -> None:
+    market = Forgetful([*LATE_MORNING, at(0, 20), at(0, 20.25)], times=1)
+    with connected(tmp_path, market) as (client, exchange):
+        (day,) = cut_days(client.fetch_candles(SERIES, START, START + DAY), SERIES, [START])
+        exchange.requests.clear()
+        Reconciler(client, SERIES, START, START + DAY).reconcile(day, None)
+    again = [one.params for one in exchange.requests if one.params["granularity"] == "900"]
+    starts = [datetime.fromisoformat(one["start"]) + timedelta(minutes=1) for one in again]
+    assert [f"{start:%H:%M}" for start in starts] == ["10:00", "20:00"]
+    assert [one["end"][11:16] for one in again] == ["12:45", "20:45"]
+
+
+def test_what_never_comes_is_asked_for_twice_more_and_contradicted(ask: Ask) -> None:
+    asked = ask(Forgetful(LATE_MORNING))
+    assert len(asked.times) == 96 - 12
+    assert asked.requests == {"15m": 1 + 2 * 2, "1d": 1, "1h": 1}  # empty answers come twice
+    (evidence,) = asked.evidence
+    assert evidence.contradicted == (range(10, 13),)
+    assert evidence.disagreement == "differs from the hourly candles of 10:00, 11:00, 12:00"
+
+
+def test_without_hourly_candles_the_daily_one_decides(ask: Ask) -> None:
+    asked = ask(Forgetful(LATE_MORNING, times=1), faults=answers("empty", HOUR, 0, 1))
+    assert len(asked.times) == 96
+    assert asked.requests == {"15m": 2, "1d": 1, "1h": 2}
+    assert [(one.compared_with, one.agrees) for one in asked.evidence] == [("1d", True)]
+
+
+def test_without_coarser_candles_a_day_with_holes_is_asked_for_twice(ask: Ask) -> None:
+    rows = WHOLE.candles(QUARTER, at(0), at(2) - QUARTER, NOW)
+    holey = [row for row in rows if row[0] not in LATE_MORNING]
+    asked = ask(ListMarket({QUARTER: holey}), days=3)
+    assert asked.times == [row[0] for row in holey]
+    assert asked.requests == {"15m": 2, "1d": 2, "1h": 2}
+    assert [one.compared_with for one in asked.evidence] == [AGAIN, AGAIN, "1d"]
+    assert all(one.agrees for one in asked.evidence)
+
+
+def test_without_coarser_candles_what_was_lost_once_is_back(ask: Ask) -> None:
+    rows = WHOLE.candles(QUARTER, at(0), at(1) - QUARTER, NOW)
+    asked = ask(Forgetful(LATE_MORNING, times=1, market=ListMarket({QUARTER: rows})))
+    assert asked.times == [row[0] for row in rows]
+
+
+# What it costs
+
+
+def test_where_nothing_is_in_doubt_one_daily_request_is_all(ask: Ask) -> None:
+    asked = ask(SyntheticMarket("ETH-EUR", untraded=0.8), 31, "5m")
+    assert 0.3 < 1 - len(asked.times) / (31 * 288) < 0.36
+    assert asked.requests == {"5m": 30, "1d": 1}
+    assert {(one.compared_with, one.contradicted, one.agrees) for one in asked.evidence} == {
+        ("1d", (), True)
+    }
+
+
+def test_a_halt_that_the_daily_candle_confirms_is_not_asked_for_again(ask: Ask) -> None:
+    halt = (START + timedelta(hours=10), START + timedelta(hours=14))
+    asked = ask(SyntheticMarket("ETH-EUR", untraded=0.0, halts=[halt]))
+    assert len(asked.times) == 96 - 16
+    assert asked.requests == {"15m": 1, "1d": 1}
+    assert asked.evidence[0].agrees
+
+
+def test_a_daily_request_serves_300_days(ask: Ask) -> None:
+    assert ask(WHOLE, 299, "6h").requests == {"6h": 4, "1d": 1}
+    assert ask(WHOLE, 300, "6h").requests == {"6h": 4, "1d": 2}
+
+
+@pytest.mark.parametrize(("days", "requests"), [((1, 11), 1), ((11, 12), 2)])
+def test_an_hourly_request_serves_12_days(ask: Ask, days: tuple[int, int], requests: int) -> None:
+    lost = [time for day in days for time in range(at(day, 10), at(day, 13), QUARTER)]
+    asked = ask(Forgetful(lost), 14)
+    assert (asked.requests["1d"], asked.requests["1h"]) == (1, requests)
+
+
+def test_hourly_candles_are_compared_with_the_daily_one_alone(ask: Ask) -> None:
+    asked = ask(Forgetful([at(0, 10), at(0, 11)], 1, HOUR), granularity="1h")
+    assert asked.times == [*range(at(0), at(1), HOUR)]
+    assert asked.requests == {"1h": 2, "1d": 1}
+
+
+def test_an_open_day_is_compared_with_nothing(ask: Ask) -> None:
+    asked = ask(Forgetful(LATE_MORNING), days=2, now=at(0, 23.9))
+    assert len(asked.times) == 95 - 12
+    assert asked.requests == {"15m": 1}
+    assert [one.reference for one in asked.days] == [None, None]
+
+
+# Daily series
+
+
+def test_a_daily_candle_is_confirmed_by_asking_twice(ask: Ask) -> None:
+    silent = ListMarket({86_400: [row for row in daily_rows(10) if row[0] != at(4)]})
+    asked = ask(silent, 10, "1d")
+    assert len(asked.times) == 9
+    assert asked.requests == {"1d": 2}
+    assert {(one.compared_with, one.agrees) for one in asked.evidence} == {(AGAIN, True)}
+
+
+def test_a_daily_candle_that_came_once_only_is_asked_for_again(ask: Ask) -> None:
+    asked = ask(Forgetful([at(4)], 1, 86_400), 10, "1d")
+    assert asked.times == [at(day) for day in range(10)]
+    assert asked.requests == {"1d": 3}
+
+
+def daily_rows(days: int) -> list[list[float]]:
+    return WHOLE.candles(86_400, at(0), at(days - 1), NOW)
+
+
+# Candles stored before
+
+
+Collect = Callable[..., Mapping[str, str]]
+
+
+@pytest.fixture
+def collect(tmp_path: Path, lake: ParquetStore) -> Collect:
+    """Collects START and gives the fields it is stored with, and `asked`, its own requests."""
+
+    def day(market: Market, now: float = NOW, series: Series = SERIES) -> Mapping[str, str]:
+        path = PATH.replace("15m", series.granularity)
+        stored = lake.find([path]).get(path)
+        found = {"2024-01-10": stored} if stored else {}
+        plan = DaysToCollect(series, ["2024-01-10"], found, {}, {}, live=False)
+        with connected(tmp_path, market, now=now) as (client, exchange):
+            updates = DayUpdates(plan, lake, "", logging.getLogger())
+            ((_, update),) = updates.all(nullcontext(client))
+            table = update(stored)
+            asked = requests_of(exchange)[series.granularity]
+        assert table is not None
+        lake.put(path, table, stored)
+        return {**table_fields(table), "asked": str(asked)}
+
+    return day
+
+
+def outcome(fields: Mapping[str, str]) -> tuple[int, ...]:
+    names = ("asked", "candles_unanswered", "candles_vanished", "missing_buckets")
+    return tuple(int(fields[name]) for name in names)
+
+
+THREE = range(at(0, 10), at(0, 10.75), QUARTER)
+
+
+def test_stored_candles_that_only_one_answer_lacks_come_back(collect: Collect) -> None:
+    collect(WHOLE)
+    assert outcome(collect(Forgetful(THREE, times=1), NOW + 9)) == (2, 0, 0, 0)
+
+
+def test_stored_candles_that_coarser_ones_hold_stay(collect: Collect, lake: ParquetStore) -> None:
+    collect(WHOLE)
+    fields = collect(Forgetful(THREE), NOW + 9)
+    assert outcome(fields) == (3, 3, 0, 0)
+    assert (fields["disagreement"], fields["contradicted_hours"]) == ("", "")
+    assert lake.list("candle_revisions/") == {}
+
+
+def test_stored_candles_that_coarser_ones_lack_too_go(collect: Collect, lake: ParquetStore) -> None:
+    collect(WHOLE)
+    halt = (START + timedelta(hours=10), START + timedelta(hours=10, minutes=45))
+    assert outcome(collect(replace(WHOLE, halts=[halt]), NOW + 9)) == (3, 0, 3, 3)
+    (path,) = lake.list("candle_revisions/")
+    gone = lake.get(path)
+    assert [int(time.timestamp()) for time in gone["time"].to_pylist()] == [*THREE]
+    assert set(gone["change"].to_pylist()) == {"vanished"}
+
+
+def test_a_stored_daily_candle_stays_whatever_comes(collect: Collect) -> None:
+    collect_days = partial(collect, series=Series.parse("ETH-EUR:1d"))
+    collect_days(WHOLE)
+    fields = collect_days(Forgetful([at(0)], granularity=86_400), NOW + 9)
+    assert (fields["candles_unanswered"], fields["candles_vanished"]) == ("1", "0")
+    assert fields["missing_buckets"] == "0"

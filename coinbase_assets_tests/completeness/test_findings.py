@@ -1,0 +1,242 @@
+"""What is wrong with a month, and that nothing is found where nothing is."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from coinbase_assets.candles.calendar import DAY
+from coinbase_assets.candles.days import Day
+from coinbase_assets.candles.months import join_days
+from coinbase_assets.candles.series import Series
+from coinbase_assets.candles.table import SCHEMA, candles_digest, merge_candles
+from coinbase_assets.completeness.findings import (
+    changed_days,
+    descending_times,
+    differing_days,
+    impossible_prices,
+    repeated_times,
+    unexplained,
+    untiled,
+)
+from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+SERIES = Series.parse("ETH-EUR:1h")
+NAN = float("nan")
+
+
+def at(hours: float) -> datetime:
+    return START + hours * HOUR
+
+
+def text(*hours: float) -> list[str]:
+    return [f"{at(hour):%FT%TZ}" for hour in hours]
+
+
+def candles(*hours: int, price: float = 1.0) -> pa.Table:
+    return pa.table([[at(hour) for hour in hours], *[[price] * len(hours)] * 5], SCHEMA)
+
+
+# Times
+
+
+@pytest.mark.parametrize(
+    ("hours", "repeated"),
+    [([], []), ([1], []), ([0, 1, 5], []), ([0, 1, 1, 5, 5, 5], [1, 5]), ([3, 1, 3], [3])],
+)
+def test_times_that_several_candles_have(hours: list[int], repeated: list[int]) -> None:
+    assert repeated_times(candles(*hours)) == text(*repeated)
+
+
+@pytest.mark.parametrize(
+    ("hours", "late"),
+    [([], []), ([1], []), ([0, 1, 1, 5], []), ([0, 5, 3, 4, 6], [3, 4]), ([2, 1], [1])],
+)
+def test_times_after_a_later_one(hours: list[int], late: list[int]) -> None:
+    assert descending_times(candles(*hours)) == text(*late)
+
+
+# Prices
+
+
+def priced(**values: float) -> pa.Table:
+    """A good candle, one with these values, and a good one."""
+    good = {"open": 2.0, "high": 3.0, "low": 1.0, "close": 2.0, "volume": 1.0}
+    rows = [good | {"time": at(0)}, good | {"time": at(1)} | values, good | {"time": at(2)}]
+    return pa.Table.from_pylist(rows, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"low": 3.5},
+        {"high": 0.5},
+        {"open": 0.9},
+        {"open": 3.1},
+        {"close": 0.9},
+        {"close": 3.1},
+        {"open": NAN},
+        {"low": NAN},
+    ],
+)
+def test_a_candle_with_impossible_prices_is_named(values: dict[str, float]) -> None:
+    (found,) = impossible_prices(priced(**values))
+    ((name, value),) = values.items()
+    assert found.startswith(text(1)[0])
+    assert f"'{name}': {value}" in found
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"open": 1.0, "close": 3.0}, dict.fromkeys(("open", "high", "low", "close"), 7.0)],
+)
+def test_prices_may_be_equal(values: dict[str, float]) -> None:
+    assert impossible_prices(priced(**values)) == []
+    assert impossible_prices(candles()) == []
+
+
+# The month and its raw days
+
+
+def month(**days: pa.Table) -> pa.Table:
+    """January, joined from raw days with these candles; a day is named like d02."""
+    tables = {}
+    for name, table in days.items():
+        start = START + (int(name[1:]) - 1) * DAY
+        day = Day(SERIES, start, table, at(999), at(999), start, start + DAY, 1)
+        tables[f"{start:%F}"] = day.to_table("")
+    return join_days(SERIES, "2024-01", tables, 31, "")
+
+
+FIRST, SECOND = candles(0, 23), candles(24, 30)
+HISTORY = month(d01=FIRST, d02=SECOND)
+DIGESTS = {"2024-01-01": candles_digest(FIRST), "2024-01-02": candles_digest(SECOND)}
+EMPTY = candles_digest(candles())
+
+
+def test_a_month_is_its_raw_days() -> None:
+    assert differing_days(HISTORY, DIGESTS) == []
+    assert differing_days(month(), {}) == []
+    assert differing_days(month(d31=candles()), {"2024-01-31": EMPTY}) == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [candles(24), candles(24, 29), candles(24, 30, price=2), candles(24, 30, 31), candles()],
+)
+def test_a_day_with_other_candles_is_named(changed: pa.Table) -> None:
+    digests = DIGESTS | {"2024-01-02": candles_digest(changed)}
+    assert differing_days(HISTORY, digests) == ["2024-01-02: other candles than the raw day"]
+    assert differing_days(HISTORY, digests, frozenset({"2024-01-02"})) == []
+    ahead_is_another = differing_days(HISTORY, digests, frozenset({"2024-01-01"}))
+    assert ahead_is_another == ["2024-01-02: other candles than the raw day"]
+
+
+def test_a_candle_lost_or_changed_in_the_month_is_found() -> None:
+    lost = HISTORY.slice(1)
+    assert differing_days(lost, DIGESTS) == ["2024-01-01: other candles than the raw day"]
+    metadata = HISTORY.schema.metadata
+    changed = merge_candles(HISTORY, candles(30, price=9)).replace_schema_metadata(metadata)
+    assert differing_days(changed, DIGESTS) == ["2024-01-02: other candles than the raw day"]
+
+
+def test_a_day_on_one_side_only_is_named() -> None:
+    only_first = {"2024-01-01": DIGESTS["2024-01-01"]}
+    assert differing_days(HISTORY, only_first) == ["2024-01-02: in the history only"]
+    more = DIGESTS | {"2024-01-09": EMPTY}
+    assert differing_days(HISTORY, more) == ["2024-01-09: in the raw days only"]
+    assert differing_days(HISTORY, more, frozenset({"2024-01-09"})) == []
+
+
+def test_candles_of_no_raw_day_are_counted() -> None:
+    metadata = HISTORY.schema.metadata
+    more = merge_candles(HISTORY, candles(100, 101)).replace_schema_metadata(metadata)
+    assert differing_days(more, DIGESTS) == ["2 candles of no raw day"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, []),
+        ({"candles_changed": "0", "candles_vanished": "0", "candles_unanswered": "0"}, []),
+        ({"candles_changed": "2"}, ["2 changed"]),
+        ({"candles_vanished": "1", "candles_unanswered": "3"}, ["1 vanished, 3 unanswered"]),
+        ({"candles_changed": "10", "candles_unanswered": "0"}, ["10 changed"]),
+        ({"candles_added": "10"}, []),
+    ],
+)
+def test_days_whose_closed_candles_changed(fields: Mapping[str, str], said: list[str]) -> None:
+    days = {"2024-01-09": fields, "2024-01-02": {}}
+    assert changed_days(days) == [f"2024-01-09: {one}" for one in said]
+
+
+def test_changed_days_are_in_order() -> None:
+    fields = {"candles_changed": "1"}
+    found = changed_days({"2024-01-09": fields, "2024-01-02": fields})
+    assert found == ["2024-01-02: 1 changed", "2024-01-09: 1 changed"]
+
+
+# The ledger
+
+Row = tuple[float, float, int, str]
+TILES: list[Row] = [
+    (0, 5, 5, "traded"),
+    (5, 6, 1, "no_trades"),
+    (6, 9, 3, "unconfirmed"),
+    (9, 744, 735, "traded"),
+]
+
+
+def ledger(rows: list[Row]) -> pa.Table:
+    rows_with_evidence = [
+        dict(zip(COVERAGE_SCHEMA.names, (at(a), at(b), n, state, "why"), strict=True))
+        for a, b, n, state in rows
+    ]
+    return pa.Table.from_pylist(rows_with_evidence, COVERAGE_SCHEMA)
+
+
+def broken(rows: list[Row]) -> list[str]:
+    return untiled(ledger(rows), START, START + 31 * DAY, HOUR)
+
+
+def test_intervals_in_a_state_are_named() -> None:
+    table = ledger(TILES)
+    assert unexplained(table, State.UNCONFIRMED) == [
+        "2024-01-01T06:00Z to 2024-01-01T09:00Z, 3 buckets: why"
+    ]
+    assert unexplained(table, State.NOT_COLLECTED) == []
+    assert len(unexplained(table, State.TRADED)) == 2
+
+
+def test_a_ledger_tiles_its_month() -> None:
+    assert broken(TILES) == []
+    assert broken([(0, 744, 744, "traded")]) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "rows", "hours"),
+    [
+        (0, [(1, 5, 4, "traded")], [1]),
+        (0, [], [5]),
+        (1, [], [6]),
+        (1, [(5, 7, 2, "no_trades")], [6]),
+        (1, [(5, 6, 2, "no_trades")], [5]),
+        (1, [(5, 5, 0, "open"), (5, 6, 1, "no_trades")], [5]),
+        (1, [(5, 6, 1, "unconfirmed")], [6]),
+        (2, [(6, 8, 2, "unconfirmed"), (8, 9, 1, "unconfirmed")], [8]),
+        (3, [(9, 743, 734, "traded")], [744]),
+        (3, [(9, 745, 736, "traded")], [744]),
+        (3, [], [744]),
+        (2, [(6, 8.5, 2, "unconfirmed"), (8.5, 9, 1, "open")], [6, 8.5]),
+    ],
+)
+def test_where_it_does_not_is_told(place: int, rows: list[Row], hours: list[float]) -> None:
+    found = broken(TILES[:place] + rows + TILES[place + 1 :])
+    assert [one[:20] for one in found] == text(*hours)
+
+
+def test_a_ledger_without_intervals_tiles_nothing() -> None:
+    assert broken([]) != []

@@ -1,0 +1,509 @@
+"""The ledger of a month: every bucket in one interval, and in the right state."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import groupby, pairwise
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from coinbase_assets.candles.calendar import DAY, month_range
+from coinbase_assets.candles.evidence import AGAIN, Evidence, Lifetime
+from coinbase_assets.candles.series import Granularity, Series
+from coinbase_assets.completeness.hole_statistics import unusual_length
+from coinbase_assets.completeness.ledger import (
+    COVERAGE_SCHEMA,
+    DayFacts,
+    MonthFacts,
+    State,
+    build_ledger,
+    count_buckets,
+)
+
+HOUR = timedelta(hours=1)
+LATE = datetime(2024, 6, 1, tzinfo=UTC)
+ALWAYS = Lifetime()
+AGREES = Evidence("1d", LATE)
+WHOLE = DayFacts(datetime.max.replace(tzinfo=UTC), LATE, AGREES)
+
+
+@dataclass(frozen=True)
+class Month:
+    """A month in which `traded` are the numbers of the buckets with a candle."""
+
+    key: str = "2024-02"
+    granularity: str = "1h"
+    traded: Collection[int] = ()
+    lifetime: Lifetime = ALWAYS
+
+    def facts(self, days: Mapping[int, DayFacts | None], others: DayFacts | None) -> MonthFacts:
+        """With these facts of days, by their numbers from 1 on, and of all others."""
+        start, end = month_range(self.key)
+        series = Series.parse(f"ETH-EUR:{self.granularity}")
+        known = [
+            facts and replace(facts, answered_through=min(facts.answered_through, day + DAY))
+            for number in range((end - start) // DAY)
+            for day, facts in [(start + number * DAY, days.get(number + 1, others))]
+        ]
+        times = int(start.timestamp()) + np.array(sorted(self.traded), int) * (
+            series.granularity.seconds
+        )
+        return MonthFacts(series, start, known, times, self.lifetime)
+
+    def states(
+        self, days: Mapping[int, DayFacts | None] | None = None, others: DayFacts | None = WHOLE
+    ) -> list[tuple[State, int]]:
+        """The ledger's states and their buckets, in order."""
+        ledger = build_ledger(self.facts(days or {}, others))
+        return [(State(row["state"]), row["buckets"]) for row in ledger.to_pylist()]
+
+
+def evidence(*hours: range) -> DayFacts:
+    return replace(WHOLE, evidence=Evidence("1h", LATE, hours, "differs"))
+
+
+def answered(day: int, hours: float, refreshed_at: datetime = LATE) -> DayFacts:
+    """A day of February 2024 of which only so many hours were answered, and never compared."""
+    return DayFacts(datetime(2024, 2, day, tzinfo=UTC) + hours * HOUR, refreshed_at, None)
+
+
+def feb(day: int, hours: float = 0) -> datetime:
+    return datetime(2024, 2, 1, tzinfo=UTC) + (day - 1) * DAY + hours * HOUR
+
+
+TRADED, NO_TRADES, UNCONFIRMED, BEFORE_LISTING, AFTER_DELISTING, NOT_COLLECTED, OPEN = State
+
+
+# Tiling
+
+
+@pytest.mark.parametrize("granularity", list(Granularity))
+@pytest.mark.parametrize(
+    ("month", "days"), [("2023-02", 28), ("2024-02", 29), ("2024-04", 30), ("2024-12", 31)]
+)
+def test_a_month_is_tiled_from_its_first_bucket_to_its_last(
+    granularity: Granularity, month: str, days: int
+) -> None:
+    buckets = days * (DAY // granularity.delta)
+    start, end = month_range(month)
+    ledger = build_ledger(Month(month, granularity, [0, buckets - 1]).facts({}, WHOLE))
+    assert ledger.schema.equals(COVERAGE_SCHEMA)
+    rows = [tuple(row.values())[:4] for row in ledger.to_pylist()]
+    step = granularity.delta
+    assert rows == [
+        (start, start + step, 1, "traded"),
+        (start + step, end - step, buckets - 2, "no_trades"),
+        (end - step, end, 1, "traded"),
+    ]
+
+
+@pytest.mark.parametrize("granularity", list(Granularity))
+def test_a_month_in_one_state_is_one_interval(granularity: Granularity) -> None:
+    buckets = 29 * (DAY // granularity.delta)
+    assert Month(granularity=granularity).states() == [(NO_TRADES, buckets)]
+    assert Month(granularity=granularity).states(others=None) == [(NOT_COLLECTED, buckets)]
+    assert Month(granularity=granularity, traded=range(buckets)).states() == [(TRADED, buckets)]
+
+
+def test_buckets_are_counted_by_their_state() -> None:
+    month = Month(traded=[5, 7], lifetime=Lifetime(first_day=date(2024, 2, 1)))
+    counts = count_buckets(build_ledger(month.facts({29: None}, WHOLE)))
+    assert counts == dict.fromkeys(State, 0) | {
+        TRADED: 2,
+        BEFORE_LISTING: 5,
+        NOT_COLLECTED: 24,
+        NO_TRADES: 29 * 24 - 31,
+    }
+
+
+# Days collected, or not
+
+
+def test_a_day_not_collected_is_so_and_its_neighbours_are_not() -> None:
+    month = Month(traded=range(24 * 29))
+    month = replace(month, traded=[n for n in month.traded if not 240 <= n < 264])
+    assert month.states({11: None}) == [(TRADED, 240), (NOT_COLLECTED, 24), (TRADED, 18 * 24)]
+
+
+def test_what_a_day_was_not_answered_is_not_collected() -> None:
+    month = Month(traded=[n for n in range(24 * 29) if not 29 <= n < 48])
+    assert month.states({2: answered(2, 7)}) == [
+        (TRADED, 29),
+        (UNCONFIRMED, 2),
+        (NOT_COLLECTED, 17),
+        (TRADED, 27 * 24),
+    ]
+
+
+def test_the_open_day_is_open_and_so_are_the_days_after_it() -> None:
+    known = {1: replace(WHOLE, refreshed_at=feb(2, 1)), 2: answered(2, 10, feb(2, 10.4))}
+    month = Month(traded=[0, 23, 25, 33])
+    assert month.states(known, None) == [
+        (TRADED, 1),
+        (NO_TRADES, 22),
+        (TRADED, 1),
+        (OPEN, 1),
+        (TRADED, 1),
+        (OPEN, 7),
+        (TRADED, 1),
+        (OPEN, 14 + 27 * 24),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hours", "state"), [(24, OPEN), (47.99, OPEN), (48, UNCONFIRMED), (99, UNCONFIRMED)]
+)
+def test_a_hole_not_compared_is_unconfirmed_a_day_after_its_day(hours: float, state: State) -> None:
+    day = answered(1, 24, feb(1, hours))
+    assert Month().states({1: day}, None)[0][0] == state
+
+
+@pytest.mark.parametrize("hours", [24, 47, 99])
+def test_a_hole_compared_is_confirmed_at_once(hours: float) -> None:
+    day = replace(WHOLE, refreshed_at=feb(1, hours))
+    assert Month().states({1: day}, None)[0] == (NO_TRADES, 24)
+
+
+@pytest.mark.parametrize(("hours", "state"), [(23.99, OPEN), (24, NOT_COLLECTED)])
+def test_what_is_missing_of_a_day_is_not_collected_once_it_is_over(
+    hours: float, state: State
+) -> None:
+    known = {1: answered(1, 10, feb(1, hours))}
+    assert Month(traded=range(10)).states(known, None)[1][0] == state
+
+
+def test_by_the_newest_answer_of_the_month_a_day_is_over() -> None:
+    known = {1: answered(1, 24, feb(2)), 3: answered(3, 1, feb(3, 1))}
+    expected = [(UNCONFIRMED, 24), (NOT_COLLECTED, 24), (OPEN, 27 * 24)]
+    assert Month().states(known, None) == expected
+
+
+# Contrary evidence
+
+
+@pytest.mark.parametrize("granularity", ["1m", "5m", "15m", "1h"])
+@pytest.mark.parametrize("hours", [range(0, 1), range(23, 24), range(7, 9), range(0, 24)])
+@pytest.mark.parametrize("day", [1, 10, 29])
+def test_contradicted_hours_are_unconfirmed_but_for_their_candles(
+    granularity: str, hours: range, day: int
+) -> None:
+    an_hour = HOUR // Granularity(granularity).delta
+    first, end = (((day - 1) * 24 + hour) * an_hour for hour in (hours.start, hours.stop))
+    month = Month(granularity=granularity, traded=[first])
+    expected = [
+        (NO_TRADES, first),
+        (TRADED, 1),
+        (UNCONFIRMED, end - first - 1),
+        (NO_TRADES, 29 * 24 * an_hour - end),
+    ]
+    found = month.states({day: evidence(hours)})
+    assert found == [(state, buckets) for state, buckets in expected if buckets]
+
+
+@pytest.mark.parametrize(("granularity", "buckets"), [("6h", 4), ("1d", 1)])
+@pytest.mark.parametrize("day", [1, 29])
+def test_a_contradicted_day_of_long_buckets_is_unconfirmed(
+    granularity: str, buckets: int, day: int
+) -> None:
+    found = Month(granularity=granularity).states({day: evidence(range(24))})
+    expected = [(UNCONFIRMED, buckets), (NO_TRADES, 28 * buckets)]
+    assert found == (expected if day == 1 else expected[::-1])
+
+
+def test_of_the_holes_in_a_contradicted_hour_only_the_unusual_ones_are_doubted() -> None:
+    holes = [{600}, {640}, set(range(650, 700)), {720}, {790}]
+    month = Month(granularity="1m", traded=sorted({*range(29 * 1440)} - set().union(*holes)))
+    assert month.states({1: evidence(range(10, 11), range(12, 13))}) == [
+        (TRADED, 600),
+        (NO_TRADES, 1),
+        (TRADED, 39),
+        (NO_TRADES, 1),
+        (TRADED, 9),
+        (UNCONFIRMED, 10),
+        (NO_TRADES, 40),
+        (TRADED, 20),
+        (UNCONFIRMED, 1),
+        (TRADED, 69),
+        (NO_TRADES, 1),
+        (TRADED, 29 * 1440 - 791),
+    ]
+
+
+def test_contradicted_hours_of_adjoining_days_are_one_interval() -> None:
+    known = {3: evidence(range(0, 1), range(22, 24)), 4: evidence(range(0, 2))}
+    assert Month().states(known) == [
+        (NO_TRADES, 48),
+        (UNCONFIRMED, 1),
+        (NO_TRADES, 21),
+        (UNCONFIRMED, 4),
+        (NO_TRADES, 24 * 29 - 74),
+    ]
+
+
+def test_contrary_evidence_wins_over_the_lifetime() -> None:
+    lifetime = Lifetime(date(2024, 2, 3), date(2024, 2, 27))
+    month = Month(traded=[60, 26 * 24 + 5], lifetime=lifetime)
+    known = {2: evidence(range(4, 6)), 3: evidence(range(10, 11)), 27: evidence(range(20, 22))}
+    assert month.states(known) == [
+        (BEFORE_LISTING, 28),
+        (UNCONFIRMED, 2),
+        (BEFORE_LISTING, 28),
+        (UNCONFIRMED, 1),
+        (BEFORE_LISTING, 1),
+        (TRADED, 1),
+        (NO_TRADES, 26 * 24 + 5 - 61),
+        (TRADED, 1),
+        (AFTER_DELISTING, 14),
+        (UNCONFIRMED, 2),
+        (AFTER_DELISTING, 2 + 48),
+    ]
+
+
+# Lifetime
+
+
+@pytest.mark.parametrize(("day", "before"), [(1, 5), (14, 13 * 24 + 5), (29, 28 * 24 + 5)])
+def test_before_the_first_candle_of_its_first_day_a_product_was_not_listed(
+    day: int, before: int
+) -> None:
+    month = Month(traded=[before], lifetime=Lifetime(first_day=date(2024, 2, day)))
+    assert month.states() == [
+        (BEFORE_LISTING, before),
+        (TRADED, 1),
+        (NO_TRADES, 24 * 29 - before - 1),
+    ]
+
+
+@pytest.mark.parametrize(("day", "last"), [(1, 5), (14, 13 * 24 + 5), (29, 28 * 24 + 5)])
+def test_after_the_last_candle_of_its_last_day_a_product_is_delisted(day: int, last: int) -> None:
+    month = Month(traded=[last], lifetime=Lifetime(last_day=date(2024, 2, day)))
+    assert month.states() == [
+        (NO_TRADES, last),
+        (TRADED, 1),
+        (AFTER_DELISTING, 24 * 29 - last - 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "state"),
+    [
+        (Lifetime(first_day=date(2024, 3, 1)), BEFORE_LISTING),
+        (Lifetime(first_day=date(2029, 1, 1)), BEFORE_LISTING),
+        (Lifetime(first_day=date(2024, 1, 31)), NO_TRADES),
+        (Lifetime(last_day=date(2024, 1, 31)), AFTER_DELISTING),
+        (Lifetime(last_day=date(2019, 1, 1)), AFTER_DELISTING),
+        (Lifetime(last_day=date(2024, 3, 1)), NO_TRADES),
+    ],
+)
+@pytest.mark.parametrize("granularity", list(Granularity))
+def test_a_lifetime_that_begins_or_ends_outside_the_month(
+    lifetime: Lifetime, state: State, granularity: Granularity
+) -> None:
+    month = Month(granularity=granularity, lifetime=lifetime)
+    assert month.states() == [(state, 29 * (DAY // granularity.delta))]
+
+
+def test_days_outside_the_lifetime_need_not_be_collected() -> None:
+    month = Month(lifetime=Lifetime(date(2024, 2, 3), date(2024, 2, 27)))
+    expected = [(BEFORE_LISTING, 48), (NOT_COLLECTED, 25 * 24), (AFTER_DELISTING, 48)]
+    assert month.states(others=None) == expected
+
+
+def test_a_candle_outside_the_lifetime_is_traded() -> None:
+    month = Month(traded=[3, 690], lifetime=Lifetime(date(2024, 2, 3), date(2024, 2, 27)))
+    assert month.states() == [
+        (BEFORE_LISTING, 3),
+        (TRADED, 1),
+        (BEFORE_LISTING, 44),
+        (NO_TRADES, 25 * 24),
+        (AFTER_DELISTING, 42),
+        (TRADED, 1),
+        (AFTER_DELISTING, 5),
+    ]
+
+
+def test_the_last_day_answered_in_part_hides_nothing_behind_its_last_candle() -> None:
+    month = Month(traded=[676], lifetime=Lifetime(last_day=date(2024, 2, 29)))
+    assert month.states({29: answered(29, 10)})[1:] == [
+        (UNCONFIRMED, 4),
+        (TRADED, 1),
+        (UNCONFIRMED, 5),
+        (NOT_COLLECTED, 14),
+    ]
+
+
+def test_a_first_day_not_compared_may_have_begun_before_its_first_candle() -> None:
+    month = Month(traded=[30], lifetime=Lifetime(first_day=date(2024, 2, 2)))
+    found = month.states({2: answered(2, 24)})
+    assert found[:3] == [(BEFORE_LISTING, 24), (UNCONFIRMED, 6), (TRADED, 1)]
+
+
+# What the ledger says of it
+
+
+def explained(month: Month, days: Mapping[int, DayFacts | None]) -> list[str]:
+    return build_ledger(month.facts(days, WHOLE))["evidence"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        (WHOLE, "as the 1d candles say 2024-06-01T00:00:00Z"),
+        (replace(WHOLE, evidence=Evidence(AGAIN, LATE)), "asked twice 2024-06-01T00:00:00Z"),
+        (evidence(range(24)), "the 1h candles show trades 2024-06-01T00:00:00Z"),
+        (
+            replace(WHOLE, evidence=Evidence(AGAIN, LATE, (range(24),), "differs")),
+            "another answer shows trades 2024-06-01T00:00:00Z",
+        ),
+        (answered(1, 24), "not compared with coarser candles"),
+        (None, "no answer is stored"),
+    ],
+)
+def test_a_hole_is_explained_by_what_was_compared(known: DayFacts | None, said: str) -> None:
+    assert explained(Month(traded=[24]), {1: known})[0] == said
+
+
+def test_other_states_are_explained_too() -> None:
+    lifetime = Lifetime(date(2024, 2, 2), date(2024, 2, 28))
+    month = Month(traded=range(24, 28 * 24), lifetime=lifetime)
+    later = replace(WHOLE, refreshed_at=LATE + HOUR)
+    assert explained(month, {5: later}) == [
+        "first traded on 2024-02-02",
+        "answered 2024-06-01T00:00:00Z to 2024-06-01T01:00:00Z",
+        "delisted, last traded on 2024-02-28",
+    ]
+    running = Month().facts({1: answered(1, 10, feb(1, 10))}, None)
+    said = "the day is not over, or not compared yet 2024-02-01T10:00:00Z"
+    assert build_ledger(running)["evidence"].to_pylist() == [said]
+
+
+def test_an_interval_over_days_names_what_was_compared_on_each() -> None:
+    hourly = replace(WHOLE, evidence=Evidence("1h", LATE - HOUR))
+    assert explained(Month(), {2: hourly, 3: replace(WHOLE, evidence=Evidence("1d", feb(9)))}) == [
+        "as the 1d candles say 2024-02-09T00:00:00Z to 2024-06-01T00:00:00Z;"
+        " as the 1h candles say 2024-05-31T23:00:00Z"
+    ]
+
+
+def test_a_day_stored_by_version_0_1_was_refreshed_when_it_was_fetched() -> None:
+    fields = {"fetched_at": "2024-02-03T01:02:03Z", "answered_through": "2024-02-02T00:00:00Z"}
+    old = DayFacts.of(fields)
+    assert old == DayFacts(feb(2), feb(3) + timedelta(hours=1, minutes=2, seconds=3), None)
+    newer = fields | {"refreshed_at": "2024-06-01T00:00:00Z", **AGREES.to_fields()}
+    assert DayFacts.of(newer) == DayFacts(feb(2), LATE, AGREES)
+
+
+# Any month
+
+
+def expected_states(month: MonthFacts) -> Iterator[State]:
+    """The state of each bucket, by the rules, one at a time."""
+    step = month.series.granularity.delta
+    traded = {month.start + int(n) * step for n in month.traded}
+    now = max((day.refreshed_at for day in month.days if day), default=LATE)
+    for number, day in enumerate(month.days):
+        times = [month.start + number * DAY + n * step for n in range(DAY // step)]
+        candles = [time for time in times if time in traded]
+        doubted = doubted_buckets(day.evidence, times, candles) if day and day.evidence else set()
+        for time in times:
+            if time in traded:
+                yield TRADED
+            elif time in doubted:
+                yield UNCONFIRMED
+            else:
+                yield expected_hole(day, time, candles, month.lifetime, now)
+
+
+def doubted_buckets(
+    compared: Evidence, times: Sequence[datetime], candles: Sequence[datetime]
+) -> set[datetime]:
+    """Of each contradicted hour, the unusual holes that reach into it, else all of it."""
+    runs = [list(run) for is_hole, run in groupby(times, lambda t: t not in candles) if is_hole]
+    length = unusual_length(len(times) - len(candles), len(times))
+    unusual = {time for run in runs if len(run) >= length for time in run}
+    doubted = set()
+    for hour in (hour for hours in compared.contradicted for hour in hours):
+        start = times[0] + hour * HOUR
+        inside = {t for t in times if t < start + HOUR and start < t + DAY / len(times)}
+        doubted |= (inside & unusual) or inside
+    return doubted
+
+
+def expected_hole(
+    day: DayFacts | None,
+    time: datetime,
+    candles: Sequence[datetime],
+    lifetime: Lifetime,
+    now: datetime,
+) -> State:
+    compared = day is not None and day.evidence is not None
+    today, first, last = time.date(), lifetime.first_day, lifetime.last_day
+    edges = candles if compared else []
+    if first and (today < first or (today == first and edges and time < edges[0])):
+        return BEFORE_LISTING
+    if last and (today > last or (today == last and edges and time > edges[-1])):
+        return AFTER_DELISTING
+    ago = now - datetime(today.year, today.month, today.day, tzinfo=UTC) - DAY
+    if day is None or time >= day.answered_through:
+        return NOT_COLLECTED if ago >= timedelta(0) else OPEN
+    if compared:
+        return NO_TRADES
+    return UNCONFIRMED if ago >= DAY else OPEN
+
+
+def random_month(random: np.random.Generator) -> MonthFacts:
+    granularity = Granularity(random.choice(["15m", "1h", "6h", "1d"]))
+    key = random.choice(["2023-02", "2024-02", "2024-04", "2024-05"])
+    start, end = month_range(key)
+    per_day = DAY // granularity.delta
+    # Some months are running: their newest answer is from within.
+    now = start + random.uniform(0.1, 50) * DAY
+    days: dict[int, DayFacts | None] = {}
+    traded = random.random((end - start) // DAY * per_day) < random.uniform(0, 1)
+    for number in range((end - start) // DAY):
+        midnight = start + number * DAY
+        buckets = slice(number * per_day, (number + 1) * per_day)
+        if random.random() < 0.15 or now < midnight:
+            days[number + 1] = None
+            traded[buckets] = False
+            continue
+        closed = min(now - midnight, DAY) // granularity.delta
+        part = closed if random.random() < 0.8 else int(random.integers(0, closed + 1))
+        traded[buckets][part:] = False
+        compared = None
+        if part == per_day and random.random() < 0.7:
+            hours = [range(a, a + 2) for a in (0, 9, 22) if random.random() < 0.2]
+            if per_day < 24:
+                hours = [range(24)] * bool(hours)
+            compared = Evidence(random.choice(["1h", AGAIN]), now, tuple(hours))
+        days[number + 1] = DayFacts(midnight + part * granularity.delta, now, compared)
+    bounds = [start.date() + timedelta(days=int(n)) for n in sorted(random.integers(-3, 34, 2))]
+    first_day, last_day = (day if random.random() < 0.6 else None for day in bounds)
+    lifetime = Lifetime(first_day, last_day)
+    month = Month(key, granularity, np.flatnonzero(traded).tolist(), lifetime)
+    return month.facts(days, None)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_in_any_month_each_bucket_is_in_one_interval_and_its_state_is_right(seed: int) -> None:
+    month = random_month(np.random.default_rng(seed))
+    ledger, step = build_ledger(month), month.series.granularity.delta
+    rows = ledger.to_pylist()
+    assert rows[0]["start"] == month.start
+    assert rows[-1]["end"] == month.start + len(month.days) * DAY
+    for one, following in pairwise(rows):
+        assert one["end"] == following["start"]
+        assert one["state"] != following["state"]
+    assert all(row["end"] - row["start"] == row["buckets"] * step for row in rows)
+    assert all(row["evidence"] for row in rows)
+    states = [State(row["state"]) for row in rows for _ in range(row["buckets"])]
+    assert states == list(expected_states(month))
+    counts = {state: states.count(state) for state in State}
+    assert count_buckets(ledger) == counts
+
+
+def test_any_month_comes_in_all_states() -> None:
+    months = [build_ledger(random_month(np.random.default_rng(seed))) for seed in range(40)]
+    assert set(pa.concat_tables(months)["state"].to_pylist()) == set(State)

@@ -1,0 +1,200 @@
+"""The event log that stores batches: what it holds is what Dagster's own would hold."""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+
+from coinbase_assets.dagster_instance.event_log import BatchedSqliteEventLogStorage
+from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.run_tags import range_tags
+
+OURS = {
+    "module": "coinbase_assets.dagster_instance.event_log",
+    "class": "BatchedSqliteEventLogStorage",
+}
+THEIRS = {"module": "dagster._core.storage.event_log", "class": "SqliteEventLogStorage"}
+KEY = dg.AssetKey("days")
+DAYS = [f"2024-01-{day:02}" for day in range(1, 32)]
+
+
+@dg.asset(
+    key=KEY,
+    partitions_def=dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-03-01"),
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    check_specs=[dg.AssetCheckSpec("is_there", asset=KEY)],
+)
+def days(context: dg.AssetExecutionContext) -> Iterator[Any]:
+    for key in context.partition_keys:
+        context.add_asset_metadata({"day": key}, partition_key=key)
+    yield dg.MaterializeResult(tags={"made": "today"})
+    yield dg.AssetCheckResult(passed=True)
+
+
+JOB = dg.Definitions([days]).resolve_implicit_global_asset_job_def()
+
+
+@contextmanager
+def instance_with(storage: Mapping[str, str], home: Path) -> Iterator[dg.DagsterInstance]:
+    home.mkdir(exist_ok=True)
+    config = {**storage, "config": {"base_dir": str(home / "history" / "runs")}}
+    overrides = {"telemetry": {"enabled": False}, "event_log_storage": config}
+    with dg.DagsterInstance.local_temp(str(home), overrides=overrides) as instance:
+        yield instance
+
+
+def materialize(instance: dg.DagsterInstance, first: str, last: str) -> str:
+    tags = range_tags(first, last)
+    return JOB.execute_in_process(instance=instance, tags=tags, run_config=SILENT).run_id
+
+
+def recorded(instance: dg.DagsterInstance) -> dict[str, Any]:
+    """What Dagster tells of the asset, without what differs between any two runs."""
+    runs = instance.get_runs()
+    fetched = instance.fetch_materializations(KEY, limit=1000).records
+    planned = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+    record = instance.get_asset_records([KEY])[0].asset_entry
+    assert record.last_materialization_record
+    return {
+        "materialised": [
+            (one.partition_key, one.asset_materialization and one.asset_materialization.metadata)
+            for one in fetched
+        ],
+        "partitions": instance.get_materialized_partitions(KEY),
+        "places": list(instance.get_latest_storage_id_by_partition(KEY, planned)),
+        "tags": instance.get_event_tags_for_asset(KEY, filter_tags={"made": "today"}),
+        "newest": record.last_materialization_record.partition_key,
+        "last run": [run.run_id for run in runs].index(record.last_run_id or ""),
+        "events of runs": [
+            [
+                entry.dagster_event_type
+                for entry in instance.all_logs(run.run_id)
+                if entry.is_dagster_event
+            ]
+            for run in runs
+        ],
+        "checks": len(instance.event_log_storage.get_latest_asset_check_execution_by_key([])),
+    }
+
+
+def test_it_holds_what_dagsters_own_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "10")
+    told = []
+    for name, storage in (("ours", OURS), ("theirs", THEIRS)):
+        with instance_with(storage, tmp_path / name) as instance:
+            materialize(instance, DAYS[0], DAYS[-1])
+            materialize(instance, DAYS[3], DAYS[7])
+            told.append(recorded(instance))
+    assert told[0] == told[1]
+    assert told[0]["partitions"] == set(DAYS)
+    assert len(told[0]["materialised"]) == 31 + 5
+
+
+def test_each_goes_on_with_the_others_files(tmp_path: Path) -> None:
+    for number, storage in enumerate((THEIRS, OURS, THEIRS, OURS), 1):
+        with instance_with(storage, tmp_path) as instance:
+            materialize(instance, DAYS[number], DAYS[number])
+            assert instance.get_materialized_partitions(KEY) == set(DAYS[1 : number + 1])
+            assert all(instance.all_logs(run.run_id) for run in instance.get_runs())
+            instance.upgrade()
+
+
+def test_the_id_of_a_deleted_event_is_not_given_out_again(tmp_path: Path) -> None:
+    """Or a sensor, whose cursor has passed it, would miss the event that gets it."""
+    with instance_with(OURS, tmp_path) as instance:
+        materialize(instance, DAYS[0], DAYS[1])
+        deleted = materialize(instance, DAYS[2], DAYS[5])
+        newest = max(places(instance).values())
+        instance.delete_run(deleted)
+        assert set(places(instance)) == set(DAYS[:2])
+        materialize(instance, DAYS[6], DAYS[7])
+        assert min(places(instance)[day] for day in DAYS[6:8]) > newest
+        assert instance.get_materialized_partitions(KEY) == {*DAYS[:2], *DAYS[6:8]}
+
+
+def places(instance: dg.DagsterInstance) -> Mapping[str, int]:
+    kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+    return instance.get_latest_storage_id_by_partition(KEY, kind)
+
+
+def test_a_batch_is_one_transaction_a_file(tmp_path: Path) -> None:
+    commits: list[str] = []
+
+    def commit(connection: sa.Connection) -> None:
+        commits.append(Path(str(connection.engine.url.database)).stem)
+
+    with instance_with(OURS, tmp_path) as instance:
+        sa.event.listen(sa.Engine, "commit", commit)
+        try:
+            run_id = materialize(instance, DAYS[0], DAYS[-1])
+        finally:
+            sa.event.remove(sa.Engine, "commit", commit)
+    # 31 days, each planned and materialised.
+    assert 2 <= commits.count("index") < 31
+    assert 2 <= commits.count(run_id) < 31
+
+
+def test_a_failing_batch_leaves_nothing_of_it_in_the_index(tmp_path: Path) -> None:
+    class FullDisk(Exception):
+        """Nothing is caught by this name but here."""
+
+    with instance_with(OURS, tmp_path) as instance:
+        run_id = materialize(instance, DAYS[0], DAYS[0])
+        log = instance.event_log_storage
+        assert isinstance(log, BatchedSqliteEventLogStorage)
+        entries = [
+            entry
+            for entry in instance.all_logs(run_id)
+            if entry.dagster_event_type == dg.DagsterEventType.ASSET_MATERIALIZATION
+        ]
+
+        def fail(*arguments: object) -> None:
+            raise FullDisk
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(log, "_store_asset_event", fail)
+            with pytest.raises(FullDisk):
+                log.store_event_batch(entries)
+        assert len(instance.fetch_materializations(KEY, limit=10).records) == 1
+        with log.index_connection() as index:
+            count = sa.select(sa.func.count()).select_from(SqlEventLogStorageTable)
+            of_run = count.where(
+                SqlEventLogStorageTable.c.run_id == run_id,
+                SqlEventLogStorageTable.c.dagster_event_type == "ASSET_MATERIALIZATION",
+            )
+            assert index.scalar(of_run) == 1
+
+
+def test_processes_that_create_a_runs_file_at_once_do_not_fail(tmp_path: Path) -> None:
+    with instance_with(OURS, tmp_path):
+        pass
+    folder = str(tmp_path / "history" / "runs")
+    logs = [BatchedSqliteEventLogStorage(folder) for _ in range(8)]
+
+    def open_run(log: BatchedSqliteEventLogStorage) -> int:
+        with log.run_connection("new") as connection:
+            return len(sa.inspect(connection).get_table_names())
+
+    with ThreadPoolExecutor(len(logs)) as pool:
+        tables = set(pool.map(open_run, logs))
+    assert len(tables) == 1
+
+
+def test_it_is_below_dagster_home_if_nothing_else_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    BatchedSqliteEventLogStorage.from_config_value(None, {})
+    assert (tmp_path / "history" / "runs" / "index.db").exists()
+
+
+def test_without_dagster_home_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DAGSTER_HOME")
+    with pytest.raises(dg.DagsterInvariantViolationError, match=r"^DAGSTER_HOME: not set; "):
+        BatchedSqliteEventLogStorage.from_config_value(None, {})

@@ -1,0 +1,167 @@
+"""The web UI as users have it: `coinbase-assets dev` in a real browser, on a stand-in exchange."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, date, datetime
+from io import BytesIO
+from pathlib import Path
+
+import pyarrow.compute as pc
+from PIL import Image
+
+from coinbase_assets.candles.calendar import DAY
+from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES
+from coinbase_assets.candles.series import Series
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.conftest import free_port
+from coinbase_assets_tests.end_to_end.browser import BROWSER_TEST, WebUi, dev
+from coinbase_assets_tests.stand_in.exchange import StandInExchange
+
+pytestmark = BROWSER_TEST
+
+ETH, BTC = map(Series.parse, ("ETH-EUR:15m", "BTC-USD:15m"))
+RAW, HISTORY, CHART = (
+    f"{kind}/ETH-EUR/15m" for kind in ("raw_candles", "candle_history", "candle_chart")
+)
+
+
+def test_candles_are_collected_checked_drawn_and_watched_in_the_web_ui(
+    tmp_path: Path, lake: ParquetStore
+) -> None:
+    port = free_port()
+    windows = {"COINBASE_FRESHNESS_WARN": "60s", "COINBASE_FRESHNESS_FAIL": "120s"}
+    with dev(tmp_path, f"http://127.0.0.1:{port}", ETH, BTC, **windows) as ui:
+        with StandInExchange(port=port, rate=None):
+            _collect_today(ui)
+        # The exchange is out of reach now.
+        _see_the_chart(ui)
+        _see_a_failed_check(ui, lake)
+        _see_the_badge(ui, "Warning")
+        _see_the_badge(ui, "Failed")
+        with StandInExchange(port=port, rate=None):
+            # A live refresh may have failed meanwhile.
+            ui.materialize_latest(RAW)
+            _back_fill(ui, lake)
+            _see_the_badge(ui, "Passing")
+
+
+def _collect_today(ui: WebUi) -> None:
+    _see_the_assets(ui)
+    ui.materialize_latest(RAW)
+    _see_the_badge(ui, "Passing")
+    _see_the_month_follow(ui)
+
+
+def _back_fill(ui: WebUi, lake: ParquetStore) -> None:
+    today = datetime.now(UTC).date()
+    old = [date(2024, 1, 1) + n * DAY for n in range(60)]
+    recent = [today - n * DAY for n in range(60, 0, -1)]
+    of_one = _back_fill_from_the_asset_s_page(ui, old)
+    of_both = _back_fill_from_a_selection(ui, recent)
+    _see_it_end(ui, of_one, ETH)
+    _see_it_end(ui, of_both, ETH, BTC)
+    _see_every_day(ui, lake, {ETH: [*old, *recent, today], BTC: recent})
+    _see_every_month(ui, {f"{day:%Y-%m}" for day in [*old, *recent, today]})
+    ui.open(f"/locations/coinbase_assets/asset-groups/{ETH.group}/lineage")
+    ui.see_text("Passed")
+    ui.picture("graph")
+
+
+def _see_the_assets(ui: WebUi) -> None:
+    ui.open("/asset-groups")
+    for group in (ETH.group, BTC.group, "catalogue"):
+        ui.see_text(f"^{group}$")
+    ui.picture("groups")
+    for group in (ETH.group, BTC.group):
+        ui.open(f"/locations/coinbase_assets/asset-groups/{group}/lineage")
+        # Raw candles, history, coverage, chart.
+        ui.see_count(ui.page.locator("foreignObject").filter(has_text="15m"), 4)
+
+
+def _back_fill_from_the_asset_s_page(ui: WebUi, days: Sequence[date]) -> str:
+    ui.open(f"/assets/{RAW}?view=partitions")
+    ui.page.get_by_role("button", name="Materialize").click()
+    return ui.back_fill(str(days[0]), str(days[-1]))
+
+
+def _back_fill_from_a_selection(ui: WebUi, days: Sequence[date]) -> str:
+    ui.open("/assets")
+    for series in (ETH, BTC):
+        box = ui.page.get_by_test_id(f"checkbox-{'/'.join(RAW_CANDLES.asset_key(series))}")
+        ui.page.locator("label").filter(has=box).click()
+    ui.picture("selection")
+    ui.page.get_by_role("button", name="Materialize selected").click()
+    return ui.back_fill(str(days[0]), str(days[-1]))
+
+
+def _see_the_month_follow(ui: WebUi) -> None:
+    ui.open(f"/assets/{HISTORY}?view=partitions")
+    ui.see_text(r"^Materialized \([1-9]")
+    ui.picture("month")
+    ui.open("/runs")
+    ui.see_text("candle_history_sensor")
+
+
+def _see_it_end(ui: WebUi, back_fill: str, *series: Series) -> None:
+    ui.open(f"/runs/b/{back_fill}")
+    ui.see_times("100% completed", len(series))
+    # Those targeted, and those that succeeded.
+    ui.see_times("60", 2 * len(series))
+    # The column's name, and the whole.
+    ui.see_times("Succeeded", 2)
+    ui.picture(f"back-fill-{len(series)}")
+
+
+def _see_every_day(
+    ui: WebUi, lake: ParquetStore, expected: Mapping[Series, Collection[date]]
+) -> None:
+    for series, days in expected.items():
+        stored = lake.list_partitions(RAW_CANDLES.folder(series))
+        assert set(map(str, days)) <= stored.keys()
+    ui.open(f"/assets/{RAW}?view=partitions")
+    # One more after midnight.
+    ui.see_text(rf"^Materialized \(({len(expected[ETH])}|{len(expected[ETH]) + 1})\)$")
+    ui.see_text(r"^Failed \(0\)$")
+    ui.picture("partitions")
+
+
+def _see_every_month(ui: WebUi, months: Collection[str]) -> None:
+    ui.open(f"/assets/{HISTORY}?view=partitions")
+    ui.see_text(rf"^Materialized \(({len(months)}|{len(months) + 1})\)$")
+
+
+def _see_the_chart(ui: WebUi) -> None:
+    ui.open(f"/assets/{CHART}")
+    ui.page.get_by_role("button", name="Materialize").click()
+    ui.see_text("Launched run")
+    shown = ui.page.get_by_text("[Show Markdown]")
+    ui.reload_until(shown)
+    shown.click()
+    chart = ui.page.get_by_role("dialog").get_by_role("img", name=str(ETH))
+    ui.see(chart)
+    assert chart.evaluate("image => image.complete && image.naturalWidth") >= 800
+    pixels = Image.open(BytesIO(chart.screenshot())).convert("RGB")
+    assert len(pixels.getcolors(pixels.width * pixels.height) or []) > 20
+    ui.picture("chart")
+
+
+def _see_a_failed_check(ui: WebUi, lake: ParquetStore) -> None:
+    (blob,) = lake.list(CANDLE_HISTORY.folder(ETH)).values()
+    table = lake.get(blob.path)
+    low = table.schema.get_field_index("low")
+    lake.put(blob.path, table.set_column(low, table.field(low), pc.add(table["high"], 1.0)), blob)
+    ui.open(f"/assets/{HISTORY}?view=checks&checkDetail=low_never_exceeds_high")
+    ui.page.get_by_role("button").filter(has_text=re.compile("^Execute$")).click()
+    # Latest is what a refresh that ends meanwhile found in its own month.
+    ui.page.get_by_text("Execution history").click()
+    failed = ui.page.get_by_role("table").get_by_text("Failed", exact=True)
+    ui.see(failed)
+    red, green, blue = ui.colour(failed.first)
+    assert red > 2 * max(green, blue)
+    ui.picture("check")
+
+
+def _see_the_badge(ui: WebUi, text: str) -> None:
+    ui.open(f"/assets/{RAW}")
+    ui.reload_until(ui.page.get_by_text(text, exact=True))
+    ui.picture(text.lower())

@@ -1,0 +1,19 @@
+"""`make demo` must touch neither the user's exchange nor the user's lake and instance."""
+
+import pytest
+
+from coinbase_assets.settings import load_settings
+from coinbase_assets_tests.demo import HOME, demo_environment
+from coinbase_assets_tests.stand_in.exchange import StandInExchange
+
+
+def test_the_demo_keeps_apart_from_the_user_s_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COINBASE_CONTAINER", "precious")
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "AccountName=mine;AccountKey=abc=")
+    with StandInExchange() as exchange:
+        for name, value in demo_environment(exchange).items():
+            monkeypatch.setenv(name, value)
+        settings = load_settings()
+        assert settings.api_url == exchange.url
+    assert not settings.names_storage
+    assert (settings.container, settings.dagster_home) == ("demo", HOME)

@@ -1,0 +1,298 @@
+"""What the pictures show: their pixels, decoded; and the chart as an asset, drawn by Dagster."""
+
+import base64
+import io
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+import pytest
+from azure.storage.blob import BlobServiceClient
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+
+from coinbase_assets.candles.calendar import month_of
+from coinbase_assets.candles.datasets import CANDLE_CHART, CANDLE_COVERAGE, CANDLE_HISTORY, Dataset
+from coinbase_assets.candles.rollups import coarsen_candles
+from coinbase_assets.candles.series import Granularity, Series
+from coinbase_assets.candles.table import SCHEMA
+from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State
+from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.run_tags import range_tags
+from coinbase_assets.lake.drawing import (
+    BACKGROUND,
+    COLOURS,
+    DOWN,
+    NO_LEDGER,
+    UP,
+    build_calendar,
+    draw_candles,
+    drawn_step,
+    render,
+)
+from coinbase_assets.settings import Settings
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.running import asset_job, collect_raw, partition_metadata, settings_for
+from coinbase_assets_tests.stand_in.exchange import StandInExchange
+
+SERIES = Series("ETH-EUR", Granularity.ONE_HOUR)
+# A Monday.
+START = datetime(2024, 1, 1, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+PATH = "candle_chart/product=ETH-EUR/granularity=1h/chart.png"
+
+
+def candle_table(*rows: tuple[datetime, float, float, float, float, float]) -> pa.Table:
+    return pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], SCHEMA)
+
+
+def hourly(hours: Sequence[int]) -> pa.Table:
+    """Candles, rising and falling in turn, in these hours from START."""
+    prices = [(10.0, 14.0, 9.0, 13.0, 5.0), (13.0, 14.0, 9.0, 10.0, 5.0)]
+    return candle_table(*((START + n * HOUR, *prices[n % 2]) for n in hours))
+
+
+def ledger_of(*rows: tuple[datetime, datetime, State]) -> pa.Table:
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    start, end, states = columns or ([], [], [])
+    buckets = [(b - a) // HOUR for a, b in zip(start, end, strict=True)]
+    return pa.table([start, end, buckets, states, [""] * len(rows)], COVERAGE_SCHEMA)
+
+
+def pixels(picture: bytes) -> np.ndarray:
+    """The rows of a picture, from the top, of columns of red, green and blue."""
+    with Image.open(io.BytesIO(picture)) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def has_colour(rgb: np.ndarray, colour: str) -> np.ndarray:
+    wanted = np.round(np.array(to_rgb(colour)) * 255)
+    return np.abs(rgb - wanted).max(axis=-1) <= 2
+
+
+def pixel_of(figure: Figure, panel: int, x: float, y: float) -> tuple[int, int]:
+    """The row and the column of a point of a panel in its own units."""
+    across, up = figure.axes[panel].transData.transform((x, y))
+    return int(figure.bbox.height - up), int(across)
+
+
+# Candles
+
+
+def test_longer_candles_are_those_of_their_buckets() -> None:
+    candles = candle_table(
+        (START + 1 * HOUR, 5.0, 8.0, 4.0, 6.0, 1.5),
+        (START + 2 * HOUR, 6.0, 7.0, 2.0, 3.0, 2.5),
+        (START + 3 * HOUR, 3.0, 9.0, 3.0, 7.0, 1.0),
+        (START + 9 * HOUR, 7.0, 7.0, 7.0, 7.0, 0.25),
+    )
+    assert coarsen_candles(candles, 4 * 3600) == candle_table(
+        (START, 5.0, 9.0, 2.0, 7.0, 5.0), (START + 8 * HOUR, 7.0, 7.0, 7.0, 7.0, 0.25)
+    )
+    assert coarsen_candles(candles, 3600) == candles
+    assert coarsen_candles(candles.slice(0, 0), 3600) == candles.slice(0, 0)
+
+
+@pytest.mark.parametrize("seconds", [7200, 14_400, 86_400, 7 * 86_400])
+def test_candles_summed_up_in_parts_are_those_summed_up_at_once(seconds: int) -> None:
+    candles = hourly([n for n in range(500) if n % 7])
+    parts = [coarsen_candles(candles.slice(n, 97), seconds) for n in range(0, 500, 97)]
+    whole = coarsen_candles(candles, seconds)
+    assert coarsen_candles(pa.concat_tables(parts), seconds) == whole
+    assert whole["time"].to_pylist()[0] == START
+
+
+@pytest.mark.parametrize(
+    ("granularity", "days", "step"),
+    [
+        ("1m", 0.1, 60),
+        ("1m", 1, 900),
+        ("15m", 1, 900),
+        ("15m", 30, 14_400),
+        ("1h", 10, 3600),
+        ("6h", 61, 43_200),
+        ("1d", 240, 86_400),
+        ("1d", 241, 7 * 86_400),
+        ("1m", 365 * 10, 21 * 86_400),
+    ],
+)
+def test_as_many_candles_are_drawn_as_fit(granularity: str, days: float, step: int) -> None:
+    series = Series("ETH-EUR", Granularity(granularity))
+    assert drawn_step(series, START, START + days * DAY) == step
+
+
+def test_more_candles_than_fit_are_drawn_as_fewer() -> None:
+    month = draw_candles(hourly(range(31 * 24)), SERIES, START, START + 31 * DAY)
+    assert len(month.axes[1].patches) == 31 * 6
+    assert "summed up to 4h" in month.axes[0].get_title("left")
+    day = draw_candles(hourly(range(31 * 24)), SERIES, START, START + DAY)
+    assert len(day.axes[1].patches) == 24
+    assert day.axes[0].get_title("left") == "ETH-EUR, 1h candles"
+
+
+def test_gaps_are_drawn_as_gaps() -> None:
+    traded = [n for n in range(24) if not 6 <= n < 18]
+    figure = draw_candles(hourly(traded), SERIES, START, START + DAY)
+    rgb = pixels(render(figure))
+    top, bottom = (pixel_of(figure, 0, 0, price)[0] for price in (14, 9))
+    is_candle = has_colour(rgb, UP) | has_colour(rgb, DOWN)
+    midnight = START.timestamp() / 86_400
+    for hour in range(24):
+        edges = [pixel_of(figure, 0, midnight + (hour + part) / 24, 9)[1] for part in (0.1, 0.9)]
+        drawn = is_candle[top:bottom, edges[0] : edges[1]].any()
+        assert drawn == (hour in traded), hour
+
+
+def test_a_candle_is_a_body_with_wicks_in_the_colour_of_its_direction() -> None:
+    figure = draw_candles(hourly([6, 13]), SERIES, START, START + DAY)
+    rgb = pixels(render(figure))
+    midnight = START.timestamp() / 86_400
+    for hour, colour in ((6, UP), (13, DOWN)):
+        for price, beside, drawn in ((11.5, 0.2, True), (9.5, 0.2, False), (13.5, 0.2, False)):
+            at = pixel_of(figure, 0, midnight + (hour + 0.5 + beside) / 24, price)
+            assert has_colour(rgb[at], colour) == drawn, (hour, price)
+        for price in (9.3, 13.7):
+            row, column = pixel_of(figure, 0, midnight + (hour + 0.5) / 24, price)
+            wick = rgb[row, column - 2 : column + 3].min(axis=0)
+            assert np.abs(wick - np.round(np.array(to_rgb(BACKGROUND)) * 255)).max() > 40
+
+
+def test_a_picture_is_opaque_and_small() -> None:
+    states = [(START - n * DAY, START - (n - 1) * DAY, State.TRADED) for n in range(300)]
+    calendar = build_calendar(ledger_of(*states), date(2024, 1, 30))
+    picture = render(draw_candles(hourly(range(240)), SERIES, START, START + 10 * DAY, calendar))
+    assert len(picture) < 150_000
+    with Image.open(io.BytesIO(picture)) as image:
+        assert image.format == "PNG"
+        assert np.asarray(image.convert("RGBA"))[..., 3].min() == 255
+    rgb = pixels(picture)
+    for colour in (UP, DOWN, COLOURS[State.TRADED], NO_LEDGER):
+        assert has_colour(rgb, colour).sum() > 100, colour
+    assert has_colour(rgb, BACKGROUND).mean() > 0.4
+
+
+@pytest.mark.parametrize(
+    ("kind", "begin"), [("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89P")]
+)
+def test_pictures_have_the_kind_asked_for(kind: str, begin: bytes) -> None:
+    figure = draw_candles(hourly([1]), SERIES, START, START + DAY)
+    assert render(figure, kind).startswith(begin)
+
+
+# The calendar
+
+
+def test_a_day_has_the_worst_state_of_its_buckets() -> None:
+    """Days 0 to 5: from the listing on, a hole, a contradicted one, none kept, and the open one."""
+    ledger = ledger_of(
+        (START - 40 * DAY, START + 5 * HOUR, State.BEFORE_LISTING),
+        (START + 5 * HOUR, START + DAY + 3 * HOUR, State.TRADED),
+        (START + DAY + 3 * HOUR, START + DAY + 4 * HOUR, State.NO_TRADES),
+        (START + DAY + 4 * HOUR, START + 2 * DAY, State.TRADED),
+        (START + 2 * DAY, START + 2 * DAY + HOUR, State.NOT_COLLECTED),
+        (START + 2 * DAY + HOUR, START + 2 * DAY + 2 * HOUR, State.UNCONFIRMED),
+        (START + 2 * DAY + 2 * HOUR, START + 3 * DAY, State.TRADED),
+        (START + 4 * DAY, START + 4 * DAY + HOUR, State.TRADED),
+        (START + 4 * DAY + HOUR, START + 31 * DAY, State.OPEN),
+    )
+    last = (START + 5 * DAY).date()
+    calendar = build_calendar(ledger, last)
+    assert list(calendar) == [last - n * DAY for n in reversed(range(365))]
+    assert list(calendar.values())[-6:] == [
+        State.TRADED,
+        State.NO_TRADES,
+        State.UNCONFIRMED,
+        State.NOT_COLLECTED,
+        State.OPEN,
+        State.OPEN,
+    ]
+    assert list(calendar.values())[-46:-6] == [State.BEFORE_LISTING] * 40
+    assert set(list(calendar.values())[:-46]) == {None}
+
+
+def test_a_ledger_that_begins_before_the_calendar_leaves_no_day_untold() -> None:
+    ledger = ledger_of((START - 400 * DAY, START - 363 * DAY, State.TRADED))
+    states = list(build_calendar(ledger, START.date()).values())
+    assert states == [State.TRADED] + [State.NOT_COLLECTED] * 364
+
+
+def test_without_a_ledger_no_day_is_told_of() -> None:
+    assert set(build_calendar(ledger_of(), START.date()).values()) == {None}
+
+
+def test_the_calendars_cells_have_the_colours_of_their_states() -> None:
+    """The last week of the calendar, which ends on a Sunday, holds every state once."""
+    rows = [(START + n * DAY, START + (n + 1) * DAY, state) for n, state in enumerate(State)]
+    calendar = build_calendar(ledger_of(*rows), (START + 6 * DAY).date())
+    figure = draw_candles(hourly([1]), SERIES, START, START + DAY, calendar)
+    rgb = pixels(render(figure))
+    for weekday, state in enumerate(State):
+        assert has_colour(rgb[pixel_of(figure, 2, 52, weekday)], COLOURS[state]), state
+        assert has_colour(rgb[pixel_of(figure, 2, 51, weekday)], NO_LEDGER)
+
+
+def test_the_legend_names_every_colour_of_the_calendar() -> None:
+    assert set(COLOURS) == set(State)
+    assert len({*COLOURS.values(), NO_LEDGER, BACKGROUND}) == len(State) + 2
+    figure = draw_candles(
+        hourly([1]), SERIES, START, START + DAY, build_calendar(ledger_of(), START.date())
+    )
+    legend = figure.axes[2].get_legend()
+    assert legend
+    told = {
+        text.get_text(): patch.get_facecolor()[:3]
+        for text, patch in zip(legend.get_texts(), legend.get_patches(), strict=True)
+    }
+    wanted = {state.value.replace("_", " "): to_rgb(one) for state, one in COLOURS.items()}
+    assert told == {**wanted, "no ledger": to_rgb(NO_LEDGER)}
+
+
+# The asset
+
+
+def run_assets(
+    instance: dg.DagsterInstance, settings: Settings, *datasets: Dataset, **tags: str
+) -> dg.ExecuteInProcessResult:
+    keys = [dg.AssetKey(one.asset_key(SERIES)) for one in datasets]
+    return asset_job(settings).execute_in_process(
+        instance=instance, asset_selection=keys, run_config=SILENT, tags=tags
+    )
+
+
+def draw(instance: dg.DagsterInstance, settings: Settings) -> dict[str, object]:
+    """Materialise the chart; what the run recorded of it."""
+    return partition_metadata(run_assets(instance, settings, CANDLE_CHART))["None"]
+
+
+def test_the_chart_is_in_the_metadata_and_in_the_lake(
+    lake: ParquetStore, instance: dg.DagsterInstance, azurite: str
+) -> None:
+    """Drawn before anything is collected, after one day is, and after three are."""
+    today = datetime.now(UTC).date()
+    days = [str(today - n * DAY) for n in (3, 1)]
+    pictures = []
+    with (
+        StandInExchange(rate=None) as exchange,
+        BlobServiceClient.from_connection_string(azurite) as service,
+    ):
+        blob = service.get_blob_client(lake.container_uri.rpartition("/")[2], PATH)
+        settings = settings_for(exchange.url, str(SERIES))
+        assert "Nothing to draw yet" in str(draw(instance, settings)["chart"])
+        assert not lake.list("candle_chart/")
+        for last in days:
+            collect_raw(settings, instance, days[0], last)
+            months = range_tags(month_of(days[0]), month_of(last))
+            run_assets(instance, settings, CANDLE_HISTORY, CANDLE_COVERAGE, **months)
+            said = draw(instance, settings)
+            download = blob.download_blob()
+            assert download.properties.content_settings.content_type == "image/png"
+            pictures.append(download.readall())
+            encoded = base64.b64encode(pictures[-1]).decode()
+            assert said["chart"] == f"![{SERIES}](data:image/png;base64,{encoded})"
+            assert (said["last_day"], said["dagster/uri"]) == (last, lake.uri(PATH))
+            assert set(lake.list("candle_chart/")) == {PATH}
+    traded = [int(has_colour(pixels(one), COLOURS[State.TRADED]).sum()) for one in pictures]
+    assert traded[1] > traded[0] + 300

@@ -1,0 +1,152 @@
+"""Candles as files: every format gives back what is in the lake, or leaves no file."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from pyarrow import csv
+
+from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP
+from coinbase_assets.candles.series import Series, parse_candle_series
+from coinbase_assets.candles.table import SCHEMA
+from coinbase_assets.cli.main import _TABLES, main
+from coinbase_assets.lake.export import FORMATS, write_candles
+from coinbase_assets.storage.parquet_store import ParquetStore
+
+ETH = Series.parse("ETH-EUR:15m")
+RANGE = ("--from", "2024-01-31", "--to", "2024-02-01")
+
+
+def candles(month: str) -> pa.Table:
+    """A month's candles, with prices that need all their digits."""
+    first = datetime.fromisoformat(f"{month}-01").replace(tzinfo=UTC)
+    times = [first + timedelta(minutes=15) * n for n in range(28 * 96 + 3 * 96)]
+    numbers = [1 / 3 + n for n in range(len(times))]
+    columns = dict.fromkeys(("open", "high", "low", "close", "volume"), numbers)
+    return pa.table({"time": times, **columns}, SCHEMA)
+
+
+JANUARY, FEBRUARY = candles("2024-01"), candles("2024-02")
+EXPECTED = pa.concat_tables([JANUARY.slice(30 * 96), FEBRUARY.slice(0, 96)]).to_pandas()
+
+READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".parquet": pd.read_parquet,
+    ".csv": lambda file: csv.read_csv(file).to_pandas(),
+    ".jsonl": lambda file: pd.DataFrame(map(json.loads, file.read_text().splitlines())),
+    ".feather": pd.read_feather,
+}
+
+
+@pytest.fixture
+def history(lake: ParquetStore) -> ParquetStore:
+    for month, table in (("2024-01", JANUARY), ("2024-02", FEBRUARY)):
+        path = CANDLE_HISTORY.path(ETH).format(partition=month)
+        lake.put(path, table, None)
+    return lake
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize("suffix", READERS)
+def test_a_file_holds_the_days_asked_for(
+    suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / f"candles{suffix}"
+    main(["export", "--series", str(ETH), *RANGE, "--out", str(file)])
+    assert capsys.readouterr().out == f"{file}: {2 * 96} candles\n"
+    found = READERS[suffix](file)
+    found["time"] = found["time"].astype("datetime64[us, UTC]")
+    pd.testing.assert_frame_equal(found, EXPECTED, check_exact=True)
+    assert os.listdir(tmp_path) == [file.name]
+
+
+def test_rollups_are_exported_like_what_was_collected(
+    history: ParquetStore, tmp_path: Path
+) -> None:
+    path = CANDLE_ROLLUP.path(parse_candle_series("ETH-EUR:4h"))
+    history.put(path.format(partition="2024-01"), JANUARY, None)
+    file = tmp_path / "candles.csv"
+    main(["export", "--series", "ETH-EUR:4h", *RANGE, "--out", str(file)])
+    assert len(READERS[".csv"](file)) == 96
+
+
+def test_the_formats_are_those_the_command_line_knows() -> None:
+    assert set(_TABLES) == FORMATS.keys() == READERS.keys()
+
+
+def test_json_lines_keep_all_digits(tmp_path: Path) -> None:
+    file = tmp_path / "candles.jsonl"
+    write_candles(file, [JANUARY.slice(0, 1)])
+    assert file.read_text() == (
+        '{"time": "2024-01-01T00:00:00Z", "open": 0.3333333333333333, "high": 0.3333333333333333,'
+        ' "low": 0.3333333333333333, "close": 0.3333333333333333, "volume": 0.3333333333333333}\n'
+    )
+
+
+@pytest.mark.parametrize("suffix", READERS)
+def test_what_is_cut_short_leaves_the_file_as_it_was(suffix: str, tmp_path: Path) -> None:
+    def tables() -> Iterator[pa.Table]:
+        yield JANUARY
+        raise KeyboardInterrupt
+
+    file = tmp_path / f"candles{suffix}"
+    file.write_text("before")
+    with pytest.raises(KeyboardInterrupt):
+        write_candles(file, tables())
+    assert file.read_text() == "before"
+    assert os.listdir(tmp_path) == [file.name]
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (
+            ["--series", "ETH-EUR:1d", *RANGE],
+            1,
+            "ETH-EUR:1d: not in the lake; it holds ETH-EUR:15m",
+        ),
+        (
+            ["--series", str(ETH), "--from", "2024-02-02", "--to", "2024-02-01"],
+            2,
+            "--from 2024-02-02: after --to 2024-02-01; swap them",
+        ),
+    ],
+)
+def test_errors_are_one_line_and_no_file(
+    arguments: list[str],
+    status: int,
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "candles.csv"
+    with pytest.raises(SystemExit) as end:
+        main(["export", *arguments, "--out", str(file)])
+    assert (end.value.code, file.exists()) == (status, False)
+    assert capsys.readouterr().err.strip().splitlines()[-1] == f"Error: {said}"
+
+
+@pytest.mark.parametrize("name", ["candles.xlsx", "candles"])
+def test_an_unknown_format_is_told_with_those_known(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["export", "--series", str(ETH), *RANGE, "--out", name])
+    assert "end it with .parquet or .csv or .jsonl or .feather" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("history")
+def test_exporting_loads_no_dagster(tmp_path: Path) -> None:
+    file = tmp_path / "candles.csv"
+    arguments = ["export", "--series", str(ETH), *RANGE, "--out", str(file)]
+    code = f"import sys; from coinbase_assets.cli import main; main({arguments!r});"
+    loaded = "assert not {'dagster', 'matplotlib'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", code + loaded], check=True)
+    assert len(READERS[".csv"](file)) == 2 * 96

@@ -1,0 +1,238 @@
+"""Reading the history: what is stored comes back, in the range and the columns asked for."""
+
+import subprocess
+import sys
+import traceback
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+from urllib.parse import unquote
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pytest
+from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
+from coinbase_assets.lake.errors import SeriesNotFound
+
+from coinbase_assets import Lake, read_candles, read_candles_arrow
+from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP
+from coinbase_assets.candles.series import Series, parse_candle_series
+from coinbase_assets.candles.table import SCHEMA
+from coinbase_assets.storage.errors import StorageError
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.conftest import AZURITE_KEY
+
+ETH, BTC = Series.parse("ETH-EUR:1h"), Series.parse("BTC-USD:1d")
+HOUR = timedelta(hours=1)
+# To the middle of a month.
+FIRST, END = datetime(2023, 11, 30, tzinfo=UTC), datetime(2024, 3, 15, tzinfo=UTC)
+
+
+def candles(first: datetime, end: datetime) -> pa.Table:
+    """Hourly candles whose volume is the hours since 2023."""
+    hours = int((end - first) / HOUR)
+    times = [first + n * HOUR for n in range(hours)]
+    volumes = [(time - datetime(2023, 1, 1, tzinfo=UTC)) / HOUR for time in times]
+    prices = {name: [1.0] * hours for name in ("open", "high", "low", "close")}
+    return pa.table({"time": times, **prices, "volume": volumes}, SCHEMA)
+
+
+READ = AccountSasPermissions(read=True, list=True)
+EVERYTHING = candles(FIRST, END)
+
+
+def store_history(lake: ParquetStore, series: Series, table: pa.Table) -> None:
+    months = pd.Series(table["time"].to_pandas().dt.strftime("%Y-%m"))
+    for month in months.unique():
+        part = table.filter(pa.array(months == month))
+        lake.put(CANDLE_HISTORY.path(series).format(partition=month), part, None)
+
+
+@pytest.fixture
+def history(lake: ParquetStore) -> ParquetStore:
+    store_history(lake, ETH, EVERYTHING)
+    return lake
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize(
+    ("start", "end", "first", "last"),
+    [
+        ("2024-01-01", "2024-02-01", datetime(2024, 1, 1), datetime(2024, 2, 1)),
+        (date(2024, 1, 31), date(2024, 2, 2), datetime(2024, 1, 31), datetime(2024, 2, 2)),
+        ("2023-12-31T23:30", "2024-01-01T01:00", datetime(2024, 1, 1), datetime(2024, 1, 1, 1)),
+        ("2000-01-01", "2100-01-01", FIRST, END),
+        (
+            datetime(2024, 1, 1, 2, tzinfo=timezone(2 * HOUR)),
+            "2024-01-01T02:00Z",
+            datetime(2024, 1, 1),
+            datetime(2024, 1, 1, 2),
+        ),
+    ],
+)
+def test_the_range_is_half_open_and_in_utc(
+    start: Any, end: Any, first: datetime, last: datetime
+) -> None:
+    found = read_candles_arrow("ETH-EUR", "1h", start, end)
+    assert found.equals(candles(first.replace(tzinfo=UTC), last.replace(tzinfo=UTC)))
+
+
+@pytest.mark.usefixtures("history")
+def test_pandas_gets_the_same(history: ParquetStore) -> None:
+    found = read_candles("ETH-EUR", "1h", "2023-11-01", "2024-04-01")
+    pd.testing.assert_frame_equal(found, EVERYTHING.to_pandas())
+    assert str(found["time"].dtype) == "datetime64[us, UTC]"
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize("columns", [["volume"], ["close", "time"], ["time"]])
+def test_only_the_columns_asked_for_come_and_in_their_order(columns: list[str]) -> None:
+    found = read_candles_arrow("ETH-EUR", "1h", "2024-01-15", "2024-02-15", columns)
+    expected = candles(datetime(2024, 1, 15, tzinfo=UTC), datetime(2024, 2, 15, tzinfo=UTC))
+    assert found.equals(expected.select(columns))
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize(
+    ("start", "end"), [("2020-01-01", "2021-01-01"), ("2024-01-01", "2024-01-01")]
+)
+def test_where_there_are_no_candles_the_table_is_empty(start: str, end: str) -> None:
+    assert read_candles_arrow("ETH-EUR", "1h", start, end).equals(SCHEMA.empty_table())
+
+
+def test_a_month_that_was_not_joined_yet_is_left_out(lake: ParquetStore) -> None:
+    before, after = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC)
+    both = pa.concat_tables([candles(before, before + HOUR), candles(after, after + HOUR)])
+    store_history(lake, ETH, both)
+    for end in ("2024-04-01", "2034-04-01"):
+        assert read_candles_arrow("ETH-EUR", "1h", "2023-12-01", end).equals(both)
+
+
+@pytest.mark.usefixtures("history")
+def test_a_series_that_is_not_there_is_answered_with_those_that_are() -> None:
+    with pytest.raises(SeriesNotFound, match=r"^ETH-EUR:1d: not in the lake; it holds ETH-EUR:1h$"):
+        read_candles("ETH-EUR", "1d", "2024-01-01", "2024-02-01")
+
+
+@pytest.mark.usefixtures("lake")
+def test_an_empty_lake_says_so() -> None:
+    with pytest.raises(SeriesNotFound, match="it holds no history; collect some first"):
+        read_candles("ETH-EUR", "1d", "2024-01-01", "2024-02-01")
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"product": "eth-eur"}, "'eth-eur' is not a product"),
+        (
+            {"granularity": "3h"},
+            "unknown granularity '3h'; allowed are 1m 5m 15m 30m 1h 2h 4h 6h 12h 1d 1w",
+        ),
+        ({"start": "01/02/2024"}, "start='01/02/2024': not a time; write 2024-01-31 or"),
+        ({"end": "2023-01-01"}, "start 2024-01-01 .* is after end 2023-01-01"),
+        ({"columns": ["price"]}, "no column price; there are time, open, high, low, close, volume"),
+    ],
+)
+def test_what_cannot_be_asked_is_told_with_the_rule(changes: dict[str, Any], said: str) -> None:
+    usual = {"product": "ETH-EUR", "granularity": "1h", "start": "2024-01-01", "end": "2024-02-01"}
+    with pytest.raises(ValueError, match=said):
+        read_candles(**{**usual, **changes})
+
+
+@pytest.fixture
+def rollups(history: ParquetStore) -> ParquetStore:
+    """Rollups of 4 hours, and of one hour, which was collected, too."""
+    for granularity in ("4h", "1h"):
+        one = parse_candle_series(f"ETH-EUR:{granularity}")
+        path = CANDLE_ROLLUP.path(one).format(partition="2024-01")
+        history.put(path, EVERYTHING.slice(32 * 24, 1), None)
+    return history
+
+
+@pytest.mark.usefixtures("rollups")
+def test_what_was_not_collected_is_read_from_the_rollups() -> None:
+    found = read_candles_arrow("ETH-EUR", "4h", "2024-01-01", "2024-02-01")
+    assert found.equals(EVERYTHING.slice(32 * 24, 1))
+    with Lake() as lake:
+        assert list(map(str, lake.series())) == ["ETH-EUR:1h", "ETH-EUR:4h"]
+
+
+@pytest.mark.usefixtures("rollups")
+def test_what_was_collected_goes_before_a_rollup() -> None:
+    assert read_candles_arrow("ETH-EUR", "1h", "2024-01-01", "2024-02-01").num_rows == 31 * 24
+
+
+@pytest.fixture
+def elsewhere(history: ParquetStore, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The account and the container by name, while the environment names another."""
+    url, _, container = history.container_uri.rpartition("/")
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "UseDevelopmentStorage=true")
+    monkeypatch.setenv("COINBASE_CONTAINER", "another")
+    return {"container": container, "account_url": url, "account_key": AZURITE_KEY}
+
+
+def test_another_account_can_be_named(elsewhere: dict[str, str]) -> None:
+    with Lake(**elsewhere) as lake:
+        assert lake.series() == [ETH]
+        assert len(lake.read_candles("ETH-EUR", "1h", "2024-01-01", "2024-01-02")) == 24
+        assert AZURITE_KEY not in repr(lake)
+        assert elsewhere["container"] in repr(lake)
+
+
+@pytest.mark.parametrize("credential", ["connection string", "key", "sas"])
+def test_the_dataset_holds_all_series_and_is_pruned_by_the_path(
+    credential: str, history: ParquetStore, elsewhere: dict[str, str], azurite: str
+) -> None:
+    store_history(history, BTC, candles(FIRST, FIRST + 48 * HOUR))
+    accounts = {
+        "connection string": {"connection_string": azurite},
+        "key": {name: elsewhere[name] for name in ("account_url", "account_key")},
+        "sas": {"account_url": elsewhere["account_url"], "sas_token": account_sas()},
+    }
+    with Lake(elsewhere["container"], **accounts[credential]) as lake:
+        dataset = lake.dataset()
+        assert dataset.count_rows() == EVERYTHING.num_rows + 48
+        of_btc = (ds.field("product") == "BTC-USD") & (ds.field("month") == "2023-11")
+        assert (
+            dataset.to_table(filter=of_btc)
+            .select(SCHEMA.names)
+            .equals(candles(FIRST, datetime(2023, 12, 1, tzinfo=UTC)))
+        )
+        assert len(list(dataset.get_fragments(of_btc))) == 1
+
+
+def test_the_sas_is_not_told_where_a_blob_of_a_dataset_may_not_be_read(
+    elsewhere: dict[str, str],
+) -> None:
+    sas = account_sas(AccountSasPermissions(list=True))
+    with (
+        Lake(elsewhere["container"], account_url=elsewhere["account_url"], sas_token=sas) as lake,
+        pytest.raises(StorageError) as raised,
+    ):
+        lake.dataset()
+    signature = sas.partition("sig=")[2]
+    said = "".join(traceback.format_exception(raised.value))
+    assert "403" in said
+    assert signature not in said
+    assert unquote(signature) not in said
+
+
+def account_sas(allowed: AccountSasPermissions = READ) -> str:
+    return generate_account_sas(
+        "devstoreaccount1",
+        AZURITE_KEY,
+        ResourceTypes(container=True, object=True),
+        allowed,
+        expiry=datetime.now(UTC) + HOUR,
+    )
+
+
+@pytest.mark.usefixtures("history")
+def test_reading_loads_neither_dagster_nor_what_draws() -> None:
+    code = (
+        "import sys; from coinbase_assets import read_candles_arrow as read;"
+        "assert read('ETH-EUR', '1h', '2024-01-01', '2024-01-02').num_rows == 24;"
+        "assert not {'dagster', 'matplotlib', 'httpx'} & {*sys.modules}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

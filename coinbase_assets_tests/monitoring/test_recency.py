@@ -1,0 +1,141 @@
+"""How far behind a series is: by the lake's blobs, and told by a sensor on its own."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from coinbase_assets.candles.calendar import DAY
+from coinbase_assets.candles.datasets import RAW_CANDLES
+from coinbase_assets.candles.days import Day
+from coinbase_assets.candles.series import Series
+from coinbase_assets.definitions import build_definitions
+from coinbase_assets.monitoring.freshness import FreshnessWindows, freshness_windows
+from coinbase_assets.monitoring.recency import ANSWERS, CANDLES, Recency, judge, read_recency
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.candles.test_days import candles
+from coinbase_assets_tests.running import settings_for
+
+SERIES = Series.parse("ETH-EUR:1h")
+NOW = datetime(2024, 3, 10, 12, tzinfo=UTC)
+WINDOWS = FreshnessWindows(timedelta(minutes=90), timedelta(minutes=165))
+MINUTE = timedelta(minutes=1)
+
+
+def store_day(store: ParquetStore, start: datetime, hours: int, through: datetime) -> None:
+    first = int((start - datetime(2024, 1, 1, tzinfo=UTC)) / timedelta(hours=1))
+    table = candles(range(first, first + hours))
+    day = Day(SERIES, start, table, through, through, start, through, 1)
+    path = RAW_CANDLES.path(SERIES).format(partition=f"{start:%F}")
+    store.put(path, day.to_table(""), store.find([path]).get(path))
+
+
+@pytest.mark.parametrize(
+    ("series", "warn", "fail"),
+    [
+        ("ETH-EUR:15m", 45, 120),
+        ("ETH-EUR:1m", 5, 15),
+        ("ETH-EUR:5m", 15, 40),
+        ("ETH-EUR:1h", 90, 165),
+        ("ETH-EUR:1d", 24 * 60 + 30, 24 * 60 + 105),
+    ],
+)
+def test_windows_follow_from_the_granularity(series: str, warn: int, fail: int) -> None:
+    settings = settings_for("http://127.0.0.1:1")
+    windows = freshness_windows(Series.parse(series), settings)
+    assert (windows.warn, windows.fail) == (warn * MINUTE, fail * MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("warn", "fail", "windows"),
+    [(3, 9, (3, 9)), (None, 60, (30, 60)), (None, 600, (45, 600)), (240, None, (240, 480))],
+)
+def test_windows_that_are_set_count(
+    warn: int | None, fail: int | None, windows: tuple[int, int]
+) -> None:
+    changes = {
+        name: value and value * MINUTE
+        for name, value in (("freshness_warn", warn), ("freshness_fail", fail))
+    }
+    settings = settings_for("http://127.0.0.1:1").model_copy(update=changes)
+    found = freshness_windows(Series.parse("ETH-EUR:15m"), settings)
+    assert (found.warn, found.fail) == (windows[0] * MINUTE, windows[1] * MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("behind", "severity"),
+    [
+        (0, None),
+        (90, None),
+        (91, dg.AssetCheckSeverity.WARN),
+        (165, dg.AssetCheckSeverity.WARN),
+        (166, dg.AssetCheckSeverity.ERROR),
+    ],
+)
+def test_answers_are_late_and_then_stale(
+    behind: int, severity: dg.AssetCheckSeverity | None
+) -> None:
+    recency = Recency(NOW - behind * MINUTE, NOW, timedelta(0))
+    assert judge(recency, WINDOWS, NOW)[ANSWERS][0] == severity
+
+
+@pytest.mark.parametrize(
+    ("age", "pause", "warns"), [(90, 0, False), (91, 0, True), (91, 1, False), (211, 60, True)]
+)
+def test_an_old_candle_only_warns_and_usual_pauses_are_allowed(
+    age: int, pause: int, warns: bool
+) -> None:
+    recency = Recency(NOW, NOW - age * MINUTE, pause * MINUTE)
+    judged = judge(recency, WINDOWS, NOW)
+    assert judged[ANSWERS][0] is None
+    assert judged[CANDLES][0] == (dg.AssetCheckSeverity.WARN if warns else None)
+
+
+def test_recency_is_that_of_the_newest_day_whatever_is_filled_in_later(lake: ParquetStore) -> None:
+    nothing = Recency(None, None, timedelta(0))
+    assert read_recency(lake, SERIES, NOW) == nothing
+    today = NOW.replace(hour=0)
+    store_day(lake, today, 9, NOW - 60 * MINUTE)
+    expected = Recency(NOW - 60 * MINUTE, today + timedelta(hours=9), timedelta(0))
+    assert read_recency(lake, SERIES, NOW) == expected
+    store_day(lake, today - 5 * DAY, 24, today - 4 * DAY)
+    assert read_recency(lake, SERIES, NOW) == expected
+    assert read_recency(lake, SERIES, NOW + 200 * DAY) == expected
+
+
+def test_the_sensor_tells_what_changes_though_nothing_is_collected(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    settings = settings_for("http://127.0.0.1:1", "ETH-EUR:1h")
+    repository = build_definitions(settings).get_repository_def()
+    sensor = repository.get_sensor_def("recency_sensor")
+
+    def tick(cursor: str | None) -> tuple[dict[str, tuple[bool, str]], str | None]:
+        with dg.build_sensor_context(
+            instance=instance,
+            repository_def=repository,
+            cursor=cursor,
+            resources={"lake": repository.get_top_level_resources()["lake"]},
+        ) as context:
+            result = sensor.evaluate_tick(context)
+        told = {
+            event.check_name: (event.passed, event.severity.value)
+            for event in result.asset_events
+            if isinstance(event, dg.AssetCheckEvaluation)
+        }
+        return told, result.cursor
+
+    told, cursor = tick(None)
+    assert told == {}  # nothing is collected yet, and it has only begun
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    late = now - timedelta(minutes=100)
+    store_day(lake, late.replace(hour=0, minute=0), 0, late)
+    told, cursor = tick(cursor)
+    assert told[ANSWERS][0] is False
+    told, cursor = tick(cursor)
+    assert told == {}
+    store_day(lake, now.replace(hour=0), now.hour, now)
+    told, cursor = tick(cursor)
+    assert told[ANSWERS] == (True, "WARN")
+    assert json.loads(cursor or "")["ETH-EUR:1h answers_are_recent"][0] == ""
