@@ -9,10 +9,10 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 
-from coinbase_assets.assets import raw_candles
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES, Dataset
 from coinbase_assets.candles.series import Series
 from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.run_tags import LIVE
 from coinbase_assets.definitions import build_definitions
 from coinbase_assets.settings import Settings, load_settings
 
@@ -65,7 +65,7 @@ def refresh_raw(
     settings: Settings, instance: dg.DagsterInstance, first: str, last: str | None = None
 ) -> dg.ExecuteInProcessResult:
     """As the live schedule's runs do."""
-    live = {raw_candles.LIVE: "true"}
+    live = {LIVE: "true"}
     return materialize(settings, instance, RAW_CANDLES, first, last, tags=live)
 
 

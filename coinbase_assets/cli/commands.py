@@ -9,7 +9,6 @@ from pathlib import Path
 import dagster as dg
 from rich.console import Console
 
-from coinbase_assets.assets import candle_chart
 from coinbase_assets.automation.collector import Collector, Outcome, Plan
 from coinbase_assets.automation.healing import plan_healing
 from coinbase_assets.candles.calendar import DAY
@@ -19,6 +18,7 @@ from coinbase_assets.cli.status_report import print_json, print_status
 from coinbase_assets.dagster_instance.opening import open_instance
 from coinbase_assets.dagster_instance.orphaned_runs import fail_orphans
 from coinbase_assets.definitions import build_definitions, build_storage
+from coinbase_assets.lake import charts
 from coinbase_assets.lake.account import with_storage
 from coinbase_assets.lake.reader import stored_series
 from coinbase_assets.monitoring.alerts import load_state
@@ -142,12 +142,12 @@ def plot_series(
     Raises PartitionMissing if the lake holds no candles of them.
     """
     with with_storage(settings) as settings, _store(settings) as store:
-        newest = candle_chart.last_candle(store, series)
+        newest = charts.last_candle(store, series)
         if not newest:
             raise PartitionMissing(f"{series}: not in the lake; {_stored_series(store)}")
         until = last or newest.date()
-        since = first or until - (candle_chart.DAYS - 1) * DAY
-        figure = candle_chart.draw_days(store, series, since, until, until)
+        since = first or until - (charts.DAYS - 1) * DAY
+        figure = charts.draw_days(store, series, since, until, until)
     if not figure:
         raise PartitionMissing(
             f"{series}: no candles from {since} to {until}; the newest is of {newest:%F}"

@@ -11,7 +11,6 @@ from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecordStatus,
 )
 
-from coinbase_assets.assets import raw_candles
 from coinbase_assets.candles.datasets import (
     CANDLE_COVERAGE,
     CANDLE_HISTORY,
@@ -19,7 +18,7 @@ from coinbase_assets.candles.datasets import (
     RAW_CANDLES,
 )
 from coinbase_assets.candles.series import Series
-from coinbase_assets.dagster_instance.run_tags import WILL_RETRY_TAG
+from coinbase_assets.dagster_instance.run_tags import LIVE, WILL_RETRY_TAG
 
 _KINDS = (RAW_CANDLES, CANDLE_HISTORY, CANDLE_COVERAGE, CANDLE_ROLLUP)
 _EVALUATED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
@@ -55,7 +54,7 @@ def failed_runs(
     new = False
     for record in instance.get_run_records(filters, limit=_MOST_RUNS):
         run, when = record.dagster_run, record.end_time or since.timestamp()
-        if raw_candles.LIVE in run.tags or run.tags.get(WILL_RETRY_TAG) == "true":
+        if LIVE in run.tags or run.tags.get(WILL_RETRY_TAG) == "true":
             continue
         for key in run.asset_selection or ():
             if key.path[-1] in {one.name for one in _KINDS}:

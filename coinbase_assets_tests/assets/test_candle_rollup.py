@@ -193,7 +193,7 @@ def runs(instance: dg.DagsterInstance) -> list[dict[str, list[str]]]:
         months: dict[str, list[str]] = {}
         for record in records:
             assert record.asset_key
-            months.setdefault(record.asset_key.path[-1], []).append(str(record.partition_key))
+            months.setdefault(record.asset_key.path[1], []).append(str(record.partition_key))
         found.append(months)
     return found
 
