@@ -251,7 +251,7 @@ def test_help_is_told_without_loading_dagster(new_user: NewUser) -> None:
     assert result.returncode == 0
     assert "Complete Coinbase candle history in your own Azure storage." in result.stdout
     loaded = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
-    assert "coinbase_assets.cli" in loaded
+    assert "coinbase_assets.cli.main" in loaded
     assert loaded.isdisjoint({"dagster", "azure", "pandas", "matplotlib"})
 
 

@@ -146,7 +146,7 @@ def test_an_unknown_format_is_told_with_those_known(
 def test_exporting_loads_no_dagster(tmp_path: Path) -> None:
     file = tmp_path / "candles.csv"
     arguments = ["export", "--series", str(ETH), *RANGE, "--out", str(file)]
-    code = f"import sys; from coinbase_assets.cli import main; main({arguments!r});"
+    code = f"import sys; from coinbase_assets.cli.main import main; main({arguments!r});"
     loaded = "assert not {'dagster', 'matplotlib'} & {*sys.modules}"
     subprocess.run([sys.executable, "-c", code + loaded], check=True)
     assert len(READERS[".csv"](file)) == 2 * 96

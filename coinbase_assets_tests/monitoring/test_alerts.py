@@ -142,7 +142,7 @@ def test_a_check_under_way_is_neither_trouble_nor_its_end(
     for _ in range(2):
         alerts.tick(webhook.url)
     job = build_definitions(alerts.settings).resolve_implicit_global_asset_job_def()
-    key = dg.AssetKey(["raw_candles", *NAMES[0].split(":")])
+    key = dg.AssetKey([*NAMES[0].split(":"), "raw_candles"])
     instance.create_run_for_job(job.get_subset(asset_selection={key}))
     alerts.tick(webhook.url)
     assert webhook.titles == [f"{NAMES[0]}: trouble"]

@@ -9,7 +9,8 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from coinbase_assets.monitoring import delivery as notifications
+from coinbase_assets import alert_urls
+from coinbase_assets.monitoring import delivery, destinations
 from coinbase_assets.monitoring.delivery import deliver
 from coinbase_assets.monitoring.destinations import (
     Destination,
@@ -45,7 +46,7 @@ def failure(url: str) -> NotDelivered:
 def crash(destination: Destination, monkeypatch: pytest.MonkeyPatch) -> NotDelivered:
     """What a destination says of an error in the library that delivers."""
     with monkeypatch.context() as patch:
-        patch.setattr(Destination, "_plugin", lambda self: {}[self._url])
+        patch.setattr(destinations, "load_plugin", lambda url: {}[url])
         with pytest.raises(NotDelivered) as refused:
             destination.send(MESSAGES[0])
     return refused.value
@@ -82,7 +83,7 @@ def test_a_mail_has_title_and_body_and_reaches_every_recipient(
     mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Apprise would pause longer than this between recipients.
-    monkeypatch.setattr(notifications, "SECONDS", 5.0)
+    monkeypatch.setattr(destinations, "SECONDS", 5.0)
     Destination(mailbox.url).send(MESSAGES[0])
     assert [mail["To"] for mail in mailbox.mails] == ["a@example.com", "b@example.com"]
     assert mailbox.titles == [MESSAGES[0].title] * 2
@@ -197,7 +198,7 @@ def test_a_silent_destination_is_given_up(
     webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     webhook.status = 0
-    monkeypatch.setattr(notifications, "SECONDS", 0.2)
+    monkeypatch.setattr(destinations, "SECONDS", 0.2)
     assert failure(webhook.url).why == "no answer within 0.2 s"
 
 
@@ -205,7 +206,7 @@ def test_a_url_cannot_ask_for_more_patience(
     webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     webhook.status, webhook.patience = 0, 60
-    monkeypatch.setattr(notifications, "_SOCKET_SECONDS", 0.2)
+    monkeypatch.setattr(alert_urls, "_SOCKET_SECONDS", 0.2)
     assert failure(webhook.url).why == "no answer in time"
 
 
@@ -214,7 +215,7 @@ def test_no_message_is_begun_when_the_time_is_over(
 ) -> None:
     outbox = Outbox(Destination(webhook.url))
     with monkeypatch.context() as patch:
-        patch.setattr(notifications, "SECONDS", 0.0)
+        patch.setattr(delivery, "SECONDS", 0.0)
         assert outbox.deliver() == {}
     assert webhook.asked == 0
     assert outbox.deliver() == {}

@@ -146,7 +146,7 @@ def test_refusals(
     assert answer.headers["cache-control"] == "no-store"
 
 
-@pytest.mark.parametrize("path", ["/NO-SUCH/candles/products", "/products/NO-SUCH", "/nothing"])
+@pytest.mark.parametrize("path", ["/products/NO-SUCH/candles", "/products/NO-SUCH", "/nothing"])
 def test_unknown_is_not_found(client: httpx.Client, exchange: StandInExchange, path: str) -> None:
     answer = client.get(exchange.url + path)
     assert (answer.status_code, answer.text) == (404, '{"message":"NotFound"}')
@@ -156,7 +156,7 @@ def test_unknown_is_not_found(client: httpx.Client, exchange: StandInExchange, p
 def test_without_start_or_end_the_newest_350_rows(
     client: httpx.Client, exchange: StandInExchange, given: dict[str, str]
 ) -> None:
-    url = f"{exchange.url}/BTC-USD/candles/products"
+    url = f"{exchange.url}/products/BTC-USD/candles"
     rows = client.get(url, params={"granularity": 3600, **given}).json()
     assert [row[0] for row in rows] == [START + 30 * DAY - 3600 * n for n in range(350)]
 
@@ -456,7 +456,7 @@ def test_requests_are_recorded_and_counted(client: httpx.Client) -> None:
             candles(client, exchange, product)
         stats = client.get(f"{exchange.url}/stats").json()
     first, _, last = exchange.requests
-    assert (first.path, first.status, first.fault) == ("/BTC-USD/candles/products", 200, "")
+    assert (first.path, first.status, first.fault) == ("/products/BTC-USD/candles", 200, "")
     assert first.params == {"granularity": "60", "start": f"{START}", "end": f"{START + 17940}"}
     assert before <= first.arrived <= last.arrived <= time.monotonic()
     assert stats["requests"] == 3
@@ -501,7 +501,7 @@ def test_command(client: httpx.Client, tmp_path: Path, end: signal.Signals) -> N
         assert process.stdout
         url = process.stdout.readline().strip()
         products = client.get(f"{url}/products").json()
-        client.get(f"{url}/LTC-USD/candles/products", params={"start": START, "end": START})
+        client.get(f"{url}/products/LTC-USD/candles", params={"start": START, "end": START})
         client.get(f"{url}/products/LTC-USD")
         process.send_signal(end)
         lines = process.stdout.read().splitlines()
