@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 INSTALLED_DEV := .venv/installed-dev
 
-.PHONY: install run dev demo test check format bench clean
+.PHONY: install run dev demo test check format bench constraints clean
 
 install: $(INSTALLED)
 
@@ -41,6 +41,11 @@ format: $(INSTALLED_DEV)
 
 bench: $(INSTALLED_DEV)
 	$(BIN)/python -m benchmarks
+
+constraints: $(INSTALLED_DEV)  ## the newest versions that all supported Pythons can have
+	$(BIN)/uv pip compile --quiet --system-certs --universal --python-version 3.11 --all-extras \
+	    --fork-strategy fewest --no-annotate --custom-compile-command "make constraints" \
+	    --upgrade --output-file constraints.txt pyproject.toml
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -6,7 +6,8 @@ extras=${1:+$1,}azurite
 
 if ! .venv/bin/python -m uv --version >/dev/null 2>&1; then
     "${PYTHON:-python3}" -m venv --clear .venv
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+        --constraint constraints.txt uv
 fi
 .venv/bin/uv pip install --quiet --compile-bytecode --system-certs --python .venv/bin/python \
     --constraint constraints.txt --editable ".[$extras]"
