@@ -54,7 +54,7 @@ def _measure(kind: str) -> tuple[float, list[float], int]:
 
 @contextmanager
 def _collecting(kind: str, folder: Path, url: str) -> Iterator[None]:
-    server = nullcontext() if kind == "file" else running_server(kind, folder / kind)
+    server = nullcontext() if kind == "file" else running_server(kind)
     with server as budget, azurite(folder) as storage:
         settings = {
             "AZURE_STORAGE_CONNECTION_STRING": storage,

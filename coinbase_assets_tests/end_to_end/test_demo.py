@@ -1,6 +1,11 @@
 """`make demo` must touch neither the user's exchange nor the user's lake and instance."""
 
+import subprocess
+import sys
+from importlib.metadata import packages_distributions, requires
+
 import pytest
+from packaging.requirements import Requirement
 
 from coinbase_assets.settings import load_settings
 from coinbase_assets_tests.demo import HOME, demo_environment
@@ -17,3 +22,14 @@ def test_the_demo_keeps_apart_from_the_user_s_settings(monkeypatch: pytest.Monke
         assert settings.api_url == exchange.url
     assert not settings.names_storage
     assert (settings.container, settings.dagster_home) == ("demo", HOME)
+
+
+def test_the_demo_imports_nothing_that_only_developers_install() -> None:
+    code = "import sys, coinbase_assets_tests.demo; print(*{n.split('.')[0] for n in sys.modules})"
+    command = [sys.executable, "-c", code]
+    modules = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    packages = packages_distributions()
+    used = {package.lower() for module in modules for package in packages.get(module, [])}
+    needed = requires("coinbase-assets") or []
+    developers = {Requirement(line).name for line in needed if 'extra == "dev"' in line}
+    assert used & developers == {"coinbase-assets"}

@@ -23,7 +23,7 @@ from coinbase_assets.setting_values import check_budget_url
 from coinbase_assets.settings import load_settings
 from coinbase_assets_tests.conftest import free_port
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
-from coinbase_assets_tests.stand_in.servers import Server, running_server
+from coinbase_assets_tests.stand_in.servers import SERVERS, Server, running_server
 
 URL = "https://exchange"
 RATE, SPARE = 20.0, 12
@@ -55,24 +55,21 @@ asyncio.run(main(*sys.argv[1:]))
 Process = subprocess.Popen[str]
 
 
-@pytest.fixture(scope="module", params=["postgres", "redis"])
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    with running_server(request.param, tmp_path_factory.mktemp(request.param)) as started:
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with running_server(request.param) as started:
         yield started
 
 
-@pytest.fixture(scope="module", params=["file", "postgres", "redis"])
+@pytest.fixture(scope="module", params=["file", *SERVERS])
 def place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """Where the budget is kept: a path or a URL."""
-    folder = tmp_path_factory.mktemp(request.param)
     if request.param == "file":
-        yield str(folder / "budget.sqlite")
+        yield str(tmp_path_factory.mktemp("budget") / "budget.sqlite")
         return
-    with running_server(request.param, folder) as started:
+    with running_server(request.param) as started:
         yield started.url
 
 

