@@ -1,17 +1,19 @@
-# Every target installs what is missing first; nothing is needed but Python 3.11 or newer.
+# Every target installs what it needs first; nothing is needed but Python 3.11 or newer.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+INSTALLED_DEV := .venv/installed-dev
 
 .PHONY: install run dev demo test check format bench clean
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --compile-bytecode --system-certs --python $(BIN)/python \
-	    --constraint constraints.txt --editable '.[dev]'
+$(INSTALLED): pyproject.toml constraints.txt install.sh
+	PYTHON="$(PYTHON)" sh install.sh
+	touch $@
+
+$(INSTALLED_DEV): $(INSTALLED)
+	PYTHON="$(PYTHON)" sh install.sh dev
 	touch $@
 
 run: $(INSTALLED)  ## collect the last 7 closed days and the open one
@@ -23,21 +25,21 @@ dev: $(INSTALLED)  ## Dagster's web UI, with schedules and sensors at work
 demo: $(INSTALLED)  ## the same, offline, on a stand-in exchange
 	$(BIN)/python -m coinbase_assets_tests.demo
 
-test: $(INSTALLED)
+test: $(INSTALLED_DEV)
 	$(BIN)/pytest
 
-check: $(INSTALLED)
+check: $(INSTALLED_DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	AZURE_STORAGE_CONNECTION_STRING=UseDevelopmentStorage=true DAGSTER_HOME=$(CURDIR)/.dagster \
+	AZURE_STORAGE_CONNECTION_STRING=UseDevelopmentStorage=true DAGSTER_HOME="$(CURDIR)/.dagster" \
 	    $(BIN)/dagster definitions validate
 
-format: $(INSTALLED)
+format: $(INSTALLED_DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED)
+bench: $(INSTALLED_DEV)
 	$(BIN)/python -m benchmarks
 
 clean:
