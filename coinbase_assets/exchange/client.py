@@ -25,7 +25,7 @@ from coinbase_assets.exchange.answers import (
 from coinbase_assets.exchange.budget import RequestBudget
 from coinbase_assets.exchange.errors import (
     ExchangeError,
-    ExchangeUnavailable,
+    ExchangeUnreachable,
     InvalidAnswer,
     RateLimited,
 )
@@ -183,7 +183,7 @@ class ExchangeClient:
         try:
             response = await self._http.get(path, params=parameters)
         except httpx.RequestError as error:
-            raise ExchangeUnavailable(
+            raise ExchangeUnreachable(
                 f"no answer from {self._http.base_url} ({str(error) or type(error).__name__})"
             ) from error
         try:
