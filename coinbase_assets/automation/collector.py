@@ -85,9 +85,10 @@ class Collector:
         due = [day for day in days if again or day not in kept]
         return Plan(series, days, list(adjoining(due, days_per_run(series.granularity))))
 
-    def collect_all(self, plans: Iterable[Plan]) -> Iterator[Outcome]:
-        """Collect one series after another; once the exchange is out of reach, no more of them."""
-        outage: Failure | None = None
+    def collect_all(
+        self, plans: Iterable[Plan], outage: Failure | None = None
+    ) -> Iterator[Outcome]:
+        """Collect one series after another; in an `outage` of the exchange, no more of them."""
         for plan in plans:
             if outage:
                 yield Outcome(plan, self._missing(plan), outage)

@@ -18,6 +18,8 @@ from coinbase_assets.cli.status_report import print_json, print_status
 from coinbase_assets.dagster_instance.opening import open_instance
 from coinbase_assets.dagster_instance.orphaned_runs import fail_orphans
 from coinbase_assets.definitions import build_definitions, build_storage
+from coinbase_assets.exchange.errors import ExchangeUnreachable
+from coinbase_assets.exchange.host_name import unknown_host
 from coinbase_assets.lake import charts
 from coinbase_assets.lake.account import with_storage
 from coinbase_assets.lake.reader import stored_series
@@ -29,6 +31,7 @@ from coinbase_assets.storage.errors import PartitionMissing
 from coinbase_assets.storage.parquet_store import ParquetStore
 
 _MOST_NAMED = 10
+_UNREACHABLE = "; check the network and COINBASE_API_URL, or try it offline: make demo"
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -110,7 +113,8 @@ def _collect(
             return []
         try:
             with progress(console, requests, settings.requests_per_second):
-                return list(collector.collect_all(plans))
+                outage = unknown_host(settings.api_url) if requests else None
+                return list(collector.collect_all(plans, outage))
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
             print_status(console, store, [plan.series for plan in plans])
             raise
@@ -182,11 +186,15 @@ def _instance(home: Path) -> Iterator[dg.DagsterInstance]:
 
 
 def _print_failures(outcomes: Sequence[Outcome]) -> None:
-    for error in dict.fromkeys(str(outcome.error) for outcome in outcomes if outcome.error):
-        errors.print(f"Error: {error}")
     for outcome in outcomes:
         if outcome.missing:
             errors.print(f"{outcome.plan.series}: not collected: {_listed(outcome.missing)}")
+    for error in dict.fromkeys(_with_remedy(one.error) for one in outcomes if one.error):
+        errors.print(f"Error: {error}")
+
+
+def _with_remedy(error: Exception) -> str:
+    return f"{error}{_UNREACHABLE}" if isinstance(error, ExchangeUnreachable) else str(error)
 
 
 def _listed(names: Sequence[str]) -> str:

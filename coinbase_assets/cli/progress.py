@@ -40,7 +40,10 @@ def progress(console: Console, expected: int, rate: float) -> Iterator[None]:
 
 
 class _AnswerHandler(logging.Handler):
-    """The exchange client logs every answer, and the attempts that keep failing."""
+    """The exchange client logs every answer, and the attempts that keep failing.
+
+    Of those, the first one after an answer is shown.
+    """
 
     def __init__(self, console: Console, bar: Progress, expected: int, rate: float) -> None:
         super().__init__()
@@ -50,18 +53,19 @@ class _AnswerHandler(logging.Handler):
         self._expected = expected
         self._rate = rate
         self._start = self._last_line = time.monotonic()
-        self._last_warning = -_SECONDS_BETWEEN_LINES
+        self._warned = False
         self._answers = self._candles = self._requests = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         answer = getattr(record, "answer", None)
         if isinstance(answer, Answer):
             self._count(answer)
-        elif time.monotonic() - self._last_warning >= _SECONDS_BETWEEN_LINES:
-            self._last_warning = time.monotonic()
+        elif not self._warned:
+            self._warned = True
             self._console.print(record.getMessage())
 
     def _count(self, answer: Answer) -> None:
+        self._warned = False
         self._answers += 1
         self._candles += answer.candles.num_rows
         self._requests += answer.requests

@@ -20,7 +20,7 @@ from coinbase_assets.candles.windows import Answer, Window, request_windows
 from coinbase_assets.exchange.budget import RequestBudget
 from coinbase_assets.exchange.errors import (
     ExchangeError,
-    ExchangeUnavailable,
+    ExchangeUnreachable,
     InvalidAnswer,
     RateLimited,
 )
@@ -182,7 +182,7 @@ class ExchangeClient:
         try:
             response = await self._http.get(path, params=parameters)
         except httpx.RequestError as error:
-            raise ExchangeUnavailable(
+            raise ExchangeUnreachable(
                 f"no answer from {self._http.base_url} ({str(error) or type(error).__name__})"
             ) from error
         try:

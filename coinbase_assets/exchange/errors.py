@@ -4,7 +4,8 @@ ExchangeError
 ├── RateLimited           it kept answering 429
 ├── ProductNotFound       it does not know the product
 ├── InvalidAnswer         what it sent is not what its documentation promises
-└── ExchangeUnavailable   it could not be reached, or kept failing
+└── ExchangeUnavailable   it kept failing
+    └── ExchangeUnreachable   no answer came back
 """
 
 
@@ -30,3 +31,7 @@ class InvalidAnswer(ExchangeError):
 
 class ExchangeUnavailable(ExchangeError):
     """The exchange could not be reached, or failed on its side."""
+
+
+class ExchangeUnreachable(ExchangeUnavailable):
+    """No answer came back: no such host, no connection, or none in time."""

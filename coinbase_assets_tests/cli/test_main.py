@@ -193,7 +193,7 @@ def error_lines(result: Result, status: int) -> list[str]:
     lines = result.stderr.splitlines()
     assert result.returncode == status, result
     assert 1 <= len(lines) <= 2, result.stderr
-    assert lines[0].startswith("Error: ")
+    assert lines[-1].startswith("Error: ")
     return lines
 
 
@@ -609,7 +609,7 @@ def test_an_unknown_product_is_named_and_the_others_are_collected(
     background: Background,
 ) -> None:
     result = finish(background.unknown_product)
-    error, missing = error_lines(result, 1)
+    missing, error = error_lines(result, 1)
     assert "the exchange does not know the product NOPE-EUR" in error
     assert missing.startswith("NOPE-EUR:15m: not collected: raw_candles 2024-01-01, ")
     assert missing.endswith("candle_history 2024-01, candle_coverage 2024-01")
@@ -621,11 +621,28 @@ def test_an_unreachable_exchange_is_told_with_the_partitions_missing(
 ) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     user = new_user(COINBASE_API_URL=url, COINBASE_GIVE_UP_AFTER="2")
-    error, missing = error_lines(run_here(user, "collect", *DAYS), 1)
+    missing, error = error_lines(run_here(user, "collect", *DAYS), 1)
     assert f"no answer from {url}" in error
+    assert error.endswith("check the network and COINBASE_API_URL, or try it offline: make demo")
     days = ", ".join(f"raw_candles 2024-01-0{day}" for day in range(1, 6))
     months = "candle_history 2024-01, candle_coverage 2024-01"
     assert missing == f"ETH-EUR:15m: not collected: {days}, {months}"
+
+
+def test_without_a_network_settled_days_are_there_and_others_name_the_demo(
+    new_user: NewUser, run_here: RunHere
+) -> None:
+    user = new_user()
+    days = ("--from", "2024-01-01", "--to", "2024-01-03")
+    assert run_here(user, "collect", *days).returncode == 0
+    offline = User(user.start_process, {**user.environment, "COINBASE_API_URL": "http://a.invalid"})
+    assert run_here(offline, "collect", *days).returncode == 0
+    result = run_here(offline, "collect", *DAYS)
+    missing, error = error_lines(result, 1)
+    assert missing.endswith("raw_candles 2024-01-05")
+    assert "the name a.invalid does not resolve" in error
+    assert error.endswith("or try it offline: make demo")
+    assert "trying again" not in result.stdout
 
 
 def test_a_refused_account_key_is_told_with_the_setting_and_not_shown(

@@ -1,0 +1,38 @@
+"""Whether the exchange's host name resolves: looked up before a person waits for candles."""
+
+import socket
+import threading
+import time
+from contextlib import suppress
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from coinbase_assets.exchange.errors import ExchangeUnreachable
+
+PATIENCE = 10.0
+
+
+def unknown_host(api_url: str) -> ExchangeUnreachable | None:
+    """The error that the host name does not resolve within PATIENCE seconds, if it does not.
+
+    Behind a proxy nothing is looked up: the proxy resolves the name.
+    """
+    url = httpx.URL(api_url)
+    if getproxies().keys() & {url.scheme, "all"} and not proxy_bypass(url.host):
+        return None
+    found = threading.Event()
+    # One look-up may take longer than that.
+    threading.Thread(target=_look_up, args=(url.raw_host, found), daemon=True).start()
+    if found.wait(PATIENCE):
+        return None
+    return ExchangeUnreachable(f"no answer from {url}: the name {url.host} does not resolve")
+
+
+def _look_up(host: bytes, found: threading.Event) -> None:
+    give_up = time.monotonic() + PATIENCE
+    while not found.is_set() and time.monotonic() < give_up:
+        with suppress(OSError):
+            socket.getaddrinfo(host, None)
+            found.set()
+        time.sleep(0.5)

@@ -1,0 +1,36 @@
+"""What a collection prints while it runs."""
+
+import io
+import logging
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+
+from coinbase_assets.candles.series import Series
+from coinbase_assets.candles.table import empty_candles
+from coinbase_assets.candles.windows import Answer, Window
+from coinbase_assets.cli import progress
+from coinbase_assets.exchange import client
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+ANSWER = Answer(
+    Series.parse("ETH-EUR:15m"),
+    Window(START, START + timedelta(days=1)),
+    empty_candles(),
+    START + timedelta(days=2),
+    requests=1,
+)
+
+
+def test_an_outage_is_one_line_until_the_next_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    output, log = io.StringIO(), logging.getLogger(client.__name__)
+    with progress.progress(Console(file=output), expected=3, rate=10):
+        for text in ("first outage", "first outage", "first outage"):
+            log.warning(text)
+        log.info("answer", extra={"answer": ANSWER})
+        log.warning("second outage")
+    printed = output.getvalue()
+    assert printed.count("first outage") == 1
+    assert printed.count("second outage") == 1
