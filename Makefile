@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 INSTALLED_DEV := .venv/installed-dev
 
-.PHONY: install run dev demo test check format bench constraints clean
+.PHONY: install run dev demo test test-fast check format bench constraints clean
 
 install: $(INSTALLED)
 
@@ -28,10 +28,14 @@ demo: $(INSTALLED)  ## the same, offline, on a stand-in exchange
 test: $(INSTALLED_DEV)
 	$(BIN)/pytest
 
+test-fast: $(INSTALLED_DEV)  ## what needs no server, no process and no browser
+	$(BIN)/pytest -m 'not azurite and not processes and not browser'
+
 check: $(INSTALLED_DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 	AZURE_STORAGE_CONNECTION_STRING=UseDevelopmentStorage=true DAGSTER_HOME="$(CURDIR)/.dagster" \
 	    $(BIN)/dagster definitions validate
 
