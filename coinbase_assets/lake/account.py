@@ -13,9 +13,7 @@ from pydantic import SecretStr
 
 from coinbase_assets.setting_values import DEVELOPMENT_STORAGE
 from coinbase_assets.settings import CONNECTION_STRING, Settings, load_settings, project_folder
-from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.blob_source import BlobSource
-from coinbase_assets.storage.client import blob_service
 
 
 @contextmanager
@@ -26,6 +24,10 @@ def open_container(name: str | None, account: Mapping[str, str]) -> Iterator[Blo
     settings' account is used, and without that the embedded Azurite, which runs until the end of
     the block. Raises SettingsError, StorageError.
     """
+    # They load Azure's libraries, which `coinbase-assets dev` does not need.
+    from coinbase_assets.storage.azure_blobs import AzureBlobs
+    from coinbase_assets.storage.client import blob_service
+
     settings = load_settings()
     if not _names_storage(account):
         account = settings.storage_account
@@ -50,9 +52,7 @@ def with_storage(settings: Settings) -> Iterator[Settings]:
     if settings.names_storage:
         yield settings
         return
-    print(
-        f"No Azure storage is set: using Azurite, with its data in {_azurite_data()}", flush=True
-    )
+    print(f"No Azure storage is set: using Azurite, with its data in {_azurite_data()}", flush=True)
     with running_embedded_azurite():
         os.environ[CONNECTION_STRING] = DEVELOPMENT_STORAGE
         yield settings.model_copy(update={"connection_string": SecretStr(DEVELOPMENT_STORAGE)})

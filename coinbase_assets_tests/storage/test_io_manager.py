@@ -1,4 +1,4 @@
-"""Assets' tables in Azure: round trips, ranges that stream, races for a blob, secrets."""
+"""The IO manager: round trips, ranges, refusals, metadata, races for a blob, secrets."""
 
 import base64
 import itertools
@@ -64,7 +64,7 @@ Pairs = Iterator[tuple[str, Any]]
 
 
 def rows(*numbers: int, version: int = 0) -> pa.Table:
-    """A table that is told apart by its numbers."""
+    """Return a table that holds these numbers."""
     table = pa.table({"number": pa.array(numbers, pa.int64())})
     return with_fields(table, {"version": str(version)}) if version else table
 
@@ -79,7 +79,7 @@ def path_of(day: str) -> str:
 
 @dataclass
 class Runner:
-    """Materialises assets in one run: of one partition, or of those from a key to another."""
+    """Materialises assets in one run: of one partition, or of a range from one key to another."""
 
     io_manager: dg.ConfigurableIOManager
     instance: dg.DagsterInstance
@@ -104,7 +104,7 @@ class Runner:
 
 @pytest.fixture(scope="module")
 def in_memory() -> Iterator[dg.DagsterInstance]:
-    """A Dagster instance for all tests: to make one takes longer than most of them."""
+    """A Dagster instance for all tests; creating one takes longer than most tests."""
     with dg.DagsterInstance.ephemeral() as instance:
         yield instance
 
@@ -123,18 +123,18 @@ def prices(
     partitions: dg.PartitionsDefinition | None = DAYS,
     **metadata: object,
 ) -> dg.AssetsDefinition:
-    """The asset `prices` with this output."""
+    """Return an asset `prices` with this output."""
     asset = dg.asset(name="prices", partitions_def=partitions, metadata=metadata)
     return asset(lambda context: output(context))
 
 
 def streamed(pairs: Callable[[], Pairs], **metadata: Any) -> dg.AssetsDefinition:
-    """The asset `prices` whose partitions come from a generator."""
+    """Return an asset `prices` whose partitions come from a generator."""
     return prices(lambda context: dg.Output(pairs(), metadata=metadata))
 
 
 class Reader:
-    """A downstream asset that keeps what it was given."""
+    """A downstream asset that keeps its input for the test to look at."""
 
     _numbers = itertools.count()
 
@@ -157,12 +157,12 @@ class Reader:
 
 
 def assert_is(actual: object, expected: pa.Table) -> None:
-    """The same rows and types, in whichever form."""
+    """Check that a DataFrame or Table has the same rows and types."""
     if isinstance(actual, pd.DataFrame):
         pd.testing.assert_frame_equal(actual, expected.to_pandas())
         return
     assert isinstance(actual, pa.Table)
-    # pandas' texts come as large_string.
+    # pandas returns texts as large_string.
     types = {field.name: str(field.type).removeprefix("large_") for field in actual.schema}
     assert types == {field.name: str(field.type) for field in expected.schema}
     assert actual.to_pylist() == expected.to_pylist()
@@ -182,7 +182,7 @@ def assert_is(actual: object, expected: pa.Table) -> None:
     ],
     ids=["unpartitioned", "static", "daily", "multi"],
 )
-def test_a_partition_is_a_blob(
+def test_output_partition_is_one_blob(
     partitions: Any, key: str | None, path: str, output: Any, run: Runner, lake: ParquetStore
 ) -> None:
     readers = [Reader(pd.DataFrame, partitions), Reader(pa.Table, partitions)]
@@ -219,7 +219,7 @@ def as_frames(keys: Sequence[str]) -> object:
         (GRID, (f"{FIRST}|north", f"{SECOND}|south"), 4, as_generator),
     ],
 )
-def test_a_range_is_a_blob_each(
+def test_output_range_is_one_blob_per_partition(
     partitions: Any, keys: Any, count: int, output: Any, run: Runner, lake: ParquetStore
 ) -> None:
     asked: list[str] = []
@@ -235,7 +235,7 @@ def test_a_range_is_a_blob_each(
     assert stored == {key: [n] for n, key in enumerate(asked)}
 
 
-def test_partitions_are_loaded_by_key(run: Runner) -> None:
+def test_input_mapping_has_tables_by_key(run: Runner) -> None:
     frames = [Reader(Mapping[str, pd.DataFrame], DAYS), Reader(dict[str, pd.DataFrame], DAYS)]
     tables = [Reader(Mapping[str, pa.Table], DAYS), Reader(dict[str, pa.Table], DAYS)]
     streams = [Reader(PartitionTables, DAYS)]
@@ -251,8 +251,8 @@ def test_partitions_are_loaded_by_key(run: Runner) -> None:
             assert_is(table, rows(n))
 
 
-def test_partitions_are_joined_in_order(run: Runner) -> None:
-    """Their fields differ, and are not those of the whole."""
+def test_input_table_joins_partitions_in_order(run: Runner) -> None:
+    """The partitions' fields differ; the joined table has none."""
     readers = [Reader(pd.DataFrame, DAYS), Reader(pa.Table, DAYS)]
     asset = prices(lambda context: {key: rows(n, n + 5, version=n) for n, key in enumerate(KEYS)})
     run(asset, *(reader.asset for reader in readers), keys=THREE_DAYS)
@@ -262,7 +262,7 @@ def test_partitions_are_joined_in_order(run: Runner) -> None:
     assert not readers[1].value.schema.metadata
 
 
-def test_a_table_is_loaded_where_nothing_else_is_asked_for(run: Runner) -> None:
+def test_input_without_type_is_table(run: Runner) -> None:
     readers = [Reader(pd.DataFrame | None), Reader(pa.Table | None), Reader(Any)]
     run(prices(lambda context: rows(1), None), *(reader.asset for reader in readers))
     assert [reader.kind for reader in readers] == [pd.DataFrame, pa.Table, pa.Table]
@@ -270,14 +270,14 @@ def test_a_table_is_loaded_where_nothing_else_is_asked_for(run: Runner) -> None:
         assert_is(reader.value, rows(1))
 
 
-def test_partitions_without_a_value_join_those_with_some(run: Runner) -> None:
+def test_input_table_joins_all_null_partition(run: Runner) -> None:
     frames = {FIRST: pd.DataFrame({"note": [None]}), SECOND: pd.DataFrame({"note": ["a"]})}
     reader = Reader(pa.Table, DAYS)
     run(prices(lambda context: frames), reader.asset, keys=(FIRST, SECOND))
     assert reader.value["note"].to_pylist() == [None, "a"]
 
 
-def test_partition_tables_are_looked_up_by_key() -> None:
+def test_partition_tables_load_on_access() -> None:
     loaded = []
 
     def load(key: str) -> pa.Table:
@@ -292,7 +292,7 @@ def test_partition_tables_are_looked_up_by_key() -> None:
     assert loaded == [SECOND]
 
 
-def test_only_the_columns_asked_for_are_loaded(run: Runner) -> None:
+def test_input_columns_selects_columns(run: Runner) -> None:
     kinds: list[Any] = [pa.Table, dict[str, pd.DataFrame], PartitionTables]
     readers = [Reader(kind, DAYS, columns=["note", "time"]) for kind in kinds]
     asset = prices(lambda context: dict.fromkeys([FIRST, SECOND], TABLE))
@@ -312,7 +312,7 @@ def test_only_the_columns_asked_for_are_loaded(run: Runner) -> None:
     ],
     ids=["unpartitioned", "daily", "multi"],
 )
-def test_the_blob_lies_where_the_asset_says(
+def test_blob_path_template_is_used(
     partitions: Any, key: Any, template: str, path: str, run: Runner, lake: ParquetStore
 ) -> None:
     asset = prices(lambda context: rows(7), partitions, blob_path=template)
@@ -327,20 +327,20 @@ def test_the_blob_lies_where_the_asset_says(
 
 
 @pytest.mark.parametrize("keys", [THREE_DAYS, FIRST], ids=["in a run", "in runs"])
-def test_partitions_never_share_a_blob(keys: Any, run: Runner, lake: ParquetStore) -> None:
+def test_blob_path_refuses_shared_blob(keys: Any, run: Runner, lake: ParquetStore) -> None:
     asset = prices(lambda context: dict.fromkeys(context.partition_keys, rows(1)), blob_path="all")
     with pytest.raises(StorageError, match="all"):
         run(asset, keys=keys)
     assert lake.list("") == {}
 
 
-def test_a_path_of_unknown_parts_is_told(run: Runner) -> None:
+def test_blob_path_refuses_unknown_placeholder(run: Runner) -> None:
     asset = prices(lambda context: rows(1), blob_path="{day}.parquet")
     with pytest.raises(StorageError, match=r"\{day\}\.parquet"):
         run(asset, keys=FIRST)
 
 
-def test_missing_partitions_are_named(run: Runner) -> None:
+def test_input_names_missing_partitions(run: Runner) -> None:
     asset, reader = prices(lambda context: rows(1)), Reader(PartitionTables, DAYS)
     run(asset, keys=FIRST)
     with pytest.raises(PartitionMissing, match="prices") as raised:
@@ -351,7 +351,7 @@ def test_missing_partitions_are_named(run: Runner) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_partitions_that_may_be_missing_are_skipped(run: Runner) -> None:
+def test_input_skips_allowed_missing_partitions(run: Runner) -> None:
     asset = prices(lambda context: rows(7))
     run(asset, keys=SECOND)
     by_key = Reader(PartitionTables, allow_missing_partitions=True)
@@ -362,49 +362,76 @@ def test_partitions_that_may_be_missing_are_skipped(run: Runner) -> None:
     assert_is(joined.value, rows(7))
 
 
-def test_a_table_of_no_partition_cannot_be_loaded(run: Runner) -> None:
+def test_input_table_refuses_no_partition(run: Runner) -> None:
     asset, reader = prices(lambda context: rows(7)), Reader(pa.Table, allow_missing_partitions=True)
     with pytest.raises(PartitionMissing, match="prices"):
         run(asset, reader.asset, only=reader.asset)
 
 
+REQUIRED = dg.TableColumnConstraints(nullable=False)
 DECLARED: dict[str, Any] = {
     "dagster/column_schema": dg.TableSchema(
-        [dg.TableColumn("number", "int64"), dg.TableColumn("note", "string")]
+        [
+            dg.TableColumn("number", "int64"),
+            dg.TableColumn("note", "string", constraints=REQUIRED),
+            dg.TableColumn("share", "double"),
+        ]
     )
 }
-GOOD = pa.table({"number": [1], "note": ["a"]})
+GOOD = pa.table({"number": [1], "note": ["a"], "share": [0.5]})
+OLD = GOOD.drop_columns("share")
 BAD = {
-    "a column too few": pa.table({"number": [1]}),
-    "a column too many": GOOD.append_column("more", GOOD["note"]),
-    "another type": pa.table({"number": [1.5], "note": ["a"]}),
-    "another order": pa.table({"note": ["a"], "number": [1]}),
+    "missing column": GOOD.drop_columns("note"),
+    "extra column": GOOD.append_column("more", GOOD["note"]),
+    "other type": pa.table({"number": [1.5], "note": ["a"], "share": [0.5]}),
+    "other order": GOOD.select(["note", "number", "share"]),
 }
 
 
 @pytest.mark.parametrize("updating", [False, True], ids=["table", "update"])
-@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
-def test_other_columns_than_declared_are_not_stored(
+@pytest.mark.parametrize("bad", [*BAD.values(), OLD], ids=[*BAD, "missing nullable column"])
+def test_output_refuses_undeclared_columns(
     bad: pa.Table, updating: bool, run: Runner, lake: ParquetStore
 ) -> None:
     asset = prices(lambda context: (lambda stored: bad) if updating else bad, **DECLARED)
-    with pytest.raises(BlobDamaged, match=f"{path_of(FIRST)}.*number.*declared"):
+    with pytest.raises(BlobDamaged, match=f"{path_of(FIRST)}: the table .*number.*; return"):
         run(asset, keys=FIRST)
     assert lake.list("") == {}
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
-def test_other_columns_than_declared_are_not_loaded(
-    bad: pa.Table, run: Runner, lake: ParquetStore
-) -> None:
+def test_input_refuses_undeclared_columns(bad: pa.Table, run: Runner, lake: ParquetStore) -> None:
     asset, reader = prices(lambda context: GOOD, **DECLARED), Reader(pa.Table, DAYS)
     lake.put(path_of(FIRST), bad, None)
-    with pytest.raises(BlobDamaged, match=f"{path_of(FIRST)}.*number.*declared"):
+    message = f"{path_of(FIRST)}: the blob .*number.*; if another version .* materialise"
+    with pytest.raises(BlobDamaged, match=message):
         run(asset, reader.asset, only=reader.asset, keys=FIRST)
 
 
-def test_declared_columns_are_stored_and_loaded(run: Runner) -> None:
-    for columns in (None, ["note"], ["note", "number"]):
+@pytest.mark.parametrize("columns", [None, ["note", "share"], ["share"]])
+def test_input_accepts_missing_nullable_column(
+    columns: list[str] | None, run: Runner, lake: ParquetStore
+) -> None:
+    asset, reader = (
+        prices(lambda context: GOOD, **DECLARED),
+        Reader(pa.Table, DAYS, columns=columns),
+    )
+    lake.put(path_of(FIRST), OLD, None)
+    run(asset, reader.asset, only=reader.asset, keys=FIRST)
+    names = columns or GOOD.column_names
+    assert reader.value == OLD.select([name for name in names if name != "share"])
+
+
+def test_input_columns_refuses_missing_required_column(run: Runner, lake: ParquetStore) -> None:
+    asset = prices(lambda context: GOOD, **DECLARED)
+    reader = Reader(pa.Table, DAYS, columns=["note"])
+    lake.put(path_of(FIRST), BAD["missing column"], None)
+    with pytest.raises(StorageError, match=f"{path_of(FIRST)}: has no column note"):
+        run(asset, reader.asset, only=reader.asset, keys=FIRST)
+
+
+def test_declared_columns_round_trip(run: Runner) -> None:
+    for columns in (None, ["note"], ["share", "number"]):
         reader = Reader(pa.Table, DAYS, columns=columns)
         run(prices(lambda context: GOOD, **DECLARED), reader.asset, keys=FIRST)
         assert_is(reader.value, GOOD.select(columns or GOOD.column_names))
@@ -420,24 +447,24 @@ def test_declared_columns_are_stored_and_loaded(run: Runner) -> None:
     ],
     ids=["missing", "foreign", "repeated", "missing in a mapping"],
 )
-def test_other_partitions_than_the_run_has_are_named(output: Any, named: str, run: Runner) -> None:
+def test_output_names_wrong_partitions(output: Any, named: str, run: Runner) -> None:
     pairs = iter(output) if isinstance(output, list) else output
     with pytest.raises(StorageError, match=f"'{named}'"):
         run(prices(lambda context: dg.Output(pairs)), keys=THREE_DAYS)
 
 
 @pytest.mark.parametrize(
-    ("output", "keys", "told"),
+    ("output", "keys", "message"),
     [
         ([1, 2], FIRST, "prices: cannot store a list; return a"),
         ([1, 2], THREE_DAYS, "3 partitions is a list; return a mapping"),
         (TABLE, THREE_DAYS, "3 partitions is a Table; return a mapping"),
     ],
 )
-def test_what_cannot_be_stored_is_told(
-    output: object, keys: Any, told: str, run: Runner, lake: ParquetStore
+def test_output_names_unsupported_type(
+    output: object, keys: Any, message: str, run: Runner, lake: ParquetStore
 ) -> None:
-    with pytest.raises(StorageError, match=told):
+    with pytest.raises(StorageError, match=message):
         run(prices(lambda context: output), keys=keys)
     assert lake.list("") == {}
 
@@ -450,7 +477,7 @@ def test_what_cannot_be_stored_is_told(
     ],
     ids=["metadata", "field"],
 )
-def test_a_version_that_orders_nothing_is_refused(
+def test_output_refuses_version_without_number(
     output: dg.Output, run: Runner, lake: ParquetStore
 ) -> None:
     with pytest.raises(StorageError, match="newest"):
@@ -461,7 +488,7 @@ def test_a_version_that_orders_nothing_is_refused(
 # Ranges stream
 
 
-def test_few_tables_of_a_range_are_alive_at_once(run: Runner, lake: ParquetStore) -> None:
+def test_output_range_keeps_few_tables_in_memory(run: Runner, lake: ParquetStore) -> None:
     tables: list[weakref.ref[pa.Table]] = []
     alive, stored = list[int](), list[str]()
 
@@ -479,7 +506,7 @@ def test_few_tables_of_a_range_are_alive_at_once(run: Runner, lake: ParquetStore
     assert len(stored) > 30
 
 
-def test_a_range_is_loaded_while_it_is_looked_at(run: Runner) -> None:
+def test_partition_tables_keep_few_tables_in_memory(run: Runner) -> None:
     big = pa.table({"number": np.random.default_rng(0).random(2**15)})
     held = []
 
@@ -489,7 +516,7 @@ def test_a_range_is_loaded_while_it_is_looked_at(run: Runner) -> None:
         for look in (prices.items(), prices.values()):
             for n, _ in enumerate(look):
                 if n == 0:
-                    time.sleep(0.2)  # some are loaded meanwhile, but not all
+                    time.sleep(0.2)  # time to load some of the tables, but not all
                 held.append(pa.total_allocated_bytes() - before)
 
     asset = streamed(lambda: ((key, big) for key in DAYS.get_partition_keys()[:40]))
@@ -498,7 +525,7 @@ def test_a_range_is_loaded_while_it_is_looked_at(run: Runner) -> None:
     assert big.nbytes < max(held) < 20 * big.nbytes
 
 
-def test_a_failure_leaves_what_was_stored_before_it(run: Runner, lake: ParquetStore) -> None:
+def test_output_failure_keeps_blobs_stored_before(run: Runner, lake: ParquetStore) -> None:
     before = {path_of(key): lake.put(path_of(key), rows(0), None) for key in KEYS}
 
     def pairs() -> Pairs:
@@ -513,22 +540,22 @@ def test_a_failure_leaves_what_was_stored_before_it(run: Runner, lake: ParquetSt
     assert lake.list("")[path_of(THIRD)] == before[path_of(THIRD)]
 
 
-def test_a_table_that_is_refused_leaves_its_blob(run: Runner, lake: ParquetStore) -> None:
+def test_output_refused_table_keeps_blob(run: Runner, lake: ParquetStore) -> None:
     before = lake.put(path_of(SECOND), GOOD, None)
-    tables = {FIRST: GOOD, SECOND: BAD["another type"], THIRD: GOOD}
+    tables = {FIRST: GOOD, SECOND: BAD["other type"], THIRD: GOOD}
     with pytest.raises(BlobDamaged, match=path_of(SECOND)):
         run(prices(lambda context: tables, **DECLARED), keys=THREE_DAYS)
     assert lake.list("")[path_of(SECOND)] == before
     assert lake.get(path_of(FIRST)) == GOOD
 
 
-def test_a_generator_is_closed_when_a_table_is_refused(run: Runner) -> None:
+def test_output_refused_table_closes_generator(run: Runner) -> None:
     closed_by = []
 
     def pairs() -> Pairs:
         try:
             for key in DAYS.get_partition_keys()[:40]:
-                yield key, BAD["another type"]
+                yield key, BAD["other type"]
         finally:
             closed_by.append(threading.current_thread())
 
@@ -550,7 +577,7 @@ SHOWN = {"version": 7, "settled": True, "open": False, "share": "0.5", "by": "a 
     [(None, None, [None]), (DAYS, FIRST, [FIRST]), (DAYS, THREE_DAYS, KEYS)],
     ids=["unpartitioned", "a partition", "a range"],
 )
-def test_what_is_known_of_each_partition_is_recorded(
+def test_output_records_metadata_per_partition(
     partitions: Any, keys: Any, recorded: Any, run: Runner, lake: ParquetStore
 ) -> None:
     tables = {key: with_fields(rows(*range(n)), FIELDS) for n, key in enumerate(recorded, 1)}
@@ -571,9 +598,7 @@ def test_what_is_known_of_each_partition_is_recorded(
         assert metadata["open"] is False
 
 
-def test_the_instance_keeps_the_record_of_each_partition(
-    run: Runner, instance: dg.DagsterInstance
-) -> None:
+def test_output_metadata_is_in_instance(run: Runner, instance: dg.DagsterInstance) -> None:
     asset = prices(lambda context: {key: rows(*range(n)) for n, key in enumerate(KEYS, 1)})
     Runner(run.io_manager, instance)(asset, keys=THREE_DAYS)
     for n, key in enumerate(KEYS, 1):
@@ -598,10 +623,10 @@ def version_by_metadata(pairs: Pairs, version: int) -> dg.Output:
 
 @pytest.mark.parametrize("versioned", [version_by_field, version_by_metadata])
 @pytest.mark.parametrize("replaced", [False, True], ids=["a new blob", "a replaced blob"])
-def test_of_two_tables_that_race_the_newer_stays(
+def test_output_race_keeps_greater_version(
     replaced: bool, versioned: Any, run: Runner, lake: ParquetStore
 ) -> None:
-    """Of two that are as new, the one that comes later."""
+    """Of two tables with the same version, the later one stays."""
     theirs = dict(zip(KEYS, (4, 5, 6), strict=True))
     before = {key: lake.put(path_of(key), rows(), None) for key in KEYS if replaced}
 
@@ -618,8 +643,8 @@ def test_of_two_tables_that_race_the_newer_stays(
     assert recorded == [2, 2, 1]
 
 
-def test_a_put_whose_answer_was_lost_is_no_lost_race(run: Runner, lake: ParquetStore) -> None:
-    """The client puts again, and finds its own blob there."""
+def test_output_race_after_lost_answer(run: Runner, lake: ParquetStore) -> None:
+    """The client repeats the put, and finds the blob of its first attempt."""
 
     def pairs() -> Pairs:
         for key in (FIRST, SECOND):
@@ -631,7 +656,7 @@ def test_a_put_whose_answer_was_lost_is_no_lost_race(run: Runner, lake: ParquetS
     assert [numbers(lake.get(path_of(key))) for key in (FIRST, SECOND)] == [[1], [1]]
 
 
-def test_an_update_is_made_again_from_the_blob_that_won(run: Runner, lake: ParquetStore) -> None:
+def test_update_repeats_after_lost_put(run: Runner, lake: ParquetStore) -> None:
     path, given = path_of(FIRST), list[StoredBlob | None]()
 
     def update(stored: StoredBlob | None) -> pa.Table:
@@ -647,9 +672,7 @@ def test_an_update_is_made_again_from_the_blob_that_won(run: Runner, lake: Parqu
     assert numbers(lake.get(path)) == [1, 2, 3, 0]
 
 
-def test_an_update_that_reads_a_replaced_blob_is_made_again(
-    run: Runner, lake: ParquetStore
-) -> None:
+def test_update_repeats_after_changed_read(run: Runner, lake: ParquetStore) -> None:
     path, given = path_of(FIRST), list[StoredBlob]()
     lake.put(path, rows(0), None)
 
@@ -664,7 +687,7 @@ def test_an_update_that_reads_a_replaced_blob_is_made_again(
     assert numbers(lake.get(path)) == [1, 2]
 
 
-def test_an_update_may_leave_the_blob_which_is_recorded(run: Runner, lake: ParquetStore) -> None:
+def test_update_none_keeps_and_records_blob(run: Runner, lake: ParquetStore) -> None:
     stored = lake.put(path_of(FIRST), with_fields(rows(1, 2, 3), FIELDS), None)
     metadata = partition_metadata(run(prices(lambda context: leave_as_it_is), keys=FIRST))
     assert lake.list("") == {path_of(FIRST): stored}
@@ -673,7 +696,7 @@ def test_an_update_may_leave_the_blob_which_is_recorded(run: Runner, lake: Parqu
     assert metadata[FIRST]["settled"] is True
 
 
-def test_an_update_may_leave_the_blob_of_another_tool(
+def test_update_none_keeps_blob_without_fields(
     run: Runner, lake: ParquetStore, azurite: str
 ) -> None:
     stored = lake.put(path_of(FIRST), TABLE, None)
@@ -684,13 +707,13 @@ def test_an_update_may_leave_the_blob_of_another_tool(
     assert metadata[FIRST]["size_bytes"] == stored.size
 
 
-def test_an_update_cannot_leave_a_blob_that_is_not_there(run: Runner) -> None:
+def test_update_none_refuses_missing_blob(run: Runner) -> None:
     with pytest.raises(StorageError, match=path_of(FIRST)):
         run(prices(lambda context: leave_as_it_is), keys=FIRST)
 
 
-def test_updates_of_two_runs_at_once_lose_no_row(run: Runner, lake: ParquetStore) -> None:
-    """Twenty assets a run share one blob; each adds a row when the other run does."""
+def test_update_concurrent_runs_lose_no_row(run: Runner, lake: ParquetStore) -> None:
+    """Twenty assets in each run add a row to the same blob, at the same time as the other run."""
     together, made = threading.Barrier(2), list[int]()
 
     def adding(number: int) -> dg.AssetsDefinition:
@@ -707,7 +730,7 @@ def test_updates_of_two_runs_at_once_lose_no_row(run: Runner, lake: ParquetStore
         return asset(lambda: update)
 
     def add(numbers: range) -> None:
-        # An instance each: SQLite in memory refuses the second of two writers at once.
+        # Each run has an instance: SQLite in memory refuses the second of two concurrent writers.
         with dg.DagsterInstance.ephemeral() as instance:
             replace(run, instance=instance)(*map(adding, numbers))
 
@@ -725,7 +748,7 @@ SECRET = "LAKE_SECRET"
 
 @dataclass
 class Credential:
-    """The storage it opens, what the environment says, right and refused, what is to hide."""
+    """A storage resource, the secret's right and refused values, and the texts to hide."""
 
     storage: dg.ConfigurableResource
     right: str
@@ -759,13 +782,13 @@ def account_sas(hours: int) -> str:
     )
 
 
-def assert_hidden(hidden: list[str], told: list[str]) -> None:
+def assert_hidden(hidden: list[str], texts: list[str]) -> None:
     for secret in hidden:
         assert len(secret) > 40
-        assert not [text for text in told if secret in text]
+        assert not [text for text in texts if secret in text]
 
 
-def test_a_secret_of_the_environment_is_in_no_event_log_or_error(
+def test_secret_is_in_no_event_log_or_error(
     credentials: list[Credential],
     instance: dg.DagsterInstance,
     tmp_path: Path,
@@ -774,7 +797,7 @@ def test_a_secret_of_the_environment_is_in_no_event_log_or_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
-    told = []
+    shown = []
     for credential in credentials:
         run, asset = Runner(lake_of(credential.storage), instance), prices(lambda context: TABLE)
         monkeypatch.setenv(SECRET, credential.right)
@@ -782,21 +805,21 @@ def test_a_secret_of_the_environment_is_in_no_event_log_or_error(
         monkeypatch.setenv(SECRET, credential.refused)
         with pytest.raises(StorageError) as raised:
             run(asset, keys=SECOND)
-        told += traceback.format_exception(raised.value)
+        shown += traceback.format_exception(raised.value)
     events = [
         str(entry) for run_id in instance.get_run_ids() for entry in instance.all_logs(run_id)
     ]
     files = [path.read_bytes().decode("latin-1") for path in tmp_path.rglob("*") if path.is_file()]
-    told += [*events, *files, *capfd.readouterr(), caplog.text]
+    shown += [*events, *files, *capfd.readouterr(), caplog.text]
     assert len(instance.get_run_ids()) == 6
     for texts in (events, files):
         assert any("STEP_FAILURE" in text for text in texts)
         assert any("StorageError" in text for text in texts)
     for credential in credentials:
-        assert_hidden(credential.hidden, told)
+        assert_hidden(credential.hidden, shown)
 
 
-def test_a_secret_of_the_environment_is_in_no_repr(
+def test_secret_is_in_no_repr(
     credentials: list[Credential], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[str] = []
@@ -819,8 +842,8 @@ def test_a_secret_of_the_environment_is_in_no_repr(
         assert_hidden(credential.hidden, shown)
 
 
-def test_the_secrets_of_any_storage_are_in_no_repr(lake: ParquetStore) -> None:
-    """dagster-azure's own resource shows its credential."""
+def test_secret_of_other_resource_is_in_no_repr(lake: ParquetStore) -> None:
+    """The repr of dagster-azure's own resource shows its credential."""
     key = AzureBlobStorageKeyCredential(key=AZURITE_KEY)
     io_manager = lake_of(AzureBlobStorageResource(account_url=lake.container_uri, credential=key))
     assert_hidden([AZURITE_KEY], [repr(io_manager), str(io_manager)])
