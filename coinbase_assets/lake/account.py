@@ -1,4 +1,4 @@
-"""The storage account that the lake is in: the one the settings name, or else the embedded Azurite.
+"""The lake's storage account: the account that the settings name, or else the embedded Azurite.
 
 The embedded Azurite keeps its data in the project's folder.
 """
@@ -18,11 +18,11 @@ from coinbase_assets.storage.blob_source import BlobSource
 
 @contextmanager
 def open_container(name: str | None, account: Mapping[str, str]) -> Iterator[BlobSource]:
-    """Open a container; by default the one that the environment and `.env` name.
+    """Open a container, by default the container that the settings name.
 
-    `account` has the arguments of `blob_service`. Without a connection string and a URL, the
-    settings' account is used, and without that the embedded Azurite, which runs until the end of
-    the block. Raises SettingsError, StorageError.
+    `account` has the arguments of `blob_service`. If it has neither a connection string nor a URL,
+    the settings' account is used. If the settings name no account either, the embedded Azurite runs
+    until the end of the block. Raises SettingsError, StorageError.
     """
     # They load Azure's libraries, which `coinbase-assets dev` does not need.
     from coinbase_assets.storage.azure_blobs import AzureBlobs
@@ -45,9 +45,10 @@ def _names_storage(account: Mapping[str, str]) -> bool:
 
 @contextmanager
 def with_storage(settings: Settings) -> Iterator[Settings]:
-    """Yield settings that name a storage account, and run the embedded Azurite if they named none.
+    """Yield settings that name a storage account.
 
-    The environment then names Azurite, too, for processes started inside the block.
+    If the given settings name none, the embedded Azurite runs until the end of the block, and the
+    environment names it for processes started inside the block.
     """
     if settings.names_storage:
         yield settings

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP, Dataset
 from coinbase_assets.candles.series import CandleSeries, parse_candle_series
-from coinbase_assets.candles.table import clip_candles
+from coinbase_assets.candles.table import SCHEMA, clip_candles
 from coinbase_assets.lake.errors import SeriesNotFound
 from coinbase_assets.lake.time_ranges import months_between
 from coinbase_assets.storage.concurrency import map_concurrently
@@ -17,9 +17,10 @@ from coinbase_assets.storage.parquet_store import ParquetStore
 
 # Months downloaded at a time, so that a year has the latency of one month.
 _MONTHS_AT_A_TIME = 12
-# Up to this many months, requesting each is faster than listing them first, even if some are
-# missing.
+# For at most this many months, downloads without a listing are faster, even if some are missing.
 _MOST_UNLISTED = 24
+# Columns that blobs of earlier versions may lack.
+_OPTIONAL = [field.name for field in SCHEMA if field.nullable]
 
 
 def stored_series(store: ParquetStore) -> list[CandleSeries]:
@@ -70,7 +71,7 @@ def _load_months(
 
     def load(month: str) -> pa.Table | None:
         try:
-            table = store.get(template.format(partition=month), read)
+            table = store.get(template.format(partition=month), read, optional=_OPTIONAL)
         except PartitionMissing:
             return None
         return clip_candles(table.replace_schema_metadata(None), start, end).select(columns)

@@ -27,7 +27,7 @@ _UNITS = ((_WEEK, "w"), (_DAY_SECONDS, "d"), (3_600, "h"), (60, "m"))
 
 
 def drawn_step(series: Series, start: datetime, end: datetime) -> int:
-    """Return the seconds of the shortest candles of which at most MOST_CANDLES fill the time."""
+    """Return the seconds of the candles to draw: the shortest that need at most MOST_CANDLES."""
     least = max(series.granularity.seconds, (end - start).total_seconds() / MOST_CANDLES)
     return next(
         (step for step in _STEPS if step >= least and step % series.granularity.seconds == 0),
@@ -71,7 +71,7 @@ def render(figure: Figure, kind: str = "png") -> bytes:
 
 
 def _new_figure(with_calendar: bool) -> Figure:
-    """Return a figure with a panel for the prices, one for the volume, and one for the calendar."""
+    """Return a figure with panels for the prices, the volume and, if wanted, the calendar."""
     ratios = (5, 1.4, 2.2) if with_calendar else (5, 1.4)
     size = (10, 7.2 if with_calendar else 5.4)
     figure = Figure(size, dpi=100, facecolor=BACKGROUND, layout="constrained")

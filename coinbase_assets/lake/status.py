@@ -73,7 +73,9 @@ class SeriesStatus:
         if not self.unexplained:
             return float(self.complete)
         end = min(_midnight(self.today), day_start(self.days[-1]) + DAY)
-        unexplained = sum((one.end - one.start for one in self.unexplained), timedelta(0))
+        unexplained = sum(
+            (interval.end - interval.start for interval in self.unexplained), timedelta(0)
+        )
         return 1 - unexplained / (end - day_start(self.days[0]))
 
     def age(self, now: datetime) -> timedelta | None:

@@ -32,7 +32,7 @@ def output_partitions(obj: object, keys: list[str]) -> Iterator[tuple[str, objec
     for key, value in pairs:
         if key not in open_keys:
             raise StorageError(
-                f"partition {key!r} of the output is a repetition, or not one of the run's: {keys}"
+                f"the output repeats partition {key!r}, or the run does not have it: {keys}"
             )
         open_keys.remove(key)
         yield key, value
@@ -41,7 +41,7 @@ def output_partitions(obj: object, keys: list[str]) -> Iterator[tuple[str, objec
 
 
 def output_table(value: object, context: dg.OutputContext) -> pa.Table:
-    """Return the value as a table with the version of the output's metadata, if it has one."""
+    """Return the value as a table, with the version that the output's metadata may have."""
     if is_data_frame(type(value)):
         value = pa.Table.from_pandas(value, preserve_index=False)
     if not isinstance(value, pa.Table):

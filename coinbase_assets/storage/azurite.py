@@ -1,7 +1,8 @@
 """The embedded Azurite: Microsoft's Azure emulator, run by the Node of a Python package, no Docker.
 
-It is installed once per user. The first process that needs it starts it, and the last one stops it.
-File locks count the processes, because the kernel releases them even when a process is killed.
+It is installed once per user. The first process that needs it starts it, and the last process to
+leave stops it. File locks count the processes, because the kernel releases them even when a process
+is killed.
 """
 
 import importlib
@@ -35,8 +36,8 @@ _LAUNCH = 'pid=$1; shift; "$@" </dev/null >>"$0" 2>&1 & echo $! >"$pid"'
 def running_azurite(data: Path, port: int = PORT) -> Iterator[None]:
     """Run Azurite's blob service on 127.0.0.1:`port` until the end of the block.
 
-    An Azurite that already listens on the port is used, with its own data. Otherwise one is started
-    with its data in the folder `data`; it is stopped when the last process leaves its block.
+    If Azurite already listens on the port, it is used as it is. Otherwise it is started with its
+    data in the folder `data`, and stopped when the last process leaves its block.
     Raises AzuriteError.
     """
     server = _Server(port, data)

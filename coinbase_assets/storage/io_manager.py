@@ -43,12 +43,11 @@ def leave_as_it_is(stored: StoredBlob | None) -> None:
 class AzureParquetIOManager(dg.ConfigurableIOManager):
     """Stores pandas DataFrames and pyarrow Tables, and loads the type that an input annotates.
 
-    Outputs. A run of one partition returns a table. A run of several returns a mapping, or an
-    iterator of pairs, from partition key to table. An Update may take the place of any table. Each
-    blob is replaced in one atomic put, only if no other writer has changed it since this output
-    began. After such a change, this table is put again, unless the other writer's version is
-    greater. The version is a whole number: the output's metadata `version`, or the table's field of
-    that name.
+    Outputs. An asset returns a table for one partition. For several it returns a mapping of
+    partition keys to tables, or an iterator of such pairs. An Update can replace any table. Each
+    blob is replaced in one atomic put, which fails if another writer has changed the blob since
+    this output began. The table is then put again, unless the other writer's version is greater.
+    The version is a whole number: the output's metadata `version`, or the table's field `version`.
 
     Inputs. The annotation is `pd.DataFrame`, `pa.Table`, a `Mapping` from partition key to either,
     or `PartitionTables`, which downloads each `pa.Table` when it is accessed. The input's metadata
@@ -109,7 +108,7 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
         found: StoredBlob | None,
         context: dg.OutputContext,
     ) -> StoredBlob:
-        """Put the table until no other writer interferes, or until a greater version is stored."""
+        """Put the table. After another writer's change, repeat unless its version is greater."""
         while True:
             try:
                 table = value if isinstance(value, pa.Table) else value(found)
