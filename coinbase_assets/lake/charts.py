@@ -1,4 +1,4 @@
-"""Pictures of a series, drawn from the lake: they load the candles and ledgers to show."""
+"""Pictures of a series, drawn from the candles and ledgers in the lake."""
 
 from collections.abc import Iterator
 from datetime import date, datetime

@@ -28,7 +28,7 @@ PORT = 10000
 _VERSION = "3.35.0"
 _START_SECONDS = 30
 _STOP_SECONDS = 10
-# Its arguments are the log file, the file for the process id, and the command with its arguments.
+# The arguments of this shell script: the log file, the file for the process id, and the command.
 _LAUNCH = 'pid=$1; shift; "$@" </dev/null >>"$0" 2>&1 & echo $! >"$pid"'
 
 
