@@ -20,6 +20,7 @@ from coinbase_assets.candles.evidence import Evidence
 from coinbase_assets.candles.months import join_days
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import SCHEMA, clip_candles
+from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.azurite import running_azurite
 from coinbase_assets.storage.client import blob_service
 from coinbase_assets.storage.concurrency import map_concurrently
@@ -48,7 +49,7 @@ class Account:
     @contextmanager
     def store(self, container: str) -> Iterator[ParquetStore]:
         with blob_service(self.connection_string) as service:
-            yield ParquetStore(service, container)
+            yield ParquetStore(AzureBlobs(service, container))
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from azure.storage.blob import BlobServiceClient
+from azure.storage.blob import BlobServiceClient, ContainerClient
 
+from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.azurite import running_azurite
 from coinbase_assets.storage.parquet_store import ParquetStore
 
@@ -65,7 +66,14 @@ def lake(azurite: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ParquetStore
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite)
     monkeypatch.setenv("COINBASE_CONTAINER", container)
     with BlobServiceClient.from_connection_string(azurite) as service:
-        yield ParquetStore(service, container)
+        yield ParquetStore(AzureBlobs(service, container))
+
+
+@pytest.fixture
+def container(lake: ParquetStore, azurite: str) -> Iterator[ContainerClient]:
+    """The lake's container, to damage or delete its blobs."""
+    with BlobServiceClient.from_connection_string(azurite) as service:
+        yield service.get_container_client(lake.container_uri.rpartition("/")[2])
 
 
 def new_instance_at(home: Path) -> dg.DagsterInstance:

@@ -30,6 +30,7 @@ from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA
 from coinbase_assets.dagster_instance.executor import LockedInProcessExecutor
 from coinbase_assets.definitions import build_definitions
 from coinbase_assets.settings import Settings, load_settings
+from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import free_port
@@ -408,8 +409,8 @@ def test_dagsters_own_launcher_collects_a_day(
     result, output = finished(started, "materialize")
     assert result.returncode == 0, output
     with BlobServiceClient.from_connection_string(azurite) as service:
-        (path,) = ParquetStore(service, container).list("")
-        times = ParquetStore(service, container).get(path)["time"].to_pylist()
+        (path,) = ParquetStore(AzureBlobs(service, container)).list("")
+        times = ParquetStore(AzureBlobs(service, container)).get(path)["time"].to_pylist()
     assert path == "raw_candles/product=ETH-EUR/granularity=15m/date=2024-01-01/candles.parquet"
     assert {time.date() for time in times} == {date(2024, 1, 1)}
     assert len(times) == 96

@@ -10,6 +10,7 @@ from coinbase_assets.assets import candle_history
 from coinbase_assets.candles.calendar import month_of, month_range
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES
 from coinbase_assets.candles.series import Series
+from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.client import blob_service
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.storage.partition_tables import PartitionTables
@@ -24,7 +25,7 @@ def add_day(connection_string: str, container: str, day: str, file: str, **_: st
     series, month = Series.parse("ETH-EUR:1m"), month_of(day)
     raw, history = RAW_CANDLES.path(series), CANDLE_HISTORY.path(series)
     with blob_service(connection_string) as service:
-        store = ParquetStore(service, container)
+        store = ParquetStore(AzureBlobs(service, container))
         store.put(raw.format(partition=day), loaded(file), None)
         start, end = month_range(month)
         keys = [f"{month}-{number:02}" for number in range(1, (end - start).days + 1)]

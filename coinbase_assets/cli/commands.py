@@ -22,11 +22,12 @@ from coinbase_assets.exchange.errors import ExchangeUnreachable
 from coinbase_assets.exchange.host_name import unknown_host
 from coinbase_assets.lake import charts
 from coinbase_assets.lake.account import with_storage
-from coinbase_assets.lake.reader import stored_series
+from coinbase_assets.lake.candle_months import stored_series
 from coinbase_assets.monitoring.alerts import load_state
 from coinbase_assets.monitoring.freshness import freshness_windows
 from coinbase_assets.process_tuning import share_free_memory
 from coinbase_assets.settings import Settings
+from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.errors import PartitionMissing
 from coinbase_assets.storage.parquet_store import ParquetStore
 
@@ -170,7 +171,7 @@ def _stored_series(store: ParquetStore) -> str:
 @contextmanager
 def _store(settings: Settings) -> Iterator[ParquetStore]:
     with build_storage(settings, os.environ.__getitem__).get_client() as service:
-        yield ParquetStore(service, settings.container)
+        yield ParquetStore(AzureBlobs(service, settings.container))
 
 
 @contextmanager

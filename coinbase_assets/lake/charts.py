@@ -1,4 +1,4 @@
-"""Which candles and which ledgers a picture of a series shows."""
+"""Pictures of a series, drawn from the candles and ledgers in the lake."""
 
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -20,39 +20,43 @@ if TYPE_CHECKING:
     from coinbase_assets.storage.parquet_store import ParquetStore
 
 DAYS = 30
+"""The days that a picture shows by default."""
 
 
 def last_candle(store: "ParquetStore", series: Series) -> datetime | None:
-    """The start of the newest candle's bucket; None if there are no candles."""
+    """Return the start of the newest candle's bucket; None without candles."""
     months = store.list_partitions(CANDLE_HISTORY.folder(series)).values()
-    found = [blob.fields["last_candle"] for blob in months if blob.fields.get("last_candle")]
-    return max(map(datetime.fromisoformat, found), default=None)
+    times = [blob.fields["last_candle"] for blob in months if blob.fields.get("last_candle")]
+    return max(map(datetime.fromisoformat, times), default=None)
 
 
 def draw_days(
     store: "ParquetStore", series: Series, first: date, last: date, calendar_until: date
 ) -> "Figure | None":
-    """The candles from the first to the last day, both inclusive, UTC; None if there are none."""
-    # It takes a second to load, and only who draws should wait for it.
-    from coinbase_assets.lake import drawing
+    """Draw the candles from the first to the last day, both inclusive, UTC; None without candles.
+
+    Below the candles, a calendar shows the ledger of the year up to `calendar_until`.
+    """
+    # matplotlib takes a second to load; only processes that draw wait for it.
+    from coinbase_assets.lake import completeness_calendar, drawing
 
     start, end = day_start(str(first)), day_start(str(last + DAY))
     step = drawing.drawn_step(series, start, end)
     months = _tables(store, CANDLE_HISTORY.folder(series), first, last)
-    # Each month at once, since those of years may not fit into memory.
-    parts = [coarsen_candles(clip_candles(one, start, end), step) for one in months]
+    # Each month is coarsened as it comes, since the candles of years may not fit into memory.
+    parts = [coarsen_candles(clip_candles(month, start, end), step) for month in months]
     candles = pa.concat_tables([empty_candles(), *parts])
     if not candles.num_rows:
         return None
-    begin = calendar_until - (drawing.CALENDAR_DAYS - 1) * DAY
+    begin = calendar_until - (completeness_calendar.DAYS - 1) * DAY
     ledgers = _tables(store, CANDLE_COVERAGE.folder(series), begin, calendar_until)
     ledger = pa.concat_tables([COVERAGE_SCHEMA.empty_table(), *ledgers])
-    calendar = drawing.build_calendar(ledger, calendar_until)
+    calendar = completeness_calendar.build_calendar(ledger, calendar_until)
     return drawing.draw_candles(candles, series, start, end, calendar)
 
 
 def _tables(store: "ParquetStore", folder: str, first: date, last: date) -> Iterator[pa.Table]:
-    """The months' tables from that of the first to that of the last day, without their fields."""
+    """Yield the tables of the months from the first day's to the last day's, without fields."""
     blobs = store.list_partitions(folder)
     paths = [
         blobs[key].path

@@ -1,7 +1,7 @@
-"""What reading the lake may raise besides a StorageError of the store itself."""
+"""The error that readers of the lake raise besides the StorageErrors of the storage itself."""
 
 from coinbase_assets.storage.errors import StorageError
 
 
 class SeriesNotFound(StorageError):
-    """The lake has no history of the series that is asked for."""
+    """The lake holds no history of the series."""

@@ -1,4 +1,4 @@
-"""Candles as a file: Parquet, CSV, JSON lines or Feather, written a month at a time."""
+"""Exports of candles to a file: Parquet, CSV, JSON lines or Feather."""
 
 import json
 import os
@@ -15,15 +15,15 @@ from coinbase_assets.candles.table import SCHEMA
 
 
 class TableWriter(Protocol):
-    """Writes one table after the other."""
+    """A file that tables are appended to."""
 
     def write_table(self, table: pa.Table) -> None: ...
 
 
 def write_candles(file: Path, tables: Iterable[pa.Table]) -> int:
-    """Write the tables in the format of the file's suffix; the number of candles written.
+    """Write the tables in the format of the file's suffix and return the number of candles.
 
-    The file is replaced when all is written, so that it is whole or as it was. Raises OSError.
+    The file is replaced only after the last table: an error leaves it as it was. Raises OSError.
     """
     part, rows = file.with_name(f".{file.name}.part"), 0
     try:
@@ -38,7 +38,7 @@ def write_candles(file: Path, tables: Iterable[pa.Table]) -> int:
 
 
 class _JsonLines:
-    """An object a line, the time as ISO 8601, numbers with all their digits."""
+    """JSON lines: an object per candle, its time in ISO 8601, its numbers with all digits."""
 
     def __init__(self, file: Path) -> None:
         self._file = file.open("w")

@@ -1,35 +1,24 @@
-"""Reading the history and rollups: one line to pandas or Arrow, without a running Dagster."""
+"""Reading candles from the lake as pandas or Arrow tables, without a running Dagster."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from datetime import UTC, date, datetime, time, timedelta
-from itertools import chain
 from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP, Dataset
+from coinbase_assets.candles.datasets import CANDLE_HISTORY
 from coinbase_assets.candles.series import CandleSeries, parse_candle_series
 from coinbase_assets.candles.table import SCHEMA
+from coinbase_assets.lake.candle_months import stored_series, stream_months
 from coinbase_assets.lake.errors import SeriesNotFound
-from coinbase_assets.setting_values import DEVELOPMENT_STORAGE
-from coinbase_assets.settings import load_settings
-from coinbase_assets.storage.client import arrow_filesystem, blob_service
-from coinbase_assets.storage.concurrency import map_concurrently
-from coinbase_assets.storage.errors import PartitionMissing, StorageError, without_signature
+from coinbase_assets.lake.time_ranges import Instant, parse_range
+from coinbase_assets.storage.blob_source import BlobSource
+from coinbase_assets.storage.errors import StorageError, without_signature
 from coinbase_assets.storage.parquet_store import ParquetStore
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow.dataset as ds
-
-Instant = str | date | datetime
-
-# Months downloaded at a time: a year's then cost the latency of one.
-_AT_A_TIME = 12
-# To ask for so many months, of which some may be missing, is faster than to list them first.
-_MOST_UNLISTED = 24
 
 
 def read_candles(
@@ -39,7 +28,7 @@ def read_candles(
     end: Instant,
     columns: Sequence[str] | None = None,
 ) -> "pd.DataFrame":
-    """The candles of a series that begin from `start` to before `end`, as Lake.read_candles."""
+    """Read candles from the lake that the settings name, as `Lake.read_candles` does."""
     with Lake() as lake:
         return lake.read_candles(product, granularity, start, end, columns)
 
@@ -51,57 +40,41 @@ def read_candles_arrow(
     end: Instant,
     columns: Sequence[str] | None = None,
 ) -> pa.Table:
-    """The same as a pyarrow Table."""
+    """Read candles as `read_candles` does, but return a pyarrow Table."""
     with Lake() as lake:
         return lake.read_candles_arrow(product, granularity, start, end, columns)
 
 
-def stored_series(store: ParquetStore) -> list[CandleSeries]:
-    """The series whose history is in the store, and the rollups."""
-    blobs = (path for one in (CANDLE_HISTORY, CANDLE_ROLLUP) for path in store.list(one.folder()))
-    folders = {tuple(path.split("/")[1:3]) for path in blobs}
-    names = (":".join(part.partition("=")[2] for part in folder) for folder in folders)
-    return sorted(
-        map(parse_candle_series, names), key=lambda one: (one.product, one.granularity.seconds)
-    )
-
-
 class Lake:
-    """The lake in a storage account's container, by default that of the environment and `.env`.
+    """The lake in one container, by default the container that the environment and `.env` name.
 
-    Another account is given by its connection string, or its URL with a key, a SAS token or
-    neither. Where nothing names an account it is the embedded Azurite, which runs until `close`.
-    Raises SettingsError, StorageError.
+    Another Azure account is given by its connection string, or by its URL with a key, a SAS token
+    or neither. If nothing names an account, the embedded Azurite runs until `close`. For a storage
+    other than Azure, pass a BlobSource as the container. Raises SettingsError, StorageError.
     """
 
     def __init__(
         self,
-        container: str | None = None,
+        container: str | BlobSource | None = None,
         *,
         connection_string: str = "",
         account_url: str = "",
         account_key: str = "",
         sas_token: str = "",
     ) -> None:
-        settings = load_settings()
         account = {
             "connection_string": connection_string,
             "account_url": account_url,
             "account_key": account_key,
             "sas_token": sas_token,
         }
-        if not (connection_string or account_url):
-            account = settings.storage_account
-        with ExitStack() as closing:
-            if not (account.get("connection_string") or account["account_url"]):
-                from coinbase_assets.lake.account import running_embedded_azurite
+        self._resources = ExitStack()
+        if container is None or isinstance(container, str):
+            from coinbase_assets.lake.account import open_container
 
-                closing.enter_context(running_embedded_azurite())
-                account = {"connection_string": DEVELOPMENT_STORAGE}
-            self._service = closing.enter_context(blob_service(**account))
-            self._container = container or settings.container
-            self._store = ParquetStore(self._service, self._container)
-            self._closing = closing.pop_all()
+            container = self._resources.enter_context(open_container(container, account))
+        self._source = container
+        self._store = ParquetStore(self._source)
 
     def __enter__(self) -> Self:
         return self
@@ -110,13 +83,14 @@ class Lake:
         self.close()
 
     def close(self) -> None:
-        self._closing.close()
+        """Close the connections, and stop Azurite if it runs for this lake alone."""
+        self._resources.close()
 
     def __repr__(self) -> str:
         return f"Lake({self._store.container_uri})"
 
     def series(self) -> list[CandleSeries]:
-        """The series whose history is in the lake, and the rollups: what can be read."""
+        """Return the series that can be read: those with a history or rollups."""
         return stored_series(self._store)
 
     def read_candles(
@@ -127,12 +101,12 @@ class Lake:
         end: Instant,
         columns: Sequence[str] | None = None,
     ) -> "pd.DataFrame":
-        """The candles that begin from `start` to before `end`, ascending, as a pandas DataFrame.
+        """Return the candles whose buckets start from `start` to before `end`, ascending.
 
-        The range is half-open, unlike the command line's days: `end` itself is left out. Days are
-        their midnight, times without a zone are UTC. Columns: `time` (the bucket's start, UTC),
+        Unlike the last day of the command line, `end` itself is not included. A day stands for its
+        midnight; a time without a zone is in UTC. Columns: `time` (start of the bucket, UTC),
         `open`, `high`, `low`, `close` (in the quote currency), `volume` (in the base currency).
-        A granularity that was not collected is read from the rollups.
+        Rollups are read if this granularity was not collected.
 
         Raises ValueError, SeriesNotFound, StorageError.
         """
@@ -147,9 +121,9 @@ class Lake:
         end: Instant,
         columns: Sequence[str] | None = None,
     ) -> pa.Table:
-        """The same as a pyarrow Table."""
+        """Read candles as `read_candles` does, but return a pyarrow Table."""
         tables = list(self.stream_candles(product, granularity, start, end, columns))
-        return pa.concat_tables(tables or [SCHEMA.empty_table().select(_known(columns))])
+        return pa.concat_tables(tables or [SCHEMA.empty_table().select(_check_columns(columns))])
 
     def stream_candles(
         self,
@@ -159,110 +133,43 @@ class Lake:
         end: Instant,
         columns: Sequence[str] | None = None,
     ) -> Iterator[pa.Table]:
-        """The same a month at a time, in the memory of a few months."""
+        """Yield the candles as `read_candles` does, a pyarrow Table per month.
+
+        A range of any length needs the memory of a few months.
+        """
         series = parse_candle_series(f"{product}:{granularity}")
-        names = _known(columns)
-        first, last = _instant("start", start), _instant("end", end)
-        if first > last:
-            raise ValueError(f"start {first} is after end {last}")
-        return self._stream(series, first, last, names)
-
-    def _stream(
-        self, series: CandleSeries, first: datetime, last: datetime, names: Sequence[str]
-    ) -> Iterator[pa.Table]:
-        wanted = _months_between(first, last)
-        read = list(dict.fromkeys(["time", *names]))
-
-        def load(path: str) -> pa.Table | None:
-            try:
-                table = self._store.get(path, read)
-            except PartitionMissing:
-                return None
-            return _between(table.replace_schema_metadata(None), first, last).select(names)
-
-        def stream(dataset: Dataset, months: Sequence[str]) -> Iterator[pa.Table]:
-            template = dataset.path(series)
-            paths = [template.format(partition=month) for month in months]
-            return (
-                table for table in map_concurrently(load, paths, _AT_A_TIME) if table is not None
-            )
-
-        if len(wanted) <= _MOST_UNLISTED:
-            collected = stream(CANDLE_HISTORY, wanted)
-            if (one := next(collected, None)) is not None:
-                yield from chain([one], collected)
-                return
-        dataset, stored = self._stored_months(series)
-        yield from stream(dataset, sorted({*wanted} & {*stored}))
-
-    def _stored_months(self, series: CandleSeries) -> tuple[Dataset, Collection[str]]:
-        """What was collected goes before what was rolled up. Raises SeriesNotFound."""
-        for dataset in (CANDLE_HISTORY, CANDLE_ROLLUP):
-            if months := self._store.list_partitions(dataset.folder(series)):
-                return dataset, months
-        listed = ", ".join(map(str, self.series())) or "no history; collect some first"
-        raise SeriesNotFound(f"{series}: not in the lake; it holds {listed}")
+        names = _check_columns(columns)
+        return stream_months(self._store, series, *parse_range(start, end), names)
 
     def dataset(self, kind: str = CANDLE_HISTORY.name) -> "ds.Dataset":
-        """All of a kind of asset as a pyarrow dataset, for Polars, DuckDB, Dask and the like.
+        """Return all tables of one kind as a pyarrow dataset, for Polars, DuckDB, Dask and others.
 
-        The keys of the path, such as `product`, `granularity` and `month`, are columns, by which
-        blobs are left out unread. Raises SeriesNotFound if there is none of that kind.
+        `kind` is a top folder of the lake, for example `candle_history`. The keys in the paths
+        (`product`, `granularity`, `month`) are columns, too: a filter on them skips whole blobs.
+        Raises SeriesNotFound if nothing of that kind is stored, StorageError.
         """
         import pyarrow.dataset as ds
 
-        blobs = self._store.list(f"{kind}/")
-        if not blobs:
+        paths = list(self._store.list(f"{kind}/"))
+        if not paths:
             raise SeriesNotFound(f"{kind}: not in the lake; collect some first")
-        keys = [part.partition("=")[0] for part in min(blobs).split("/")[1:-1]]
-        partitioning = ds.partitioning(
-            pa.schema([(key, pa.string()) for key in keys]), flavor="hive"
-        )
+        keys = [part.partition("=")[0] for part in paths[0].split("/")[1:-1]]
+        columns = pa.schema([(key, pa.string()) for key in keys])
         try:
             return ds.dataset(
-                [f"{self._container}/{path}" for path in sorted(blobs)],
+                paths,
                 format="parquet",
-                filesystem=arrow_filesystem(self._service),
-                partitioning=partitioning,
+                filesystem=self._source.filesystem(),
+                partitioning=ds.partitioning(columns, flavor="hive"),
             )
         except OSError as error:
-            # Not chained: Arrow names the URL, which may hold a SAS.
+            # Unchained: Arrow's message has the URL, which may hold a SAS.
             raise StorageError(without_signature(f"{self._store.uri(kind)}: {error}")) from None
 
 
-def _instant(name: str, value: Instant) -> datetime:
-    """The instant in UTC; a day is its midnight. Raises ValueError."""
-    try:
-        found = datetime.fromisoformat(value) if isinstance(value, str) else value
-    except ValueError:
-        rule = "not a time; write 2024-01-31 or 2024-01-31T12:00"
-        raise ValueError(f"{name}={value!r}: {rule}") from None
-    if not isinstance(found, datetime):
-        found = datetime.combine(found, time())
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def _known(columns: Sequence[str] | None) -> list[str]:
+def _check_columns(columns: Sequence[str] | None) -> list[str]:
+    """Return the names of the columns, by default all. Raises ValueError for unknown names."""
     names = SCHEMA.names if columns is None else list(columns)
     if unknown := [name for name in names if name not in SCHEMA.names]:
         raise ValueError(f"no column {', '.join(unknown)}; there are {', '.join(SCHEMA.names)}")
     return names
-
-
-def _months_between(first: datetime, last: datetime) -> Sequence[str]:
-    """The keys of the months that hold an instant from `first` to before `last`."""
-    if first == last:
-        return []
-    start, end = (12 * one.year + one.month for one in (first, last - timedelta(microseconds=1)))
-    return [f"{(n - 1) // 12:04}-{(n - 1) % 12 + 1:02}" for n in range(start, end + 1)]
-
-
-def _between(table: pa.Table, first: datetime, last: datetime) -> pa.Table:
-    """The rows in the range; most months lie in it as a whole."""
-    if not table.num_rows:
-        return table
-    times = table["time"]
-    lower, upper = (pa.scalar(one, times.type) for one in (first, last))
-    if lower.value <= times[0].value and times[-1].value < upper.value:
-        return table
-    return table.filter(pc.and_(pc.greater_equal(times, lower), pc.less(times, upper)))

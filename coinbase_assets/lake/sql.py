@@ -1,4 +1,4 @@
-"""SQL over the lake, by DuckDB: a view of each kind of asset that is stored a partition a blob."""
+"""SQL queries over the lake, run by DuckDB. Each kind of partitioned table is a view."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -26,14 +26,15 @@ VIEWS = tuple(
 
 
 class QueryError(Exception):
-    """What DuckDB says of the statement."""
+    """DuckDB refused the statement or failed to run it; the message is DuckDB's own."""
 
 
 def query(lake: Lake, sql: str, style: str) -> str:
-    """The answer as a `table`, as `json`, an object a line, or as `csv`. Raises QueryError.
+    """Run the statement and return its result as text.
 
-    The views have the columns of the blobs, and `product`, `granularity` and `month` or `date`, by
-    which blobs are left out unread.
+    `style` is `table`, `json` (an object per line) or `csv`. The views have the tables' columns and
+    the keys in the paths: `product`, `granularity`, and `month` or `date`. A filter on a key skips
+    whole blobs. Raises QueryError, StorageError.
     """
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
@@ -41,24 +42,24 @@ def query(lake: Lake, sql: str, style: str) -> str:
             with suppress(SeriesNotFound):
                 connection.register(view, lake.dataset(view))
         try:
-            answer = connection.sql(sql)
-            return _STYLES[style](answer) if answer else ""
+            result = connection.sql(sql)
+            return _STYLES[style](result) if result else ""
         except duckdb.Error as error:
             raise QueryError(without_signature(" ".join(str(error).split()))) from None
 
 
-def _as_table(answer: duckdb.DuckDBPyRelation) -> str:
-    return str(answer)
+def _as_table(result: duckdb.DuckDBPyRelation) -> str:
+    return str(result)
 
 
-def _as_json(answer: duckdb.DuckDBPyRelation) -> str:
-    rows = answer.to_arrow_table().to_pylist()
+def _as_json(result: duckdb.DuckDBPyRelation) -> str:
+    rows = result.to_arrow_table().to_pylist()
     return "".join(f"{json.dumps(row, default=str)}\n" for row in rows)
 
 
-def _as_csv(answer: duckdb.DuckDBPyRelation) -> str:
+def _as_csv(result: duckdb.DuckDBPyRelation) -> str:
     buffer = pa.BufferOutputStream()
-    csv.write_csv(answer.to_arrow_table(), buffer)
+    csv.write_csv(result.to_arrow_table(), buffer)
     return buffer.getvalue().to_pybytes().decode()
 
 

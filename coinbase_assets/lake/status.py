@@ -1,15 +1,19 @@
-"""What is in the lake, and what is not explained: told by its blobs alone, nobody is asked."""
+"""The status of a series: what the lake holds of it, and which intervals are unexplained.
+
+Computed from the lake alone; the exchange is not asked.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from coinbase_assets.candles.calendar import DAY, day_start, month_of, month_range
+from coinbase_assets.candles.calendar import DAY, day_start, month_range
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, RAW_CANDLES, Dataset
 from coinbase_assets.candles.days import is_settled
 from coinbase_assets.candles.series import Series
 from coinbase_assets.completeness.ledger import State
+from coinbase_assets.lake.time_ranges import months_between
 from coinbase_assets.storage.stored_blob import StoredBlob
 
 if TYPE_CHECKING:
@@ -17,10 +21,12 @@ if TYPE_CHECKING:
 
 Blobs = Mapping[str, StoredBlob]
 
+_UNEXPLAINED = (State.UNCONFIRMED, State.NOT_COLLECTED, State.OPEN)
+
 
 @dataclass(frozen=True)
-class Question:
-    """An interval from `start` to before `end` that is not explained, and why."""
+class UnexplainedInterval:
+    """An interval from `start` to before `end` that the ledger does not explain, and why not."""
 
     start: datetime
     end: datetime
@@ -29,18 +35,19 @@ class Question:
 
     @property
     def days(self) -> list[str]:
-        """The keys of the days it lies in."""
+        """The keys of the days that the interval overlaps."""
         first, last = self.start.date(), (self.end - timedelta(microseconds=1)).date()
         return [str(first + n * DAY) for n in range((last - first).days + 1)]
 
 
 @dataclass(frozen=True)
 class SeriesStatus:
-    """What is known of a series from its first day collected to its last, `today` (UTC) excluded.
+    """The status of a series from its first collected day to its last, before `today` (UTC).
 
-    `first_candle` and `last_candle` are bucket starts; the exchange has answered up to
-    `answered_through`; `settled_through` is the last day up to
-    which all are settled; `disagreements` are days whose coarser candles differ, and how.
+    `candles`, `first_candle`, `last_candle` (starts of buckets) and `months` describe the history.
+    `days` are the keys of the collected days. All days up to `settled_through` are settled. The
+    exchange has answered for the time up to `answered_through`. `disagreements` says, by day, how
+    its candles differ from the exchange's coarser candles.
     """
 
     series: Series
@@ -52,107 +59,116 @@ class SeriesStatus:
     months: int
     settled_through: date | None
     answered_through: datetime | None
-    questions: Sequence[Question]
+    unexplained: Sequence[UnexplainedInterval]
     disagreements: Mapping[str, str]
 
     @property
     def complete(self) -> bool:
-        """Whether there is something, and every bucket of it is explained."""
-        return bool(self.days) and not self.questions
+        """Whether days are collected and each of their buckets is explained."""
+        return bool(self.days) and not self.unexplained
 
     @property
     def explained(self) -> float:
-        """The share of buckets that are traded, or whose hole is confirmed; 0 without any."""
-        if not self.questions:
+        """The share of the time that is explained, from 0 to 1; 0 if no day is collected."""
+        if not self.unexplained:
             return float(self.complete)
         end = min(_midnight(self.today), day_start(self.days[-1]) + DAY)
-        total = end - day_start(self.days[0])
-        return 1 - sum((one.end - one.start for one in self.questions), timedelta(0)) / total
+        unexplained = sum(
+            (interval.end - interval.start for interval in self.unexplained), timedelta(0)
+        )
+        return 1 - unexplained / (end - day_start(self.days[0]))
 
     def age(self, now: datetime) -> timedelta | None:
-        """Time since the newest candle's bucket ended; None where there is no candle."""
+        """Return the time since the newest candle's bucket ended; None without candles."""
         if self.last_candle is None:
             return None
         return now - self.last_candle - self.series.granularity.delta
 
 
 def series_status(store: "ParquetStore", series: Series, today: date) -> SeriesStatus:
-    """Raises StorageError."""
+    """Compute the status of a series. Raises StorageError."""
     months = _blobs(store, series, CANDLE_HISTORY)
     days = _blobs(store, series, RAW_CANDLES)
-    questions = list(_questions(store, series, list(days), today)) if days else []
+    unexplained = list(_unexplained(store, series, list(days), today)) if days else []
     return SeriesStatus(
-        series,
-        today,
-        sum(int(blob.fields["rows"]) for blob in months.values()),
-        min(_times(months, "first_candle"), default=None),
-        max(_times(months, "last_candle"), default=None),
-        list(days),
-        len(months),
-        _settled_through(days, questions, today),
-        max(_times(days, "answered_through"), default=None),
-        questions,
-        {
-            key: blob.fields["disagreement"]
-            for key, blob in days.items()
-            if "disagreement" in blob.fields
-        },
+        series=series,
+        today=today,
+        candles=sum(int(blob.fields["rows"]) for blob in months.values()),
+        first_candle=min(_times(months, "first_candle"), default=None),
+        last_candle=max(_times(months, "last_candle"), default=None),
+        days=list(days),
+        months=len(months),
+        settled_through=_settled_through(days, unexplained, today),
+        answered_through=max(_times(days, "answered_through"), default=None),
+        unexplained=unexplained,
+        disagreements=_disagreements(days),
     )
 
 
-def _questions(
+def _disagreements(days: Blobs) -> dict[str, str]:
+    return {
+        day: blob.fields["disagreement"]
+        for day, blob in days.items()
+        if "disagreement" in blob.fields
+    }
+
+
+def _unexplained(
     store: "ParquetStore", series: Series, days: Sequence[str], today: date
-) -> Iterator[Question]:
-    """What is not explained from the first day collected to the last one over, in order."""
-    first, last = (day_start(days[n]) for n in (0, -1))
+) -> Iterator[UnexplainedInterval]:
+    """Yield what is unexplained from the first collected day to the last before today, in order."""
+    first, last = day_start(days[0]), day_start(days[-1])
     end = min(_midnight(today), last + DAY)
     ledgers = _blobs(store, series, CANDLE_COVERAGE)
-    for month in _months(first, end):
-        if month in ledgers:
-            found = list(_open_rows(store, ledgers[month], _midnight(today)))
-        else:
-            found = [Question(*month_range(month), State.NOT_COLLECTED, "no ledger is stored")]
-        for one in found:
-            start, stop = max(one.start, first), min(one.end, end)
+    for month in months_between(first, max(first, end)):
+        for interval in _unexplained_in_month(store, month, ledgers.get(month), today):
+            start, stop = max(interval.start, first), min(interval.end, end)
             if start < stop:
-                yield Question(start, stop, one.state, one.evidence)
+                yield UnexplainedInterval(start, stop, interval.state, interval.evidence)
 
 
-def _open_rows(store: "ParquetStore", ledger: StoredBlob, now: datetime) -> Iterator[Question]:
-    """The ledger's intervals that need an explanation; what is open still, a day after its day."""
-    unexplained = (State.UNCONFIRMED, State.NOT_COLLECTED, State.OPEN)
-    if not any(int(ledger.fields[f"buckets_{state}"]) for state in unexplained):
-        return
+def _unexplained_in_month(
+    store: "ParquetStore", month: str, ledger: StoredBlob | None, today: date
+) -> Iterator[UnexplainedInterval]:
+    if ledger is None:
+        yield UnexplainedInterval(*month_range(month), State.NOT_COLLECTED, "no ledger is stored")
+    elif any(int(ledger.fields[f"buckets_{state}"]) for state in _UNEXPLAINED):
+        yield from _unexplained_rows(store, ledger, _midnight(today))
+
+
+def _unexplained_rows(
+    store: "ParquetStore", ledger: StoredBlob, now: datetime
+) -> Iterator[UnexplainedInterval]:
+    """Yield the ledger's unexplained rows before `now`; open ones only until a day before it."""
     for row in store.get(ledger.path).to_pylist():
         state = State(row["state"])
         until = now - DAY if state == State.OPEN else now
-        if state in unexplained and row["start"] < until:
-            yield Question(row["start"], min(row["end"], until), state, row["evidence"])
+        if state in _UNEXPLAINED and row["start"] < until:
+            yield UnexplainedInterval(row["start"], min(row["end"], until), state, row["evidence"])
 
 
-def _settled_through(days: Blobs, questions: Sequence[Question], today: date) -> date | None:
-    """Days not collected count as settled if no question is about them."""
-    asked, settled = {day for one in questions for day in one.days}, None
+def _settled_through(
+    days: Blobs, unexplained: Sequence[UnexplainedInterval], today: date
+) -> date | None:
+    """Return the last day before the first unsettled one; None if the first day is unsettled.
+
+    A day that was not collected counts as settled if all of it is explained.
+    """
+    unexplained_days = {day for interval in unexplained for day in interval.days}
+    settled = None
     if not days:
         return None
     first, last = (date.fromisoformat(key) for key in (min(days), max(days)))
     for day in (first + n * DAY for n in range((min(today, last + DAY) - first).days)):
         blob = days.get(str(day))
-        if str(day) in asked if blob is None else not is_settled(blob.fields):
+        if str(day) in unexplained_days if blob is None else not is_settled(blob.fields):
             break
         settled = day
     return settled
 
 
-def _months(start: datetime, end: datetime) -> Iterator[str]:
-    while start < end:
-        month = month_of(f"{start:%F}")
-        yield month
-        start = month_range(month)[1]
-
-
 def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
+    return day_start(str(day))
 
 
 def _blobs(store: "ParquetStore", series: Series, dataset: Dataset) -> Blobs:
@@ -160,5 +176,5 @@ def _blobs(store: "ParquetStore", series: Series, dataset: Dataset) -> Blobs:
 
 
 def _times(blobs: Blobs, field: str) -> list[datetime]:
-    found = (blob.fields.get(field) for blob in blobs.values())
-    return [datetime.fromisoformat(text) for text in found if text]
+    texts = (blob.fields.get(field) for blob in blobs.values())
+    return [datetime.fromisoformat(text) for text in texts if text]

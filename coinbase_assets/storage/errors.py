@@ -1,10 +1,10 @@
-"""Why a table could not be kept or found.
+"""The errors of the storage.
 
 StorageError
-├── AzuriteError      the emulator could not be installed or started
-├── BlobChanged       somebody else wrote the blob since it was looked at
-├── BlobDamaged       its bytes, or its columns, are not what they should be
-└── PartitionMissing  it was never stored
+├── AzuriteError      Azurite, the Azure emulator, could not be installed or started
+├── BlobChanged       another writer has changed the blob
+├── BlobDamaged       the blob's bytes are damaged, or its columns are not those declared
+└── PartitionMissing  the partition has no blob
 """
 
 import re
@@ -13,25 +13,25 @@ _SIGNATURE = re.compile(r"(sig=)[^&\s]+", re.IGNORECASE)
 
 
 class StorageError(Exception):
-    """The storage account refused, failed or could not be reached."""
+    """The storage account refused a request, failed, or could not be reached."""
 
 
 class AzuriteError(StorageError):
-    """The embedded emulator could not be installed or started."""
+    """Azurite could not be installed or started."""
 
 
 class BlobChanged(StorageError):
-    """The blob is no longer the one the put was to replace."""
+    """Another writer has changed the blob since it was listed or read."""
 
 
 class BlobDamaged(StorageError):
-    """The blob's bytes are damaged, or hold another schema than declared."""
+    """The blob's bytes are damaged, or its columns are not those declared."""
 
 
 class PartitionMissing(StorageError):
-    """A partition that is asked for has no blob."""
+    """The partition has no blob."""
 
 
 def without_signature(text: str) -> str:
-    """The text, which may name a URL, without the signature of a SAS token."""
+    """Return the text with the signature of each SAS token replaced by `...`."""
     return _SIGNATURE.sub(r"\1...", text)

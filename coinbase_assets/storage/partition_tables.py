@@ -1,4 +1,4 @@
-"""The partitions of an asset as a mapping whose tables are downloaded when they are looked at."""
+"""The partitions of an asset as a mapping that downloads a table when it is accessed."""
 
 from collections.abc import Callable, Collection, ItemsView, Iterator, Mapping, ValuesView
 from typing import Any
@@ -8,10 +8,11 @@ from coinbase_assets.storage.stored_blob import StoredBlob
 
 
 class PartitionTables(Mapping[str, Any]):
-    """Partition key to table, in partition order.
+    """A mapping of partition keys to tables, in partition order.
 
-    `items()` and `values()` download ahead, several at a time, and keep nothing: a range of any
-    length costs the memory of a few partitions. `blobs` tells what is known of them before that.
+    `items()` and `values()` download a few partitions ahead and keep none, so that a range of any
+    length needs the memory of a few partitions. `blobs` holds what the listing says about each
+    partition; reading it downloads nothing.
     """
 
     def __init__(self, blobs: Mapping[str, StoredBlob], load: Callable[[str], Any]) -> None:
@@ -19,8 +20,10 @@ class PartitionTables(Mapping[str, Any]):
         self._load = load
 
     def only(self, keys: Collection[str]) -> "PartitionTables":
-        """Those of the partitions that have one of these keys."""
-        return PartitionTables({k: b for k, b in self.blobs.items() if k in keys}, self._load)
+        """Return the partitions whose keys are in `keys`."""
+        return PartitionTables(
+            {key: self.blobs[key] for key in self.blobs if key in keys}, self._load
+        )
 
     def __getitem__(self, key: str) -> Any:
         if key not in self.blobs:
@@ -43,6 +46,7 @@ class PartitionTables(Mapping[str, Any]):
         return _Values(self)
 
     def stream(self) -> Iterator[tuple[str, Any]]:
+        """Yield each key and its table, downloading a few ahead."""
         return map_concurrently(lambda key: (key, self._load(key)), self.blobs)
 
 

@@ -1,4 +1,4 @@
-"""Where an asset's partitions lie in the container."""
+"""The paths of an asset's blobs in the container."""
 
 from collections.abc import Mapping, Sequence
 from string import Formatter
@@ -8,17 +8,18 @@ import dagster as dg
 
 from coinbase_assets.storage.errors import StorageError
 
-# Definition metadata of an asset: a template such as `prices/date={partition}/prices.parquet`,
-# with `{partition}`, or the names of the dimensions of a multi-partitioned asset.
+# The key of an asset's definition metadata that holds the template of its blobs' paths, for example
+# `prices/date={partition}/prices.parquet`. The template of a multi-partitioned asset may name the
+# dimensions instead of `{partition}`.
 PATH_METADATA = "blob_path"
 
 UNPARTITIONED = ""
 
 
 def blob_path(asset_key: dg.AssetKey, metadata: Mapping[str, Any], partition: str) -> str:
-    """The blob of a partition, or of the whole asset for the key UNPARTITIONED.
+    """Return the path of a partition's blob, or of the whole asset's for the key UNPARTITIONED.
 
-    Raises StorageError for a template that does not tell the partitions apart.
+    Raises StorageError if the template would give several partitions the same path.
     """
     dimensions = _dimensions(partition)
     template = metadata.get(PATH_METADATA) or _default_template(asset_key, list(dimensions))
@@ -26,8 +27,9 @@ def blob_path(asset_key: dg.AssetKey, metadata: Mapping[str, Any], partition: st
     named = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
     if not named <= values.keys() or not ("partition" in named or named >= dimensions.keys()):
         raise StorageError(
-            f"{asset_key.to_user_string()}: {PATH_METADATA} {template!r} must name"
-            f" {' '.join(f'{{{name}}}' for name in dimensions) or 'no partition'}"
+            f"{asset_key.to_user_string()}: the template {PATH_METADATA}={template!r} must contain"
+            f" {' '.join(f'{{{name}}}' for name in dimensions) or 'no placeholder'} and nothing"
+            " else in braces"
         )
     return template.format(**values)
 

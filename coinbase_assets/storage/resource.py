@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class AzureStorageResource(dg.ConfigurableResource):
     """A storage account: its connection string, or its URL with a key, a SAS token or neither.
 
-    With neither, DefaultAzureCredential signs in. Give secrets as `dg.EnvVar`, so that no
-    configuration shows them. Azure's libraries load when a client is asked for.
+    With neither, DefaultAzureCredential signs in. Pass secrets as `dg.EnvVar`, so that no
+    configuration shows them. The first client loads Azure's libraries.
     """
 
     connection_string: str = ""
@@ -23,11 +23,12 @@ class AzureStorageResource(dg.ConfigurableResource):
     sas_token: str = ""
 
     def __repr_args__(self) -> list[tuple[str, str]]:
-        """Nothing that may be secret."""
+        """Return only what is never secret."""
         return [("account_url", self.account_url)]
 
     @contextmanager
     def get_client(self) -> Iterator["BlobServiceClient"]:
+        """Open a client of the account, which is closed at the end of the block."""
         from coinbase_assets.storage.client import blob_service
 
         with blob_service(

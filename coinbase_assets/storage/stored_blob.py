@@ -1,11 +1,11 @@
-"""What is known of a blob without reading it."""
+"""What a listing says about a blob."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class StoredBlob:
-    """A blob as it was found; `fields` is its metadata."""
+    """A blob as a listing or a put returned it; `size` in bytes, `fields` is its metadata."""
 
     path: str
     etag: str
@@ -14,6 +14,6 @@ class StoredBlob:
 
     @property
     def version(self) -> int:
-        """Orders the writers of a blob: the greater one is the newer."""
+        """The number that orders the writers of a blob, greater is newer; 0 if it has none."""
         version = self.fields.get("version", "")
         return int(version) if version.isdecimal() else 0

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 import dagster as dg
 import pytest
+from azure.storage.blob import ContainerClient
 
 from coinbase_assets.automation.collector import Collector
 from coinbase_assets.candles.datasets import CANDLE_HISTORY
@@ -58,10 +59,10 @@ def test_settled_recorded_days_are_skipped_unless_asked_again(collector: Collect
 
 
 def test_a_recorded_day_whose_blob_is_gone_is_collected(
-    collector: Collector, lake: ParquetStore
+    collector: Collector, lake: ParquetStore, container: ContainerClient
 ) -> None:
     collector.collect(collector.plan(HOURS, DAYS))
-    lake._container.delete_blob(next(path for path in lake.list("raw_") if DAYS[2] in path))
+    container.delete_blob(next(path for path in lake.list("raw_") if DAYS[2] in path))
     assert collector.plan(HOURS, DAYS).runs == [DAYS[2:3]]
 
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 import dagster as dg
 import pyarrow as pa
 import pytest
+from azure.storage.blob import ContainerClient
 
 from coinbase_assets.candles.days import Day
 from coinbase_assets.candles.revisions import (
@@ -239,10 +240,10 @@ def test_a_whole_collection_after_refreshes_tells_what_they_stored(
 
 
 def test_the_revision_is_there_even_if_the_raw_blob_cannot_be_put(
-    lake: ParquetStore, instance: dg.DagsterInstance
+    lake: ParquetStore, container: ContainerClient, instance: dg.DagsterInstance
 ) -> None:
     collect(instance, ROWS, 24.5)
-    lease = lake._container.get_blob_client(RAW).acquire_lease()
+    lease = container.get_blob_client(RAW).acquire_lease()
     with pytest.raises(StorageError, match="412"):
         collect(instance, with_revision(), 72.5)
     (first,) = lake.list("candle_revisions/")

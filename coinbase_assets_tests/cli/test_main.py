@@ -22,6 +22,7 @@ from azure.storage.blob import BlobServiceClient
 
 from coinbase_assets.cli.main import main
 from coinbase_assets.storage import client as service
+from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import free_port
 from coinbase_assets_tests.end_to_end.processes import (
@@ -67,7 +68,7 @@ class User:
     def lake(self) -> Iterator[ParquetStore]:
         connection = self.environment["AZURE_STORAGE_CONNECTION_STRING"]
         with BlobServiceClient.from_connection_string(connection) as service:
-            yield ParquetStore(service, self.environment["COINBASE_CONTAINER"])
+            yield ParquetStore(AzureBlobs(service, self.environment["COINBASE_CONTAINER"]))
 
     def runs(self) -> dict[str, str]:
         """The status of each run in the Dagster instance."""

@@ -1,4 +1,4 @@
-"""What the pictures show: their pixels, decoded; and the chart as an asset, drawn by Dagster."""
+"""Pictures, checked by their decoded pixels, and the chart asset, drawn by Dagster."""
 
 import base64
 import io
@@ -22,17 +22,9 @@ from coinbase_assets.candles.table import SCHEMA
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State
 from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.dagster_instance.run_tags import range_tags
-from coinbase_assets.lake.drawing import (
-    BACKGROUND,
-    COLOURS,
-    DOWN,
-    NO_LEDGER,
-    UP,
-    build_calendar,
-    draw_candles,
-    drawn_step,
-    render,
-)
+from coinbase_assets.lake.completeness_calendar import build_calendar
+from coinbase_assets.lake.drawing import draw_candles, drawn_step, render
+from coinbase_assets.lake.palette import BACKGROUND, DOWN, NO_LEDGER, STATE_COLOURS, UP
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.running import asset_job, collect_raw, partition_metadata, settings_for
@@ -50,7 +42,7 @@ def candle_table(*rows: tuple[datetime, float, float, float, float, float]) -> p
 
 
 def hourly(hours: Sequence[int]) -> pa.Table:
-    """Candles, rising and falling in turn, in these hours from START."""
+    """Return candles in these hours after START, rising and falling in turn."""
     prices = [(10.0, 14.0, 9.0, 13.0, 5.0), (13.0, 14.0, 9.0, 10.0, 5.0)]
     return candle_table(*((START + n * HOUR, *prices[n % 2]) for n in hours))
 
@@ -63,7 +55,7 @@ def ledger_of(*rows: tuple[datetime, datetime, State]) -> pa.Table:
 
 
 def pixels(picture: bytes) -> np.ndarray:
-    """The rows of a picture, from the top, of columns of red, green and blue."""
+    """Return the picture as an array: rows from the top, columns, and red, green, blue."""
     with Image.open(io.BytesIO(picture)) as image:
         return np.asarray(image.convert("RGB")).astype(int)
 
@@ -74,7 +66,7 @@ def has_colour(rgb: np.ndarray, colour: str) -> np.ndarray:
 
 
 def pixel_of(figure: Figure, panel: int, x: float, y: float) -> tuple[int, int]:
-    """The row and the column of a point of a panel in its own units."""
+    """Return the row and the column of a point that is given in the units of a panel's axes."""
     across, up = figure.axes[panel].transData.transform((x, y))
     return int(figure.bbox.height - up), int(across)
 
@@ -82,7 +74,7 @@ def pixel_of(figure: Figure, panel: int, x: float, y: float) -> tuple[int, int]:
 # Candles
 
 
-def test_longer_candles_are_those_of_their_buckets() -> None:
+def test_coarsen_sums_up_buckets() -> None:
     candles = candle_table(
         (START + 1 * HOUR, 5.0, 8.0, 4.0, 6.0, 1.5),
         (START + 2 * HOUR, 6.0, 7.0, 2.0, 3.0, 2.5),
@@ -97,7 +89,7 @@ def test_longer_candles_are_those_of_their_buckets() -> None:
 
 
 @pytest.mark.parametrize("seconds", [7200, 14_400, 86_400, 7 * 86_400])
-def test_candles_summed_up_in_parts_are_those_summed_up_at_once(seconds: int) -> None:
+def test_coarsen_in_parts_equals_at_once(seconds: int) -> None:
     candles = hourly([n for n in range(500) if n % 7])
     parts = [coarsen_candles(candles.slice(n, 97), seconds) for n in range(0, 500, 97)]
     whole = coarsen_candles(candles, seconds)
@@ -119,12 +111,12 @@ def test_candles_summed_up_in_parts_are_those_summed_up_at_once(seconds: int) ->
         ("1m", 365 * 10, 21 * 86_400),
     ],
 )
-def test_as_many_candles_are_drawn_as_fit(granularity: str, days: float, step: int) -> None:
+def test_drawn_step_fits_candles(granularity: str, days: float, step: int) -> None:
     series = Series("ETH-EUR", Granularity(granularity))
     assert drawn_step(series, START, START + days * DAY) == step
 
 
-def test_more_candles_than_fit_are_drawn_as_fewer() -> None:
+def test_draw_candles_coarsens_long_range() -> None:
     month = draw_candles(hourly(range(31 * 24)), SERIES, START, START + 31 * DAY)
     assert len(month.axes[1].patches) == 31 * 6
     assert "summed up to 4h" in month.axes[0].get_title("left")
@@ -133,7 +125,7 @@ def test_more_candles_than_fit_are_drawn_as_fewer() -> None:
     assert day.axes[0].get_title("left") == "ETH-EUR, 1h candles"
 
 
-def test_gaps_are_drawn_as_gaps() -> None:
+def test_draw_candles_leaves_gaps() -> None:
     traded = [n for n in range(24) if not 6 <= n < 18]
     figure = draw_candles(hourly(traded), SERIES, START, START + DAY)
     rgb = pixels(render(figure))
@@ -146,7 +138,7 @@ def test_gaps_are_drawn_as_gaps() -> None:
         assert drawn == (hour in traded), hour
 
 
-def test_a_candle_is_a_body_with_wicks_in_the_colour_of_its_direction() -> None:
+def test_draw_candles_body_wicks_and_colour() -> None:
     figure = draw_candles(hourly([6, 13]), SERIES, START, START + DAY)
     rgb = pixels(render(figure))
     midnight = START.timestamp() / 86_400
@@ -160,7 +152,7 @@ def test_a_candle_is_a_body_with_wicks_in_the_colour_of_its_direction() -> None:
             assert np.abs(wick - np.round(np.array(to_rgb(BACKGROUND)) * 255)).max() > 40
 
 
-def test_a_picture_is_opaque_and_small() -> None:
+def test_render_is_opaque_and_small() -> None:
     states = [(START - n * DAY, START - (n - 1) * DAY, State.TRADED) for n in range(300)]
     calendar = build_calendar(ledger_of(*states), date(2024, 1, 30))
     picture = render(draw_candles(hourly(range(240)), SERIES, START, START + 10 * DAY, calendar))
@@ -169,7 +161,7 @@ def test_a_picture_is_opaque_and_small() -> None:
         assert image.format == "PNG"
         assert np.asarray(image.convert("RGBA"))[..., 3].min() == 255
     rgb = pixels(picture)
-    for colour in (UP, DOWN, COLOURS[State.TRADED], NO_LEDGER):
+    for colour in (UP, DOWN, STATE_COLOURS[State.TRADED], NO_LEDGER):
         assert has_colour(rgb, colour).sum() > 100, colour
     assert has_colour(rgb, BACKGROUND).mean() > 0.4
 
@@ -177,7 +169,7 @@ def test_a_picture_is_opaque_and_small() -> None:
 @pytest.mark.parametrize(
     ("kind", "begin"), [("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89P")]
 )
-def test_pictures_have_the_kind_asked_for(kind: str, begin: bytes) -> None:
+def test_render_kinds(kind: str, begin: bytes) -> None:
     figure = draw_candles(hourly([1]), SERIES, START, START + DAY)
     assert render(figure, kind).startswith(begin)
 
@@ -185,8 +177,8 @@ def test_pictures_have_the_kind_asked_for(kind: str, begin: bytes) -> None:
 # The calendar
 
 
-def test_a_day_has_the_worst_state_of_its_buckets() -> None:
-    """Days 0 to 5: from the listing on, a hole, a contradicted one, none kept, and the open one."""
+def test_calendar_day_has_worst_state() -> None:
+    """Days 0 to 5: listed, a hole, unconfirmed, no ledger rows, and two that hold open buckets."""
     ledger = ledger_of(
         (START - 40 * DAY, START + 5 * HOUR, State.BEFORE_LISTING),
         (START + 5 * HOUR, START + DAY + 3 * HOUR, State.TRADED),
@@ -213,41 +205,43 @@ def test_a_day_has_the_worst_state_of_its_buckets() -> None:
     assert set(list(calendar.values())[:-46]) == {None}
 
 
-def test_a_ledger_that_begins_before_the_calendar_leaves_no_day_untold() -> None:
+def test_calendar_after_old_ledger_is_not_collected() -> None:
     ledger = ledger_of((START - 400 * DAY, START - 363 * DAY, State.TRADED))
     states = list(build_calendar(ledger, START.date()).values())
     assert states == [State.TRADED] + [State.NOT_COLLECTED] * 364
 
 
-def test_without_a_ledger_no_day_is_told_of() -> None:
+def test_calendar_without_ledger_has_no_state() -> None:
     assert set(build_calendar(ledger_of(), START.date()).values()) == {None}
 
 
-def test_the_calendars_cells_have_the_colours_of_their_states() -> None:
-    """The last week of the calendar, which ends on a Sunday, holds every state once."""
+def test_calendar_cells_have_state_colours() -> None:
+    """Each day of the calendar's last week has another state; the week ends on a Sunday."""
     rows = [(START + n * DAY, START + (n + 1) * DAY, state) for n, state in enumerate(State)]
     calendar = build_calendar(ledger_of(*rows), (START + 6 * DAY).date())
     figure = draw_candles(hourly([1]), SERIES, START, START + DAY, calendar)
     rgb = pixels(render(figure))
     for weekday, state in enumerate(State):
-        assert has_colour(rgb[pixel_of(figure, 2, 52, weekday)], COLOURS[state]), state
+        assert has_colour(rgb[pixel_of(figure, 2, 52, weekday)], STATE_COLOURS[state]), state
         assert has_colour(rgb[pixel_of(figure, 2, 51, weekday)], NO_LEDGER)
 
 
-def test_the_legend_names_every_colour_of_the_calendar() -> None:
-    assert set(COLOURS) == set(State)
-    assert len({*COLOURS.values(), NO_LEDGER, BACKGROUND}) == len(State) + 2
+def test_calendar_legend_names_every_colour() -> None:
+    assert set(STATE_COLOURS) == set(State)
+    assert len({*STATE_COLOURS.values(), NO_LEDGER, BACKGROUND}) == len(State) + 2
     figure = draw_candles(
         hourly([1]), SERIES, START, START + DAY, build_calendar(ledger_of(), START.date())
     )
     legend = figure.axes[2].get_legend()
     assert legend
-    told = {
+    shown = {
         text.get_text(): patch.get_facecolor()[:3]
         for text, patch in zip(legend.get_texts(), legend.get_patches(), strict=True)
     }
-    wanted = {state.value.replace("_", " "): to_rgb(one) for state, one in COLOURS.items()}
-    assert told == {**wanted, "no ledger": to_rgb(NO_LEDGER)}
+    wanted = {
+        state.value.replace("_", " "): to_rgb(colour) for state, colour in STATE_COLOURS.items()
+    }
+    assert shown == {**wanted, "no ledger": to_rgb(NO_LEDGER)}
 
 
 # The asset
@@ -256,21 +250,21 @@ def test_the_legend_names_every_colour_of_the_calendar() -> None:
 def run_assets(
     instance: dg.DagsterInstance, settings: Settings, *datasets: Dataset, **tags: str
 ) -> dg.ExecuteInProcessResult:
-    keys = [dg.AssetKey(one.asset_key(SERIES)) for one in datasets]
+    keys = [dg.AssetKey(dataset.asset_key(SERIES)) for dataset in datasets]
     return asset_job(settings).execute_in_process(
         instance=instance, asset_selection=keys, run_config=SILENT, tags=tags
     )
 
 
 def draw(instance: dg.DagsterInstance, settings: Settings) -> dict[str, object]:
-    """Materialise the chart; what the run recorded of it."""
+    """Materialise the chart and return the metadata that the run recorded."""
     return partition_metadata(run_assets(instance, settings, CANDLE_CHART))["None"]
 
 
-def test_the_chart_is_in_the_metadata_and_in_the_lake(
+def test_chart_asset_stores_picture_and_metadata(
     lake: ParquetStore, instance: dg.DagsterInstance, azurite: str
 ) -> None:
-    """Drawn before anything is collected, after one day is, and after three are."""
+    """Draw before a day is collected, after the first day, and after the third."""
     today = datetime.now(UTC).date()
     days = [str(today - n * DAY) for n in (3, 1)]
     pictures = []
@@ -286,13 +280,15 @@ def test_the_chart_is_in_the_metadata_and_in_the_lake(
             collect_raw(settings, instance, days[0], last)
             months = range_tags(month_of(days[0]), month_of(last))
             run_assets(instance, settings, CANDLE_HISTORY, CANDLE_COVERAGE, **months)
-            said = draw(instance, settings)
+            metadata = draw(instance, settings)
             download = blob.download_blob()
             assert download.properties.content_settings.content_type == "image/png"
             pictures.append(download.readall())
             encoded = base64.b64encode(pictures[-1]).decode()
-            assert said["chart"] == f"![{SERIES}](data:image/png;base64,{encoded})"
-            assert (said["last_day"], said["dagster/uri"]) == (last, lake.uri(PATH))
+            assert metadata["chart"] == f"![{SERIES}](data:image/png;base64,{encoded})"
+            assert (metadata["last_day"], metadata["dagster/uri"]) == (last, lake.uri(PATH))
             assert set(lake.list("candle_chart/")) == {PATH}
-    traded = [int(has_colour(pixels(one), COLOURS[State.TRADED]).sum()) for one in pictures]
+    traded = [
+        int(has_colour(pixels(picture), STATE_COLOURS[State.TRADED]).sum()) for picture in pictures
+    ]
     assert traded[1] > traded[0] + 300

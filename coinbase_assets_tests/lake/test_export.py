@@ -1,4 +1,4 @@
-"""Candles as files: every format gives back what is in the lake, or leaves no file."""
+"""Exports: every format holds the stored candles, and an error leaves no file."""
 
 import json
 import os
@@ -25,7 +25,7 @@ RANGE = ("--from", "2024-01-31", "--to", "2024-02-01")
 
 
 def candles(month: str) -> pa.Table:
-    """A month's candles, with prices that need all their digits."""
+    """Return a month of candles whose prices need all their digits."""
     first = datetime.fromisoformat(f"{month}-01").replace(tzinfo=UTC)
     times = [first + timedelta(minutes=15) * n for n in range(28 * 96 + 3 * 96)]
     numbers = [1 / 3 + n for n in range(len(times))]
@@ -54,7 +54,7 @@ def history(lake: ParquetStore) -> ParquetStore:
 
 @pytest.mark.usefixtures("history")
 @pytest.mark.parametrize("suffix", READERS)
-def test_a_file_holds_the_days_asked_for(
+def test_export_writes_days_of_range(
     suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / f"candles{suffix}"
@@ -66,9 +66,7 @@ def test_a_file_holds_the_days_asked_for(
     assert os.listdir(tmp_path) == [file.name]
 
 
-def test_rollups_are_exported_like_what_was_collected(
-    history: ParquetStore, tmp_path: Path
-) -> None:
+def test_export_writes_rollup(history: ParquetStore, tmp_path: Path) -> None:
     path = CANDLE_ROLLUP.path(parse_candle_series("ETH-EUR:4h"))
     history.put(path.format(partition="2024-01"), JANUARY, None)
     file = tmp_path / "candles.csv"
@@ -76,11 +74,11 @@ def test_rollups_are_exported_like_what_was_collected(
     assert len(READERS[".csv"](file)) == 96
 
 
-def test_the_formats_are_those_the_command_line_knows() -> None:
+def test_export_formats_match_command_line() -> None:
     assert set(_TABLES) == FORMATS.keys() == READERS.keys()
 
 
-def test_json_lines_keep_all_digits(tmp_path: Path) -> None:
+def test_export_jsonl_keeps_all_digits(tmp_path: Path) -> None:
     file = tmp_path / "candles.jsonl"
     write_candles(file, [JANUARY.slice(0, 1)])
     assert file.read_text() == (
@@ -90,7 +88,7 @@ def test_json_lines_keep_all_digits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", READERS)
-def test_what_is_cut_short_leaves_the_file_as_it_was(suffix: str, tmp_path: Path) -> None:
+def test_export_interrupted_keeps_file(suffix: str, tmp_path: Path) -> None:
     def tables() -> Iterator[pa.Table]:
         yield JANUARY
         raise KeyboardInterrupt
@@ -105,7 +103,7 @@ def test_what_is_cut_short_leaves_the_file_as_it_was(suffix: str, tmp_path: Path
 
 @pytest.mark.usefixtures("history")
 @pytest.mark.parametrize(
-    ("arguments", "status", "said"),
+    ("arguments", "status", "message"),
     [
         (
             ["--series", "ETH-EUR:1d", *RANGE],
@@ -119,10 +117,10 @@ def test_what_is_cut_short_leaves_the_file_as_it_was(suffix: str, tmp_path: Path
         ),
     ],
 )
-def test_errors_are_one_line_and_no_file(
+def test_export_error_is_one_line_without_file(
     arguments: list[str],
     status: int,
-    said: str,
+    message: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -130,20 +128,18 @@ def test_errors_are_one_line_and_no_file(
     with pytest.raises(SystemExit) as end:
         main(["export", *arguments, "--out", str(file)])
     assert (end.value.code, file.exists()) == (status, False)
-    assert capsys.readouterr().err.strip().splitlines()[-1] == f"Error: {said}"
+    assert capsys.readouterr().err.strip().splitlines()[-1] == f"Error: {message}"
 
 
 @pytest.mark.parametrize("name", ["candles.xlsx", "candles"])
-def test_an_unknown_format_is_told_with_those_known(
-    name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_export_unknown_format_names_formats(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["export", "--series", str(ETH), *RANGE, "--out", name])
     assert "end it with .parquet or .csv or .jsonl or .feather" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("history")
-def test_exporting_loads_no_dagster(tmp_path: Path) -> None:
+def test_export_imports_no_dagster(tmp_path: Path) -> None:
     file = tmp_path / "candles.csv"
     arguments = ["export", "--series", str(ETH), *RANGE, "--out", str(file)]
     code = f"import sys; from coinbase_assets.cli.main import main; main({arguments!r});"

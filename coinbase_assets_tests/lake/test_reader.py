@@ -1,4 +1,4 @@
-"""Reading the history: what is stored comes back, in the range and the columns asked for."""
+"""Reading candles: ranges, columns, rollups, accounts, and the dataset for other tools."""
 
 import subprocess
 import sys
@@ -12,24 +12,24 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
-from coinbase_assets.lake.errors import SeriesNotFound
 
 from coinbase_assets import Lake, read_candles, read_candles_arrow
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP
 from coinbase_assets.candles.series import Series, parse_candle_series
 from coinbase_assets.candles.table import SCHEMA
+from coinbase_assets.lake.errors import SeriesNotFound
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import AZURITE_KEY
 
 ETH, BTC = Series.parse("ETH-EUR:1h"), Series.parse("BTC-USD:1d")
 HOUR = timedelta(hours=1)
-# To the middle of a month.
+# The last month is only half stored.
 FIRST, END = datetime(2023, 11, 30, tzinfo=UTC), datetime(2024, 3, 15, tzinfo=UTC)
 
 
 def candles(first: datetime, end: datetime) -> pa.Table:
-    """Hourly candles whose volume is the hours since 2023."""
+    """Return hourly candles; the volume is the hours since the start of 2023."""
     hours = int((end - first) / HOUR)
     times = [first + n * HOUR for n in range(hours)]
     volumes = [(time - datetime(2023, 1, 1, tzinfo=UTC)) / HOUR for time in times]
@@ -70,7 +70,7 @@ def history(lake: ParquetStore) -> ParquetStore:
         ),
     ],
 )
-def test_the_range_is_half_open_and_in_utc(
+def test_read_range_is_half_open_in_utc(
     start: Any, end: Any, first: datetime, last: datetime
 ) -> None:
     found = read_candles_arrow("ETH-EUR", "1h", start, end)
@@ -78,7 +78,7 @@ def test_the_range_is_half_open_and_in_utc(
 
 
 @pytest.mark.usefixtures("history")
-def test_pandas_gets_the_same(history: ParquetStore) -> None:
+def test_read_candles_returns_same_as_arrow(history: ParquetStore) -> None:
     found = read_candles("ETH-EUR", "1h", "2023-11-01", "2024-04-01")
     pd.testing.assert_frame_equal(found, EVERYTHING.to_pandas())
     assert str(found["time"].dtype) == "datetime64[us, UTC]"
@@ -86,7 +86,7 @@ def test_pandas_gets_the_same(history: ParquetStore) -> None:
 
 @pytest.mark.usefixtures("history")
 @pytest.mark.parametrize("columns", [["volume"], ["close", "time"], ["time"]])
-def test_only_the_columns_asked_for_come_and_in_their_order(columns: list[str]) -> None:
+def test_read_selects_columns_in_order(columns: list[str]) -> None:
     found = read_candles_arrow("ETH-EUR", "1h", "2024-01-15", "2024-02-15", columns)
     expected = candles(datetime(2024, 1, 15, tzinfo=UTC), datetime(2024, 2, 15, tzinfo=UTC))
     assert found.equals(expected.select(columns))
@@ -96,11 +96,11 @@ def test_only_the_columns_asked_for_come_and_in_their_order(columns: list[str]) 
 @pytest.mark.parametrize(
     ("start", "end"), [("2020-01-01", "2021-01-01"), ("2024-01-01", "2024-01-01")]
 )
-def test_where_there_are_no_candles_the_table_is_empty(start: str, end: str) -> None:
+def test_read_range_without_candles_is_empty(start: str, end: str) -> None:
     assert read_candles_arrow("ETH-EUR", "1h", start, end).equals(SCHEMA.empty_table())
 
 
-def test_a_month_that_was_not_joined_yet_is_left_out(lake: ParquetStore) -> None:
+def test_read_skips_missing_month(lake: ParquetStore) -> None:
     before, after = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC)
     both = pa.concat_tables([candles(before, before + HOUR), candles(after, after + HOUR)])
     store_history(lake, ETH, both)
@@ -109,20 +109,20 @@ def test_a_month_that_was_not_joined_yet_is_left_out(lake: ParquetStore) -> None
 
 
 @pytest.mark.usefixtures("history")
-def test_a_series_that_is_not_there_is_answered_with_those_that_are() -> None:
+def test_read_unknown_series_lists_stored_series() -> None:
     with pytest.raises(SeriesNotFound, match=r"^ETH-EUR:1d: not in the lake; it holds ETH-EUR:1h$"):
         read_candles("ETH-EUR", "1d", "2024-01-01", "2024-02-01")
 
 
 @pytest.mark.usefixtures("lake")
-def test_an_empty_lake_says_so() -> None:
+def test_read_empty_lake_says_so() -> None:
     with pytest.raises(SeriesNotFound, match="it holds no history; collect some first"):
         read_candles("ETH-EUR", "1d", "2024-01-01", "2024-02-01")
 
 
 @pytest.mark.usefixtures("history")
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"product": "eth-eur"}, "'eth-eur' is not a product"),
         (
@@ -134,24 +134,24 @@ def test_an_empty_lake_says_so() -> None:
         ({"columns": ["price"]}, "no column price; there are time, open, high, low, close, volume"),
     ],
 )
-def test_what_cannot_be_asked_is_told_with_the_rule(changes: dict[str, Any], said: str) -> None:
+def test_read_refuses_invalid_argument(changes: dict[str, Any], message: str) -> None:
     usual = {"product": "ETH-EUR", "granularity": "1h", "start": "2024-01-01", "end": "2024-02-01"}
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         read_candles(**{**usual, **changes})
 
 
 @pytest.fixture
 def rollups(history: ParquetStore) -> ParquetStore:
-    """Rollups of 4 hours, and of one hour, which was collected, too."""
+    """Rollups of 4h and of 1h; 1h was also collected."""
     for granularity in ("4h", "1h"):
-        one = parse_candle_series(f"ETH-EUR:{granularity}")
-        path = CANDLE_ROLLUP.path(one).format(partition="2024-01")
+        series = parse_candle_series(f"ETH-EUR:{granularity}")
+        path = CANDLE_ROLLUP.path(series).format(partition="2024-01")
         history.put(path, EVERYTHING.slice(32 * 24, 1), None)
     return history
 
 
 @pytest.mark.usefixtures("rollups")
-def test_what_was_not_collected_is_read_from_the_rollups() -> None:
+def test_read_uses_rollup_if_not_collected() -> None:
     found = read_candles_arrow("ETH-EUR", "4h", "2024-01-01", "2024-02-01")
     assert found.equals(EVERYTHING.slice(32 * 24, 1))
     with Lake() as lake:
@@ -159,20 +159,20 @@ def test_what_was_not_collected_is_read_from_the_rollups() -> None:
 
 
 @pytest.mark.usefixtures("rollups")
-def test_what_was_collected_goes_before_a_rollup() -> None:
+def test_read_prefers_history_to_rollup() -> None:
     assert read_candles_arrow("ETH-EUR", "1h", "2024-01-01", "2024-02-01").num_rows == 31 * 24
 
 
 @pytest.fixture
 def elsewhere(history: ParquetStore, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The account and the container by name, while the environment names another."""
+    """The arguments that open the lake while the environment names another account."""
     url, _, container = history.container_uri.rpartition("/")
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "UseDevelopmentStorage=true")
     monkeypatch.setenv("COINBASE_CONTAINER", "another")
     return {"container": container, "account_url": url, "account_key": AZURITE_KEY}
 
 
-def test_another_account_can_be_named(elsewhere: dict[str, str]) -> None:
+def test_lake_opens_another_account(elsewhere: dict[str, str]) -> None:
     with Lake(**elsewhere) as lake:
         assert lake.series() == [ETH]
         assert len(lake.read_candles("ETH-EUR", "1h", "2024-01-01", "2024-01-02")) == 24
@@ -181,7 +181,7 @@ def test_another_account_can_be_named(elsewhere: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("credential", ["connection string", "key", "sas"])
-def test_the_dataset_holds_all_series_and_is_pruned_by_the_path(
+def test_dataset_skips_blobs_by_path(
     credential: str, history: ParquetStore, elsewhere: dict[str, str], azurite: str
 ) -> None:
     store_history(history, BTC, candles(FIRST, FIRST + 48 * HOUR))
@@ -202,7 +202,7 @@ def test_the_dataset_holds_all_series_and_is_pruned_by_the_path(
         assert len(list(dataset.get_fragments(of_btc))) == 1
 
 
-def test_the_sas_is_not_told_where_a_blob_of_a_dataset_may_not_be_read(
+def test_dataset_error_hides_sas(
     elsewhere: dict[str, str],
 ) -> None:
     sas = account_sas(AccountSasPermissions(list=True))
@@ -212,10 +212,10 @@ def test_the_sas_is_not_told_where_a_blob_of_a_dataset_may_not_be_read(
     ):
         lake.dataset()
     signature = sas.partition("sig=")[2]
-    said = "".join(traceback.format_exception(raised.value))
-    assert "403" in said
-    assert signature not in said
-    assert unquote(signature) not in said
+    message = "".join(traceback.format_exception(raised.value))
+    assert "403" in message
+    assert signature not in message
+    assert unquote(signature) not in message
 
 
 def account_sas(allowed: AccountSasPermissions = READ) -> str:
@@ -229,7 +229,7 @@ def account_sas(allowed: AccountSasPermissions = READ) -> str:
 
 
 @pytest.mark.usefixtures("history")
-def test_reading_loads_neither_dagster_nor_what_draws() -> None:
+def test_read_imports_no_dagster_matplotlib_httpx() -> None:
     code = (
         "import sys; from coinbase_assets import read_candles_arrow as read;"
         "assert read('ETH-EUR', '1h', '2024-01-01', '2024-01-02').num_rows == 24;"

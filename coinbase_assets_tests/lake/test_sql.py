@@ -1,4 +1,4 @@
-"""SQL over the lake: views with the keys of the path, printed in three ways."""
+"""SQL over the lake: views with the keys of the paths, printed in three styles."""
 
 import json
 import subprocess
@@ -40,72 +40,74 @@ def stored(lake: ParquetStore) -> ParquetStore:
     return lake
 
 
-def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     main(["query", *arguments])
     return capsys.readouterr().out
 
 
-def test_a_terminal_shows_nothing_but_the_answer() -> None:
-    """DuckDB tells what the interpreter does not clean up at its end."""
+def test_query_prints_only_result() -> None:
+    """DuckDB warns on standard error about connections left open at the exit."""
     program = str(Path(sys.executable).with_name("coinbase-assets"))
     command = [program, "query", "SELECT 1 AS one", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ('{"one": 1}\n', "")
 
 
-def test_rollups_are_a_view(stored: ParquetStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_query_rollups(stored: ParquetStore, capsys: pytest.CaptureFixture[str]) -> None:
     path = CANDLE_ROLLUP.path(parse_candle_series("ETH-EUR:4h"))
     stored.put(path.format(partition="2024-01"), candles("2024-01-01", 1), None)
-    told = answer(capsys, "SELECT granularity, month, close FROM candle_rollup", "--csv")
-    assert told.splitlines()[1:] == ['"4h","2024-01",1.5']
+    output = printed(capsys, "SELECT granularity, month, close FROM candle_rollup", "--csv")
+    assert output.splitlines()[1:] == ['"4h","2024-01",1.5']
 
 
-def test_json_is_an_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    told = answer(capsys, f"{COUNT} GROUP BY ALL ORDER BY n", "--json")
-    assert [json.loads(line) for line in told.splitlines()] == [
+def test_query_json_is_object_per_line(capsys: pytest.CaptureFixture[str]) -> None:
+    output = printed(capsys, f"{COUNT} GROUP BY ALL ORDER BY n", "--json")
+    assert [json.loads(line) for line in output.splitlines()] == [
         {"product": "BTC-USD", "granularity": "1h", "n": 1, "v": 1.5},
         {"product": "ETH-EUR", "granularity": "1h", "n": 5, "v": 7.5},
     ]
 
 
-def test_csv_has_a_header(capsys: pytest.CaptureFixture[str]) -> None:
-    told = answer(capsys, "SELECT time, close FROM raw_candles WHERE date = '2024-01-01'", "--csv")
-    head, first, *_ = told.splitlines()
+def test_query_csv_has_header(capsys: pytest.CaptureFixture[str]) -> None:
+    output = printed(
+        capsys, "SELECT time, close FROM raw_candles WHERE date = '2024-01-01'", "--csv"
+    )
+    head, first, *_ = output.splitlines()
     assert head == '"time","close"'
     assert first.startswith("2024-01-01 00:00:00")
-    assert len(told.splitlines()) == 1 + 3
+    assert len(output.splitlines()) == 1 + 3
 
 
-def test_a_table_is_drawn_in_utc(capsys: pytest.CaptureFixture[str]) -> None:
-    told = answer(capsys, "SELECT max(time) AS newest FROM candle_history")
-    assert "newest" in told
-    assert "2024-02-01 01:00:00+00" in told
+def test_query_table_is_in_utc(capsys: pytest.CaptureFixture[str]) -> None:
+    output = printed(capsys, "SELECT max(time) AS newest FROM candle_history")
+    assert "newest" in output
+    assert "2024-02-01 01:00:00+00" in output
 
 
-def test_blobs_of_other_series_are_not_read(
+def test_query_skips_blobs_of_other_series(
     stored: ParquetStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stored.put_bytes(
         "candle_history/product=XXX-USD/granularity=1h/month=2024-01/candles.parquet", b"?", "text"
     )
-    told = answer(
+    output = printed(
         capsys, f"{COUNT} WHERE product = 'ETH-EUR' AND month = '2024-02' GROUP BY ALL", "--csv"
     )
-    assert told.splitlines()[1:] == ['"ETH-EUR","1h",2,3']
+    assert output.splitlines()[1:] == ['"ETH-EUR","1h",2,3']
 
 
 @pytest.mark.parametrize(
-    ("sql", "said"),
+    ("sql", "message"),
     [
         ("SELECT * FROM candles", "Table with name candles does not exist"),
         ("SELEC", "syntax error"),
     ],
 )
-def test_what_is_wrong_with_a_statement_is_one_line(
-    sql: str, said: str, capsys: pytest.CaptureFixture[str]
+def test_query_error_is_one_line(
+    sql: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
         main(["query", sql])
-    told = capsys.readouterr().err.strip().splitlines()
+    output = capsys.readouterr().err.strip().splitlines()
     assert end.value.code == 2
-    assert said in told[-1]
+    assert message in output[-1]

