@@ -26,7 +26,7 @@ def plan_healing(
     plans = []
     for one in series:
         status = series_status(collector.store, one, today)
-        days = sorted({day for question in status.questions for day in question.days})
+        days = sorted({day for interval in status.unexplained for day in interval.days})
         wanted = [day for day in days if first.isoformat() <= day <= last.isoformat()]
         if wanted:
             plans.append(collector.plan(one, wanted, again=True))

@@ -82,7 +82,7 @@ def _percent(status: SeriesStatus) -> str:
 
 
 def _open_lines(status: SeriesStatus) -> Iterator[str]:
-    for one in status.questions:
+    for one in status.unexplained:
         span = f"{one.start:%F %H:%M} to {one.end:%F %H:%M}"
         yield f"{status.series}: {span} {one.state}: {one.evidence}"
     for day, what in status.disagreements.items():
@@ -110,7 +110,7 @@ def _as_json(status: SeriesStatus, now: datetime) -> dict[str, object]:
                 "state": one.state.value,
                 "evidence": one.evidence,
             }
-            for one in status.questions
+            for one in status.unexplained
         ],
         "disagreements": dict(status.disagreements),
     }

@@ -19,7 +19,7 @@ Blobs = Mapping[str, StoredBlob]
 
 
 @dataclass(frozen=True)
-class Question:
+class UnexplainedInterval:
     """An interval from `start` to before `end` that is not explained, and why."""
 
     start: datetime
@@ -52,22 +52,22 @@ class SeriesStatus:
     months: int
     settled_through: date | None
     answered_through: datetime | None
-    questions: Sequence[Question]
+    unexplained: Sequence[UnexplainedInterval]
     disagreements: Mapping[str, str]
 
     @property
     def complete(self) -> bool:
         """Whether there is something, and every bucket of it is explained."""
-        return bool(self.days) and not self.questions
+        return bool(self.days) and not self.unexplained
 
     @property
     def explained(self) -> float:
         """The share of buckets that are traded, or whose hole is confirmed; 0 without any."""
-        if not self.questions:
+        if not self.unexplained:
             return float(self.complete)
         end = min(_midnight(self.today), day_start(self.days[-1]) + DAY)
         total = end - day_start(self.days[0])
-        return 1 - sum((one.end - one.start for one in self.questions), timedelta(0)) / total
+        return 1 - sum((one.end - one.start for one in self.unexplained), timedelta(0)) / total
 
     def age(self, now: datetime) -> timedelta | None:
         """Time since the newest candle's bucket ended; None where there is no candle."""
@@ -80,7 +80,7 @@ def series_status(store: "ParquetStore", series: Series, today: date) -> SeriesS
     """Raises StorageError."""
     months = _blobs(store, series, CANDLE_HISTORY)
     days = _blobs(store, series, RAW_CANDLES)
-    questions = list(_questions(store, series, list(days), today)) if days else []
+    unexplained = list(_unexplained(store, series, list(days), today)) if days else []
     return SeriesStatus(
         series,
         today,
@@ -89,9 +89,9 @@ def series_status(store: "ParquetStore", series: Series, today: date) -> SeriesS
         max(_times(months, "last_candle"), default=None),
         list(days),
         len(months),
-        _settled_through(days, questions, today),
+        _settled_through(days, unexplained, today),
         max(_times(days, "answered_through"), default=None),
-        questions,
+        unexplained,
         {
             key: blob.fields["disagreement"]
             for key, blob in days.items()
@@ -100,9 +100,9 @@ def series_status(store: "ParquetStore", series: Series, today: date) -> SeriesS
     )
 
 
-def _questions(
+def _unexplained(
     store: "ParquetStore", series: Series, days: Sequence[str], today: date
-) -> Iterator[Question]:
+) -> Iterator[UnexplainedInterval]:
     """What is not explained from the first day collected to the last one over, in order."""
     first, last = (day_start(days[n]) for n in (0, -1))
     end = min(_midnight(today), last + DAY)
@@ -111,14 +111,18 @@ def _questions(
         if month in ledgers:
             found = list(_open_rows(store, ledgers[month], _midnight(today)))
         else:
-            found = [Question(*month_range(month), State.NOT_COLLECTED, "no ledger is stored")]
+            found = [
+                UnexplainedInterval(*month_range(month), State.NOT_COLLECTED, "no ledger is stored")
+            ]
         for one in found:
             start, stop = max(one.start, first), min(one.end, end)
             if start < stop:
-                yield Question(start, stop, one.state, one.evidence)
+                yield UnexplainedInterval(start, stop, one.state, one.evidence)
 
 
-def _open_rows(store: "ParquetStore", ledger: StoredBlob, now: datetime) -> Iterator[Question]:
+def _open_rows(
+    store: "ParquetStore", ledger: StoredBlob, now: datetime
+) -> Iterator[UnexplainedInterval]:
     """The ledger's intervals that need an explanation; what is open still, a day after its day."""
     unexplained = (State.UNCONFIRMED, State.NOT_COLLECTED, State.OPEN)
     if not any(int(ledger.fields[f"buckets_{state}"]) for state in unexplained):
@@ -127,12 +131,14 @@ def _open_rows(store: "ParquetStore", ledger: StoredBlob, now: datetime) -> Iter
         state = State(row["state"])
         until = now - DAY if state == State.OPEN else now
         if state in unexplained and row["start"] < until:
-            yield Question(row["start"], min(row["end"], until), state, row["evidence"])
+            yield UnexplainedInterval(row["start"], min(row["end"], until), state, row["evidence"])
 
 
-def _settled_through(days: Blobs, questions: Sequence[Question], today: date) -> date | None:
+def _settled_through(
+    days: Blobs, unexplained: Sequence[UnexplainedInterval], today: date
+) -> date | None:
     """Days not collected count as settled if no question is about them."""
-    asked, settled = {day for one in questions for day in one.days}, None
+    asked, settled = {day for one in unexplained for day in one.days}, None
     if not days:
         return None
     first, last = (date.fromisoformat(key) for key in (min(days), max(days)))

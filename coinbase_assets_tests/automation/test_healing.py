@@ -117,7 +117,7 @@ def test_the_job_asks_for_just_these_days_until_nothing_is_left_to_do(
         settings = settings_for(exchange.url, "ETH-EUR:15m")
         collector = Collector(asset_job(settings), instance, lake)
         collector.collect(collector.plan(QUARTERS, ["2024-01-01", "2024-01-02", "2024-01-04"]))
-        states = {one.state for one in series_status(lake, QUARTERS, TODAY).questions}
+        states = {one.state for one in series_status(lake, QUARTERS, TODAY).unexplained}
         assert states == {State.NOT_COLLECTED, State.UNCONFIRMED}
         losing = False
         before = len(exchange.requests)

@@ -11,7 +11,7 @@ from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import empty_candles
 from coinbase_assets.cli.status_report import print_json, print_status
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State, count_buckets
-from coinbase_assets.lake.status import Question, SeriesStatus, series_status
+from coinbase_assets.lake.status import SeriesStatus, UnexplainedInterval, series_status
 from coinbase_assets.monitoring.freshness import FreshnessWindows
 from coinbase_assets.monitoring.incidents import Incident
 from coinbase_assets.storage.parquet_store import ParquetStore
@@ -68,12 +68,12 @@ def status(lake: ParquetStore, today: date = TODAY) -> SeriesStatus:
 
 
 def asked(lake: ParquetStore, today: date = TODAY) -> list[tuple[datetime, datetime, State]]:
-    return [(one.start, one.end, one.state) for one in status(lake, today).questions]
+    return [(one.start, one.end, one.state) for one in status(lake, today).unexplained]
 
 
 def test_an_empty_lake_is_not_complete(lake: ParquetStore) -> None:
     nothing = status(lake)
-    assert (nothing.complete, nothing.explained, nothing.questions) == (False, 0.0, [])
+    assert (nothing.complete, nothing.explained, nothing.unexplained) == (False, 0.0, [])
     assert (nothing.candles, nothing.settled_through) == (0, None)
     assert nothing.age(at("02-03T00")) is None
 
@@ -90,10 +90,10 @@ def test_a_state_is_an_explanation_or_a_question(lake: ParquetStore, state: Stat
     )
     told = status(lake)
     if state in EXPLAINED:
-        assert (told.complete, told.explained, told.questions) == (True, 1.0, [])
+        assert (told.complete, told.explained, told.unexplained) == (True, 1.0, [])
     else:
-        question = Question(at("01-10T06"), at("01-10T18"), state, f"why {state}")
-        assert (told.complete, told.explained, told.questions) == (False, 0.75, [question])
+        question = UnexplainedInterval(at("01-10T06"), at("01-10T18"), state, f"why {state}")
+        assert (told.complete, told.explained, told.unexplained) == (False, 0.75, [question])
 
 
 def test_only_the_days_from_the_first_collected_to_the_last_are_asked_about(
@@ -141,7 +141,7 @@ def test_what_is_open_is_a_question_a_day_after_its_day(
 def test_a_month_without_a_ledger_is_a_question(lake: ParquetStore) -> None:
     store_days(lake, "01-30", "02-02")
     store_ledger(lake, "02", ("02-01T00", "03-01T00", State.TRADED))
-    (question,) = status(lake).questions
+    (question,) = status(lake).unexplained
     assert (question.start, question.end) == (at("01-30T00"), at("02-01T00"))
     assert question.state == State.NOT_COLLECTED
     assert question.evidence == "no ledger is stored"
@@ -156,7 +156,7 @@ def test_a_month_without_a_ledger_is_a_question(lake: ParquetStore) -> None:
     ],
 )
 def test_a_question_lies_in_days(start: str, end: str, days: list[str]) -> None:
-    assert Question(at(start), at(end), State.UNCONFIRMED, "").days == days
+    assert UnexplainedInterval(at(start), at(end), State.UNCONFIRMED, "").days == days
 
 
 @pytest.mark.parametrize(
