@@ -1,4 +1,4 @@
-"""`<product>/<granularity>/candle_chart`: a picture of the newest candles and their completeness."""
+"""`<product>/<granularity>/candle_chart`: a picture of the newest candles and of their gaps."""
 
 import base64
 from datetime import UTC, datetime

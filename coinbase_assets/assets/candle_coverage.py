@@ -1,4 +1,4 @@
-"""`<product>/<granularity>/candle_coverage`: the state of every bucket of a month, with evidence."""
+"""`<product>/<granularity>/candle_coverage`: the state of each bucket of a month, with evidence."""
 
 from collections.abc import Iterator
 from datetime import date

@@ -30,7 +30,7 @@ _COLUMNS = column_metadata(HALT_SCHEMA, _DESCRIPTIONS, unique="start")
 
 
 def build_market_halts(series: Sequence[Series], start: date) -> dg.AssetsDefinition:
-    """Return the asset that finds halts in the coverage of `series`, from the month of `start` on."""
+    """Return the asset that finds halts in the coverage of `series`, from the month of `start`."""
 
     @dg.asset(
         key=MARKET_HALTS.asset_key(),

@@ -40,7 +40,7 @@ Failure = ExchangeError | StorageError | InvalidCandles
 
 @dataclass(frozen=True)
 class Plan:
-    """The wanted days of a series (partition keys, ascending), and the days to collect in each run."""
+    """The wanted days of a series (partition keys, ascending), and the days that each run collects."""
 
     series: Series
     days: Sequence[str]
@@ -98,14 +98,14 @@ class Collector:
             yield outcome
 
     def collect(self, plan: Plan) -> Outcome:
-        """Collect the days, then build the months that lack them, then the rollups of these months."""
+        """Collect the days, then build the months that lack them, then the rollups that lack these."""
         raw = [_key(plan.series, RAW_CANDLES)]
         errors = [
             self._run_all(raw, plan.runs),
             self._run_all(self._monthly_assets(plan), self._stale_months(plan)),
             *(self._run_all(assets, [keys]) for keys, assets in self._rollup_runs(plan).items()),
         ]
-        return Outcome(plan, self._missing(plan), next(filter(None, errors), None))
+        return Outcome(plan, self._missing(plan), next((error for error in errors if error), None))
 
     def _run_all(
         self, assets: Sequence[dg.AssetKey], runs: Iterable[Sequence[str]]
@@ -135,7 +135,7 @@ class Collector:
         return monthly_assets([plan.series], with_halts)
 
     def _stale_months(self, plan: Plan) -> Iterator[Sequence[str]]:
-        """Yield the months of each run: those older than one of their days, or with a planned day."""
+        """Yield the months of each run: those with a day collected now, or recorded after the month."""
         collected = {month_of(day) for days in plan.runs for day in days}
         newest: dict[str, int] = {}
         for day, storage_id in self._recorded(_key(plan.series, RAW_CANDLES)).items():
@@ -157,7 +157,7 @@ class Collector:
         return [CandleSeries(series.product, each) for each in RollupGranularity if each in names]
 
     def _rollup_runs(self, plan: Plan) -> Mapping[Sequence[str], Sequence[dg.AssetKey]]:
-        """Return ranges of months, and for each the rollups that are older than the history there."""
+        """Return ranges of months, each with the rollups that are older than the history there."""
         history = self._recorded(_key(plan.series, CANDLE_HISTORY))
         runs = defaultdict[Sequence[str], list[dg.AssetKey]](list)
         for rollup in self._rollups(plan.series):
@@ -204,7 +204,7 @@ class Collector:
         return self.store.find_partitions(dataset.path(series), keys)
 
     def _recorded(self, key: dg.AssetKey) -> Mapping[str, int]:
-        """Return the partitions that Dagster has recorded, each with the storage id of its event."""
+        """Return the partitions that Dagster has recorded, with the storage ids of the records."""
         return self._instance.get_latest_storage_id_by_partition(
             key, dg.DagsterEventType.ASSET_MATERIALIZATION
         )
