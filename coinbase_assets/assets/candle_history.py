@@ -1,4 +1,4 @@
-"""`<product>/<granularity>/candle_history`: the candles of a series, one partition per UTC month."""
+"""`<product>/<granularity>/candle_history`: all candles of a series, a partition per UTC month."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping

@@ -40,7 +40,7 @@ Failure = ExchangeError | StorageError | InvalidCandles
 
 @dataclass(frozen=True)
 class Plan:
-    """The wanted days of a series (partition keys, ascending), and the days that each run collects."""
+    """The wanted days of a series (partition keys, ascending), and the days each run collects."""
 
     series: Series
     days: Sequence[str]
@@ -98,7 +98,7 @@ class Collector:
             yield outcome
 
     def collect(self, plan: Plan) -> Outcome:
-        """Collect the days, then build the months that lack them, then the rollups that lack these."""
+        """Collect the days, then build the months that lack some, then the rollups behind those."""
         raw = [_key(plan.series, RAW_CANDLES)]
         errors = [
             self._run_all(raw, plan.runs),
@@ -135,7 +135,7 @@ class Collector:
         return monthly_assets([plan.series], with_halts)
 
     def _stale_months(self, plan: Plan) -> Iterator[Sequence[str]]:
-        """Yield the months of each run: those with a day collected now, or recorded after the month."""
+        """Yield the months of each run: those with a day newer than the month itself."""
         collected = {month_of(day) for days in plan.runs for day in days}
         newest: dict[str, int] = {}
         for day, storage_id in self._recorded(_key(plan.series, RAW_CANDLES)).items():
