@@ -1,4 +1,4 @@
-"""Asset checks, run by Dagster on Azurite over good months and over broken ones."""
+"""Asset checks, run by Dagster on good months and on broken months in Azurite."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -54,7 +54,7 @@ Change = Callable[[pa.Table], pa.Table]
 
 
 def raw_day(key: str) -> pa.Table:
-    """Nothing was traded at 05:00 and at 06:00, as the daily candle says."""
+    """Return a day without trades at 05:00 and 06:00, confirmed by the daily candle."""
     start = day_start(key)
     times = [start + timedelta(hours=hour) for hour in range(24) if hour not in (5, 6)]
     prices = [[value] * len(times) for value in (1.5, 2.0, 1.0, 1.75, 10.0)]
@@ -65,7 +65,7 @@ def raw_day(key: str) -> pa.Table:
 
 @pytest.fixture
 def months(lake: ParquetStore) -> ParquetStore:
-    """A lake with days of two months, their history and their ledgers."""
+    """Store days of two months, with their history and their ledgers."""
     for key in DAYS:
         lake.put(RAW.format(partition=key), raw_day(key), None)
     for month in ("2024-01", "2024-02"):
@@ -90,7 +90,7 @@ def alter(lake: ParquetStore, template: str, key: str, change: Change) -> None:
 def check(
     instance: dg.DagsterInstance, tags: Mapping[str, str] = range_tags("2024-01", "2024-02")
 ) -> Evaluations:
-    """Run the checks alone."""
+    """Run only the checks."""
     job = asset_job(settings_for("http://127.0.0.1:1", str(SERIES)))
     only_checks = job.get_subset(asset_selection=set(), asset_check_selection=CHECKS)
     return evaluations(
@@ -125,7 +125,7 @@ def metadata(evaluation: dg.AssetCheckEvaluation) -> dict[str, object]:
     return {name: value.value for name, value in evaluation.metadata.items()}
 
 
-# Changes, and what they set
+# Ways to break a stored table
 
 
 def at_rows(column: str, *rows: int, value: float) -> Change:
@@ -150,8 +150,8 @@ def fields(**changes: str) -> Change:
     return lambda table: with_fields(table, changes)
 
 
-def said_to_be(state: State) -> Change:
-    """The holes of the days collected get another state."""
+def with_holes_in_state(state: State) -> Change:
+    """Return a change that gives the holes of collected days this state."""
 
     def change(ledger: pa.Table) -> pa.Table:
         holes = pc.equal(ledger["state"], State.NO_TRADES.value)
@@ -168,9 +168,7 @@ def without_second_row(ledger: pa.Table) -> pa.Table:
 # Good months
 
 
-def test_all_checks_pass_in_the_run_that_builds_good_months(
-    lake: ParquetStore, instance: dg.DagsterInstance
-) -> None:
+def test_checks_pass_for_good_months(lake: ParquetStore, instance: dg.DagsterInstance) -> None:
     with StandInExchange(rate=None) as exchange:
         settings = settings_for(exchange.url, str(SERIES))
         collect_raw(settings, instance, DAYS[0], DAYS[-1])
@@ -188,7 +186,7 @@ def test_all_checks_pass_in_the_run_that_builds_good_months(
         }
 
 
-def test_a_check_says_what_it_checks_and_whether_it_blocks(lake: ParquetStore) -> None:
+def test_checks_have_descriptions_and_blocking_flags(lake: ParquetStore) -> None:
     job = asset_job(settings_for("http://127.0.0.1:1", str(SERIES)))
     specs = {key: job.asset_layer.asset_graph.get_check_spec(key) for key in CHECKS}
     assert all(spec.description for spec in specs.values())
@@ -199,14 +197,12 @@ def test_a_check_says_what_it_checks_and_whether_it_blocks(lake: ParquetStore) -
 # Broken months
 
 
-def test_broken_months_are_named_with_what_is_wrong(
-    months: ParquetStore, instance: dg.DagsterInstance
-) -> None:
+def test_checks_name_broken_months(months: ParquetStore, instance: dg.DagsterInstance) -> None:
     alter(months, HISTORY, "2024-01", with_row_twice)
     alter(months, HISTORY, "2024-02", with_rows_swapped)
     alter(months, HISTORY, "2024-02", at_rows("volume", 22, 23, value=10.5))
     alter(months, LEDGER, "2024-01", without_second_row)
-    alter(months, LEDGER, "2024-02", said_to_be(State.NOT_COLLECTED))
+    alter(months, LEDGER, "2024-02", with_holes_in_state(State.NOT_COLLECTED))
     found = check(instance)
     assert {one.severity for one in found.values() if not one.passed} == {ERROR}
     lines = {name: metadata(found[name])["first_found"] for name in failed(found)}
@@ -225,13 +221,11 @@ def test_broken_months_are_named_with_what_is_wrong(
     assert metadata(found["every_hole_is_explained"])["failed_months"] == "2024-02"
 
 
-def test_doubtful_months_are_named_in_a_warning(
-    months: ParquetStore, instance: dg.DagsterInstance
-) -> None:
+def test_checks_warn_of_doubtful_months(months: ParquetStore, instance: dg.DagsterInstance) -> None:
     alter(months, RAW, "2024-01-31", fields(candles_added="7"))
     alter(months, RAW, "2024-02-01", fields(candles_changed="2", candles_vanished="1"))
     alter(months, RAW, "2024-02-02", fields(candles_unanswered="3"))
-    alter(months, LEDGER, "2024-02", said_to_be(State.UNCONFIRMED))
+    alter(months, LEDGER, "2024-02", with_holes_in_state(State.UNCONFIRMED))
     expected = {
         "closed_candles_do_not_change": [
             "2024-02-01: 2 changed, 1 vanished",
@@ -252,7 +246,7 @@ def test_doubtful_months_are_named_in_a_warning(
         }
 
 
-def test_prices_outside_of_low_and_high_are_named_the_first_ten_at_most(
+def test_checks_show_first_ten_impossible_prices(
     months: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     alter(months, HISTORY, "2024-01", at_rows("low", 0, value=3.0))
@@ -281,7 +275,7 @@ def test_prices_outside_of_low_and_high_are_named_the_first_ten_at_most(
     ],
     ids=["no partition", "one month", "months before", "months from it on"],
 )
-def test_the_months_of_the_run_are_checked_and_without_partitions_all(
+def test_checks_cover_months_of_run(
     months: ParquetStore,
     instance: dg.DagsterInstance,
     tags: Mapping[str, str],
@@ -298,7 +292,7 @@ def test_the_months_of_the_run_are_checked_and_without_partitions_all(
         assert metadata(found[name])["failed_months"] == failing
 
 
-def test_a_month_that_failed_is_checked_with_later_ones_until_it_passes(
+def test_checks_repeat_failed_month_until_it_passes(
     months: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     alter(months, HISTORY, "2024-01", at_rows("low", 0, value=3.0))
@@ -314,7 +308,7 @@ def test_a_month_that_failed_is_checked_with_later_ones_until_it_passes(
 # What is compared
 
 
-def test_the_history_is_compared_with_each_raw_day_that_did_not_land_just_now(
+def test_checks_compare_history_with_each_raw_day(
     months: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     now, before = (datetime.now(UTC) - timedelta(minutes=minutes) for minutes in (5, 15))
@@ -333,7 +327,7 @@ def test_the_history_is_compared_with_each_raw_day_that_did_not_land_just_now(
     ]
 
 
-def test_only_between_the_first_and_the_last_day_all_is_to_be_collected(
+def test_checks_ignore_days_outside_first_and_last_collected(
     months: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     last = "2024-02-04"
@@ -348,7 +342,7 @@ def test_only_between_the_first_and_the_last_day_all_is_to_be_collected(
     ]
 
 
-def test_a_month_of_which_nothing_was_ever_collected_lacks_nothing(
+def test_checks_pass_for_month_never_collected(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     nothing = join_days(SERIES, "2024-01", {}, 31, "")
@@ -369,7 +363,7 @@ def test_a_month_of_which_nothing_was_ever_collected_lacks_nothing(
         ({"candles_changed": "1"}, "closed_candles_do_not_change", ["2024-01", "2024-02"]),
     ],
 )
-def test_a_broken_history_has_no_coverage_a_doubtful_one_has(
+def test_checks_block_coverage_of_broken_history_only(
     lake: ParquetStore,
     instance: dg.DagsterInstance,
     changes: dict[str, str],

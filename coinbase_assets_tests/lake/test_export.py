@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import click
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -16,7 +17,7 @@ from pyarrow import csv
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP
 from coinbase_assets.candles.series import Series, parse_candle_series
 from coinbase_assets.candles.table import SCHEMA
-from coinbase_assets.cli.main import _TABLES, main
+from coinbase_assets.cli.main import export, main
 from coinbase_assets.lake.export import FORMATS, write_candles
 from coinbase_assets.storage.parquet_store import ParquetStore
 
@@ -77,7 +78,9 @@ def test_rollups_are_exported_like_what_was_collected(
 
 
 def test_the_formats_are_those_the_command_line_knows() -> None:
-    assert set(_TABLES) == FORMATS.keys() == READERS.keys()
+    assert FORMATS.keys() == READERS.keys()
+    help_text = export.get_help(click.Context(export))
+    assert all(suffix in help_text for suffix in FORMATS)
 
 
 def test_json_lines_keep_all_digits(tmp_path: Path) -> None:
@@ -139,7 +142,7 @@ def test_an_unknown_format_is_told_with_those_known(
 ) -> None:
     with pytest.raises(SystemExit):
         main(["export", "--series", str(ETH), *RANGE, "--out", name])
-    assert "end it with .parquet or .csv or .jsonl or .feather" in capsys.readouterr().err
+    assert "end the name with .parquet or .csv or .jsonl or .feather" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("history")

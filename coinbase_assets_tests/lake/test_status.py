@@ -251,8 +251,8 @@ def test_the_first_open_questions_are_shown_and_programs_get_all(
     assert lines[2] == (
         "ETH-EUR:1h: 2024-01-01 00:00 to 2024-01-01 01:00 unconfirmed: why unconfirmed"
     )
-    assert lines[7] == "ETH-EUR:1h: and 2 more; see --json"
-    assert lines[8] == f"Container {lake.container_uri}; the history lies in candle_history/"
+    assert lines[7] == "ETH-EUR:1h: 2 more; see status --json"
+    assert lines[8] == f"Container {lake.container_uri}; the history is in candle_history/"
     assert not print_json(lake, {HOURS: WINDOWS})
     (told,) = json.loads(capsys.readouterr().out)
     assert told["open_questions"][6] == {
