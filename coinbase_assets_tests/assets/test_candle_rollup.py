@@ -1,4 +1,4 @@
-"""Rollups, run by Dagster on Azurite: what is rebuilt, and that it equals the exchange's candles."""
+"""Rollups, run by Dagster on Azurite: what is rebuilt, and that it equals the exchange's."""
 
 import json
 from collections.abc import Sequence

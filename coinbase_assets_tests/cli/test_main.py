@@ -498,7 +498,8 @@ def test_plot_default_file_name(
         (["ETH-EUR:1m"], "ETH-EUR:1m: not in the lake; it holds BTC-USD:15m, ETH-EUR:15m"),
         (
             ["BTC-USD:15m", "--from", "2023-12-01", "--to", "2023-12-31"],
-            "BTC-USD:15m: no candles from 2023-12-01 to 2023-12-31; the newest candle is of 2024-01-05",
+            "BTC-USD:15m: no candles from 2023-12-01 to 2023-12-31; the newest"
+            " candle is of 2024-01-05",
         ),
     ],
 )
@@ -620,9 +621,8 @@ def test_collect_unreachable_exchange_names_missing_partitions(
     user = new_user(COINBASE_API_URL=url, COINBASE_GIVE_UP_AFTER="2")
     missing, error = error_lines(run_here(user, "collect", *DAYS), 1)
     assert f"no answer from {url}" in error
-    assert error.endswith(
-        "check the network and COINBASE_API_URL, or try it offline with make demo"
-    )
+    assert "check the network and COINBASE_API_URL" in error
+    assert error.endswith("or try it offline with make demo")
     days = ", ".join(f"raw_candles 2024-01-0{day}" for day in range(1, 6))
     months = "candle_history 2024-01, candle_coverage 2024-01"
     assert missing == f"ETH-EUR:15m: not collected: {days}, {months}"

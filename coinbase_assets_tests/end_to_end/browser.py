@@ -67,7 +67,7 @@ class WebUi:
         return [int(part) for part in re.findall(r"\d+", found)[:3]]
 
     def reload_until(self, what: Locator) -> None:
-        """Reload the page until it shows this element, since an open page does not update all parts."""
+        """Reload until the page shows this element: an open page does not update all parts."""
         give_up = time.monotonic() + PATIENCE
         while True:
             self.page.reload()
