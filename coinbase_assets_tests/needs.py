@@ -1,4 +1,4 @@
-"""What a test needs besides its own process, found in the code of the test.
+"""What a test needs besides this process, found in the code of the test.
 
 A test gets the marker of each need whose names occur in its code, in the code of its fixtures, or
 in functions and classes of the tests that these use. `pytest -m` chooses by these markers.
@@ -6,6 +6,7 @@ in functions and classes of the tests that these use. `pytest -m` chooses by the
 
 import inspect
 from collections.abc import Iterator
+from functools import cache
 from types import CodeType, FunctionType
 
 import pytest
@@ -27,30 +28,35 @@ _PACKAGE = __name__.partition(".")[0]
 def mark_needs(item: pytest.Item) -> None:
     """Give a test the marker of each of its needs."""
     assert isinstance(item, pytest.Function)
-    seen: set[object] = set()
     definitions = item._fixtureinfo.name2fixturedefs.values()
     fixtures = [definition.func for several in definitions for definition in several]
-    names = {name for each in (item.function, *fixtures) for name in _names(each, seen)}
-    for marker, (_, words) in NEEDS.items():
-        if words & names:
+    for function in (item.function, *fixtures):
+        for marker in _needs_of(function):
             item.add_marker(marker)
+
+
+@cache
+def _needs_of(function: object) -> frozenset[str]:
+    names = set(_names(function, set()))
+    return frozenset(marker for marker, (_, needed) in NEEDS.items() if needed & names)
 
 
 def _names(value: object, seen: set[object]) -> Iterator[str]:
     """Yield the names in the code of a function or class of the tests, and of what it uses."""
+    value = inspect.unwrap(value) if callable(value) else None
+    if not isinstance(value, type | FunctionType) or value in seen:
+        return
+    if not value.__module__.startswith(_PACKAGE):
+        return
+    seen.add(value)
     if isinstance(value, type):
-        members = [inspect.unwrap(each) for each in vars(value).values() if callable(each)]
+        yield from (base.__name__ for base in value.__mro__)
+        for member in vars(value).values():
+            yield from _names(member, seen)
     else:
-        members = [inspect.unwrap(value)] if callable(value) else []
-    for function in members:
-        if not isinstance(function, FunctionType) or function in seen:
-            continue
-        if not function.__module__.startswith(_PACKAGE):
-            continue
-        seen.add(function)
-        for name in _code_names(function.__code__):
+        for name in _code_names(value.__code__):
             yield name
-            yield from _names(function.__globals__.get(name), seen)
+            yield from _names(value.__globals__.get(name), seen)
 
 
 def _code_names(code: CodeType) -> Iterator[str]:
