@@ -50,9 +50,9 @@ def _names(value: object, seen: set[object]) -> Iterator[str]:
         return
     seen.add(value)
     if isinstance(value, type):
-        yield from (base.__name__ for base in value.__mro__)
-        for member in vars(value).values():
-            yield from _names(member, seen)
+        yield from (base.__name__ for base in value.__bases__)
+        for part in (*value.__bases__, *vars(value).values()):
+            yield from _names(part, seen)
     else:
         for name in _code_names(value.__code__):
             yield name

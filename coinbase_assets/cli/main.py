@@ -67,7 +67,10 @@ def collect(series: Sequence[Series], first: date | None, last: date | None, aga
 @click.option("--to", "last", type=DayParameter(), help="Last day, UTC. Default: yesterday.")
 @click.option("--dry-run", is_flag=True, help="Print the days, and collect nothing.")
 def heal(series: Sequence[Series], first: date | None, last: date | None, dry_run: bool) -> None:
-    """Collect again the days that have holes which are unconfirmed or were not collected."""
+    """Collect again the days that are not explained.
+
+    These are days with unconfirmed holes, and days that were not collected.
+    """
     settings = load_settings()
     refuse_reversed(first, last)
     with without_garbage_collection():
@@ -80,9 +83,9 @@ def heal(series: Sequence[Series], first: date | None, last: date | None, dry_ru
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, an object per series.")
 def status(as_json: bool) -> None:
-    """Show what the lake holds of each configured series, and what is not explained.
+    """Show what the lake holds, and what is not explained.
 
-    The exit status is 1 if a series is not complete.
+    There is a line for each configured series. The exit status is 1 if one is not complete.
     """
     settings = load_settings()
     with without_garbage_collection():
@@ -93,16 +96,18 @@ def status(as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--series", type=SeriesParameter(), required=True)
-@click.option("--from", "first", type=DayParameter(), help="First day, UTC. Default: 30 days.")
-@click.option("--to", "last", type=DayParameter(), help="Last day, UTC. Default: the newest.")
+@click.option("--series", type=SeriesParameter(), required=True, help="For example ETH-EUR:15m.")
+@click.option(
+    "--from", "first", type=DayParameter(), help="First day, UTC. Default: 29 days earlier."
+)
+@click.option("--to", "last", type=DayParameter(), help="Last day, UTC. Default: the newest day.")
 @click.option(
     "--out",
     type=FileParameter(picture_suffixes),
     help="A .png, .svg or .pdf file. Default: PRODUCT_GRANULARITY.png",
 )
 def plot(series: Series, first: date | None, last: date | None, out: Path | None) -> None:
-    """Draw candles, their volume, and a calendar of complete and incomplete days."""
+    """Draw candles, their volume, and a calendar of gaps."""
     settings = load_settings()
     refuse_reversed(first, last)
     refuse_future(last)
@@ -114,7 +119,12 @@ def plot(series: Series, first: date | None, last: date | None, out: Path | None
 
 
 @cli.command()
-@click.option("--series", type=SeriesParameter(parse_candle_series), required=True)
+@click.option(
+    "--series",
+    type=SeriesParameter(parse_candle_series),
+    required=True,
+    help="Collected candles or a rollup, for example ETH-EUR:4h.",
+)
 @click.option("--from", "first", type=DayParameter(), required=True, help="First day, UTC.")
 @click.option("--to", "last", type=DayParameter(), required=True, help="Last day, UTC.")
 @click.option(
@@ -140,7 +150,7 @@ def export(series: CandleSeries, first: date, last: date, out: Path) -> None:
 @click.option("--json", "style", flag_value="json", help="Print a JSON object per line.")
 @click.option("--csv", "style", flag_value="csv", help="Print comma-separated values.")
 def run_query(sql: str, style: str | None) -> None:
-    """Run a SELECT on the tables of the lake, and print its result.
+    """Run a SELECT on the tables of the lake.
 
     The tables: candle_history, candle_rollup, raw_candles, candle_coverage, candle_revisions.
     """
@@ -179,7 +189,7 @@ def try_alerts() -> None:
 
 @cli.command()
 def azurite() -> None:
-    """Run the embedded Azurite, an emulator of Azure storage, until Ctrl-C."""
+    """Run Azurite, the Azure storage emulator, until Ctrl-C."""
     from coinbase_assets.lake.account import run_azurite
 
     run_azurite()
@@ -194,7 +204,10 @@ def azurite() -> None:
     help="Port of the web UI.",
 )
 def dev(port: int) -> None:
-    """Run Dagster's web UI, schedules and sensors on 127.0.0.1, until Ctrl-C."""
+    """Run Dagster's web UI, schedules and sensors, until Ctrl-C.
+
+    The web UI is at http://127.0.0.1:PORT.
+    """
     settings = load_settings()
     with without_garbage_collection():
         from coinbase_assets.cli.dev import run_dev
