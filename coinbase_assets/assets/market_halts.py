@@ -1,4 +1,4 @@
-"""`market_halts`: when the exchange halted, since no product was traded."""
+"""`market_halts`: intervals in which no product was traded, so the exchange had halted."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date

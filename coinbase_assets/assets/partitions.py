@@ -27,12 +27,18 @@ MONTHS_PER_RUN = 24
 
 
 def daily_partitions(start: date) -> dg.DailyPartitionsDefinition:
-    """Return one partition per UTC day, from `start` to the open day: 2024-01-31."""
+    """Return one partition per UTC day, from `start` to the open day.
+
+    Keys look like 2024-01-31.
+    """
     return dg.DailyPartitionsDefinition(start.isoformat(), end_offset=1)
 
 
 def monthly_partitions(start: date) -> dg.MonthlyPartitionsDefinition:
-    """Return one partition per UTC month, from that of `start` to the open month: 2024-01."""
+    """Return one partition per UTC month, from the month of `start` to the open month.
+
+    Keys look like 2024-01.
+    """
     return dg.MonthlyPartitionsDefinition(f"{start:%Y-%m}", fmt="%Y-%m", end_offset=1)
 
 

@@ -72,7 +72,10 @@ def _missing_or_delisted(series: Sequence[Series], products: pa.Table) -> tuple[
 
 
 def _with_provenance(catalogue: Catalogue, source: str) -> pa.Table:
-    """Return the products with their source. The version makes the newer of two answers stay."""
+    """Return the products with their source, time and version.
+
+    If two runs store the products at once, the version makes the newer answer stay.
+    """
     return with_fields(
         catalogue.products,
         {
