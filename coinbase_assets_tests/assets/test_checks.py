@@ -10,6 +10,7 @@ import pytest
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from coinbase_assets.assets.candle_coverage import ledger_of
+from coinbase_assets.assets.checks import COVERAGE_CHECKS, HISTORY_CHECKS
 from coinbase_assets.candles.calendar import DAY, day_start, month_of
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, RAW_CANDLES
 from coinbase_assets.candles.days import Day
@@ -31,19 +32,11 @@ FETCHED = datetime(2024, 3, 10, tzinfo=UTC)
 HISTORY = CANDLE_HISTORY.path(SERIES)
 LEDGER = CANDLE_COVERAGE.path(SERIES)
 RAW = RAW_CANDLES.path(SERIES)
-MONTHLY = [dg.AssetKey(one.asset_key(SERIES)) for one in (CANDLE_HISTORY, CANDLE_COVERAGE)]
-OF_HISTORY = [
-    "candles_are_unique",
-    "candles_are_ascending",
-    "low_never_exceeds_high",
-    "history_equals_raw",
-    "closed_candles_do_not_change",
-]
-OF_COVERAGE = ["every_hole_is_explained", "coverage_tiles_the_month"]
+MONTHLY = [dg.AssetKey(each.asset_key(SERIES)) for each in (CANDLE_HISTORY, CANDLE_COVERAGE)]
 CHECKS = {
-    dg.AssetCheckKey(key, name)
-    for key, names in zip(MONTHLY, (OF_HISTORY, OF_COVERAGE), strict=True)
-    for name in names
+    dg.AssetCheckKey(key, check.name)
+    for key, checks in zip(MONTHLY, (HISTORY_CHECKS, COVERAGE_CHECKS), strict=True)
+    for check in checks
 }
 HOLES = [f"{day}T05:00Z to {day}T07:00Z, 2 buckets: " for day in DAYS[2:]]
 CONFIRMED = "as the 1d candles say 2024-03-10T00:00:00Z"
