@@ -232,8 +232,8 @@ def test_definitions_executor_holds_run_lock(definitions: dg.Definitions) -> Non
 
 def test_definitions_schedules_and_sensors_are_running(definitions: dg.Definitions) -> None:
     repository = definitions.get_repository_def()
-    schedules = {one.name: one.default_status for one in repository.schedule_defs}
-    sensors = {one.name: one.default_status for one in repository.sensor_defs}
+    schedules = {schedule.name: schedule.default_status for schedule in repository.schedule_defs}
+    sensors = {sensor.name: sensor.default_status for sensor in repository.sensor_defs}
     names: tuple[str, ...] = (
         "live_candles_schedule",
         "settle_candles_schedule",

@@ -85,7 +85,7 @@ def heal(series: Sequence[Series], first: date | None, last: date | None, dry_ru
 def status(as_json: bool) -> None:
     """Show what the lake holds, and what is not explained.
 
-    There is a line for each configured series. The exit status is 1 if one is not complete.
+    There is a line for each configured series. The exit status is 1 if a series is not complete.
     """
     settings = load_settings()
     with without_garbage_collection():

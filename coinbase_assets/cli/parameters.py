@@ -12,7 +12,7 @@ CLOSED_DAYS = 7
 
 
 class SeriesParameter(click.ParamType):
-    """A series, read by `parse`, which raises ValueError for a wrong one."""
+    """A series, read by `parse`, which raises ValueError for wrong text."""
 
     name = "PRODUCT:GRANULARITY"
 

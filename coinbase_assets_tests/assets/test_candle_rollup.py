@@ -63,7 +63,7 @@ class Sensors:
         )
         tick = self._repository.get_sensor_def(name).evaluate_tick(context)
         self._cursors[name] = tick.cursor
-        return [one for request in tick.run_requests or [] for one in self._execute(request)]
+        return [launch for request in tick.run_requests or [] for launch in self._execute(request)]
 
     def _execute(self, request: dg.RunRequest) -> list[tuple[str, str, str]]:
         self._job.execute_in_process(
@@ -87,8 +87,8 @@ def test_rollup_sensors_rebuild_touched_months_without_requests(
         collect_raw(settings, instance, "2023-12-25", "2024-03-31")
         asked = len(exchange.requests)
         sensors.run(CANDLE_HISTORY_SENSOR)
-        hours, day, week = (f"ETH-EUR/{one}/candle_rollup" for one in ("4h", "1d", "1w"))
-        everything = [(one, "2023-12", "2024-03") for one in (hours, day, week)]
+        hours, day, week = (f"ETH-EUR/{each}/candle_rollup" for each in ("4h", "1d", "1w"))
+        everything = [(asset, "2023-12", "2024-03") for asset in (hours, day, week)]
         assert sensors.run(CANDLE_ROLLUP_SENSOR) == everything
         assert sensors.run(CANDLE_ROLLUP_SENSOR) == []
 

@@ -107,11 +107,13 @@ def build(
 
 
 def evaluations(result: dg.ExecuteInProcessResult) -> Evaluations:
-    return {one.check_name: one for one in result.get_asset_check_evaluations()}
+    return {
+        evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()
+    }
 
 
 def failed(found: Evaluations) -> set[str]:
-    return {name for name, one in found.items() if not one.passed}
+    return {name for name, evaluation in found.items() if not evaluation.passed}
 
 
 def metadata(evaluation: dg.AssetCheckEvaluation) -> dict[str, object]:
@@ -169,9 +171,9 @@ def test_checks_pass_for_good_months(lake: ParquetStore, instance: dg.DagsterIns
     assert result.success
     assert sorted(evaluations(result)) == sorted(key.name for key in CHECKS)
     assert failed(evaluations(result)) == set()
-    for one in evaluations(result).values():
-        assert one.description is None
-        assert metadata(one) == {
+    for evaluation in evaluations(result).values():
+        assert evaluation.description is None
+        assert metadata(evaluation) == {
             "months_checked": 2,
             "failed_months": "",
             "found": 0,
@@ -197,7 +199,9 @@ def test_checks_name_broken_months(months: ParquetStore, instance: dg.DagsterIns
     alter(months, LEDGER, "2024-01", without_second_row)
     alter(months, LEDGER, "2024-02", with_holes_in_state(State.NOT_COLLECTED))
     found = check(instance)
-    assert {one.severity for one in found.values() if not one.passed} == {ERROR}
+    assert {evaluation.severity for evaluation in found.values() if not evaluation.passed} == {
+        ERROR
+    }
     lines = {name: metadata(found[name])["first_found"] for name in failed(found)}
     assert str(lines.pop("coverage_tiles_the_month")).startswith("['2024-01-30T05:00:00Z: ")
     assert lines == {

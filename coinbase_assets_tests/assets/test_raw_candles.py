@@ -37,7 +37,7 @@ def day(store: ParquetStore, key: str = "2024-01-01", granularity: str = "1h") -
 
 def asked(exchange: StandInExchange, granularity: int) -> list[Request]:
     wanted = str(granularity)
-    return [one for one in exchange.requests if one.params.get("granularity") == wanted]
+    return [request for request in exchange.requests if request.params.get("granularity") == wanted]
 
 
 def values(table: pa.Table) -> list[dict[str, object]]:

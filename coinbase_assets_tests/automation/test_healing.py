@@ -117,7 +117,7 @@ def test_heal_job_requests_unexplained_days_until_none_left(
         settings = settings_for(exchange.url, "ETH-EUR:15m")
         collector = Collector(asset_job(settings), instance, lake)
         collector.collect(collector.plan(QUARTERS, ["2024-01-01", "2024-01-02", "2024-01-04"]))
-        states = {one.state for one in series_status(lake, QUARTERS, TODAY).unexplained}
+        states = {interval.state for interval in series_status(lake, QUARTERS, TODAY).unexplained}
         assert states == {State.NOT_COLLECTED, State.UNCONFIRMED}
         losing = False
         before = len(exchange.requests)
@@ -126,7 +126,7 @@ def test_heal_job_requests_unexplained_days_until_none_left(
         assert heal(exchange.url, series=["ETH-EUR:15m"], first="2024-01-04").success
         assert planned(plan_healing(collector, [QUARTERS], TODAY)) == [["2024-01-03"]]
         assert heal(exchange.url).success
-        asked = [one.params for one in exchange.requests[before:]]
+        asked = [request.params for request in exchange.requests[before:]]
         assert planned(plan_healing(collector, [QUARTERS], TODAY)) == []
     candles = [params for params in asked if params["granularity"] == "900"]
     assert {params["end"][:10] for params in candles} == {"2024-01-03", "2024-01-04"}

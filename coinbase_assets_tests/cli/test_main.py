@@ -434,7 +434,7 @@ def test_status_json(collector: User, run_here: RunHere) -> None:
     assert (status["series"], status["complete"], status["days"]) == ("ETH-EUR:15m", False, 5)
     assert (status["last_candle"], status["explained"]) == ("2024-01-05T11:45:00Z", 0.9)
     assert status["settled_through"] == "2024-01-03"
-    assert [(one["start"], one["state"]) for one in status["open_questions"]] == [
+    assert [(interval["start"], interval["state"]) for interval in status["open_questions"]] == [
         ("2024-01-05T12:00:00Z", "open")
     ]
 
@@ -455,7 +455,10 @@ def test_heal_requests_unexplained_days(new_user: NewUser, run_here: RunHere) ->
         healed = run_here(user, "heal", "--from", "2024-01-05", "--to", "2024-01-05")
         assert (healed.returncode, healed.stderr) == (0, "")
         assert re.search(r"ETH-EUR:15m .* complete$", healed.stdout, re.M)
-        assert {one.params["granularity"] for one in exchange.requests[before:]} == {"900", "86400"}
+        assert {request.params["granularity"] for request in exchange.requests[before:]} == {
+            "900",
+            "86400",
+        }
         assert len(exchange.requests) == before + 2
         assert "Healing: 0 requests" in run_here(user, "heal").stdout
         assert len(exchange.requests) == before + 2

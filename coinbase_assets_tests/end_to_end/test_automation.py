@@ -130,7 +130,7 @@ def environment(lake: ParquetStore, tmp_path: Path) -> dict[str, str]:
 
 @contextmanager
 def dev(start: Start, environment: dict[str, str], lake: ParquetStore) -> Iterator[Dev]:
-    series, port = [str(one) for one in (ETH, BTC, USD)], free_port()
+    series, port = [str(each) for each in (ETH, BTC, USD)], free_port()
     with StandInExchange(rate=None) as exchange:
         changes = {"COINBASE_API_URL": exchange.url, "COINBASE_SERIES": ",".join(series)}
         arguments = ("dev", "--port", str(port))
@@ -206,7 +206,7 @@ def _damage_a_day_until_a_run_has_failed(at_work: Dev) -> None:
     failed = at_work.history_runs(dg.DagsterRunStatus.FAILURE)
     at_work.wait_for(
         lambda: any(
-            run.root_run_id in {one.run_id for one in failed}
+            run.root_run_id in {attempt.run_id for attempt in failed}
             for run in at_work.history_runs(dg.DagsterRunStatus.SUCCESS)
         )
     )
