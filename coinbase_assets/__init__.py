@@ -10,7 +10,7 @@ __all__ = ["Lake", "read_candles", "read_candles_arrow"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load what reads the lake when it is asked for: the commands start without it."""
+    """Import the reader of the lake on first use, since most commands start faster without it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module("coinbase_assets.lake.reader"), name)

@@ -1,4 +1,4 @@
-"""Where everything meets: settings in, Dagster definitions out."""
+"""The Dagster definitions, built from the settings. All parts of the project meet here."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -50,9 +50,9 @@ from coinbase_assets.storage.resource import AzureStorageResource
 def build_definitions(
     settings: Settings, *, storage: dg.ConfigurableResource | None = None
 ) -> dg.Definitions:
-    """All assets and resources for these settings; `storage` in place of the one they name."""
+    """Return the definitions for these settings. `storage` replaces the storage they name."""
     with warnings.catch_warnings():
-        # Backfill policies and mappings to days not there yet are beta, and used on purpose.
+        # Backfill policies and mappings to days that do not exist yet are beta. We need both.
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = [
             build(series, settings.start)
@@ -63,10 +63,10 @@ def build_definitions(
         if shows_halts(settings.series):
             assets.append(build_market_halts(settings.series, settings.start))
     charts = [build_candle_chart(series) for series in settings.series]
-    windows = {one: freshness_windows(one, settings) for one in settings.series}
-    checks = [check for one in settings.series for check in build_candle_checks(one)]
+    windows = {each: freshness_windows(each, settings) for each in settings.series}
+    checks = [check for series in settings.series for check in build_candle_checks(series)]
     checks += map(build_rollup_checks, settings.rollups)
-    checks += [build_recency_checks(one, window) for one, window in windows.items()]
+    checks += [build_recency_checks(series, window) for series, window in windows.items()]
     return dg.Definitions(
         assets=[*with_freshness(assets, settings), build_products(settings.series), *charts],
         asset_checks=checks,
@@ -98,17 +98,21 @@ def build_definitions(
 def build_alerts(
     settings: Settings, checks: Sequence[dg.AssetChecksDefinition]
 ) -> dg.SensorDefinition:
-    """The sensor that tells of all these checks; the URLs it tells to stay in this process."""
+    """Return the sensor that sends alerts, also for these checks.
+
+    The alert URLs are secrets. They stay in this process, and are in no definition.
+    """
     urls, heartbeat = settings.alert_urls, settings.heartbeat_url
     return build_alerts_sensor(
         settings.series,
-        [key for one in checks for key in one.check_keys],
+        [key for check in checks for key in check.check_keys],
         parse_destinations(urls.get_secret_value()) if urls else (),
         heartbeat.get_secret_value() if heartbeat else None,
     )
 
 
 def build_exchange(settings: Settings) -> ExchangeResource:
+    """Return the exchange, with a request budget shared by all processes that use it."""
     return ExchangeResource(
         api_url=settings.api_url,
         requests_per_second=settings.requests_per_second,
@@ -121,16 +125,17 @@ def build_exchange(settings: Settings) -> ExchangeResource:
 def build_storage(
     settings: Settings, secret: Callable[[str], str] = dg.EnvVar
 ) -> AzureStorageResource:
-    """The storage account; its secrets stay in the environment, where Dagster reads them.
+    """Return the storage account. Raises SettingsError if the settings name none.
 
-    Outside Dagster, `secret` reads them: it takes a variable's name. Raises SettingsError.
+    `secret` turns the name of a variable into its value. The default is for Dagster, which reads
+    the variable only when it opens the account, so that no definition holds a secret.
     """
     if settings.connection_string:
         return AzureStorageResource(connection_string=secret(CONNECTION_STRING))
     if not settings.account_url:
         raise SettingsError(
-            f"{CONNECTION_STRING}: not set, nor {ACCOUNT_URL}; set one of them to your storage"
-            f" account, or {CONNECTION_STRING}={DEVELOPMENT_STORAGE} for Azurite"
+            f"neither {CONNECTION_STRING} nor {ACCOUNT_URL} is set; set one of them to your storage"
+            f" account, or set {CONNECTION_STRING}={DEVELOPMENT_STORAGE} for Azurite"
         )
     return AzureStorageResource(
         account_url=settings.account_url,
@@ -141,6 +146,6 @@ def build_storage(
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """The code location, as Dagster loads it."""
+    """Return the definitions of the code location. Dagster calls this."""
     with without_garbage_collection():
         return build_definitions(load_settings())

@@ -1,4 +1,4 @@
-"""What many tests need: a real Azurite, a container of their own, a Dagster instance."""
+"""What many tests use: a real Azurite, an empty container, a Dagster instance."""
 
 import os
 import shutil
@@ -15,24 +15,34 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.azurite import running_azurite
 from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.needs import NEEDS, mark_needs
 
-# Published by Microsoft, the same for every emulator.
+# Published by Microsoft, and the same for every emulator.
 AZURITE_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
 
 
-# A job in a shell's background ignores Ctrl-C, and so would the processes that tests start.
+# A background job of a shell ignores Ctrl-C. So would the processes that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with long tests begin first."""
+    """Mark each test with what it needs. Files with long tests begin first."""
+    for item in items:
+        mark_needs(item)
     long = {item.path for item in items if item.get_closest_marker("long")}
     items.sort(key=lambda item: item.path not in long)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    for marker, (description, _) in NEEDS.items():
+        config.addinivalue_line("markers", f"{marker}: {description}")
+
+
 def free_port() -> int:
+    """Return a port of 127.0.0.1 that no process uses now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
@@ -40,7 +50,7 @@ def free_port() -> int:
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting of the developer's reaches a test."""
+    """Keep the developer's settings away from the tests."""
     for name in os.environ:
         if name.startswith(("COINBASE_", "AZURE_", "DAGSTER_")):
             monkeypatch.delenv(name)
@@ -50,7 +60,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The connection string of an Azurite of this session's own."""
+    """The connection string of an Azurite that runs for this session."""
     port = free_port()
     with running_azurite(tmp_path_factory.mktemp("azurite"), port):
         yield (
@@ -61,7 +71,7 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def lake(azurite: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ParquetStore]:
-    """An empty container, named in the settings, too."""
+    """An empty container. The settings in the environment name it."""
     container = f"test-{uuid.uuid4().hex}"
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite)
     monkeypatch.setenv("COINBASE_CONTAINER", container)
@@ -77,9 +87,10 @@ def container(lake: ParquetStore, azurite: str) -> Iterator[ContainerClient]:
 
 
 def new_instance_at(home: Path) -> dg.DagsterInstance:
+    """Return a Dagster instance with the project's storages, in the folder `home`."""
     overrides = {
         "telemetry": {"enabled": False},
-        # Capturing them starts four processes a step.
+        # Capturing compute logs starts four processes per step.
         "compute_logs": {
             "module": "dagster._core.storage.noop_compute_log_manager",
             "class": "NoOpComputeLogManager",
@@ -105,7 +116,7 @@ def new_instance_at(home: Path) -> dg.DagsterInstance:
 
 @pytest.fixture(scope="session")
 def new_instance(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a Dagster instance, to be copied: to create one takes longer."""
+    """The folder of a new Dagster instance. Copying it is faster than creating another."""
     home = tmp_path_factory.mktemp("instance")
     with new_instance_at(home):
         return home
@@ -113,6 +124,6 @@ def new_instance(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def instance(new_instance: Path, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """A Dagster instance on disk, as users have it."""
+    """A Dagster instance on disk, like that of a user."""
     with new_instance_at(shutil.copytree(new_instance, tmp_path / "instance")) as instance:
         yield instance

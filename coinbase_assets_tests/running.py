@@ -1,4 +1,4 @@
-"""Running the project's assets in a test, as Dagster runs them."""
+"""Run the project's assets in a test, as Dagster runs them."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from coinbase_assets.settings import Settings, load_settings
 
 
 def settings_for(url: str, *series: str) -> Settings:
-    """The environment's settings for the exchange at `url`, which may be asked without limit."""
+    """Return the environment's settings, with the exchange at `url` and no limit on requests."""
     changes = {
         "api_url": url,
         "requests_per_second": 1000.0,
@@ -41,7 +41,7 @@ def materialize(
     raise_on_error: bool = True,
     tags: Mapping[str, str] = MappingProxyType({}),
 ) -> dg.ExecuteInProcessResult:
-    """Materialise a range of partitions of the first series' asset of a kind in one run."""
+    """Materialise partitions of a dataset of the first series in one run."""
     return asset_job(settings).execute_in_process(
         instance=instance,
         asset_selection=[dg.AssetKey(dataset.asset_key(settings.series[0]))],
@@ -64,7 +64,7 @@ def collect_raw(
 def refresh_raw(
     settings: Settings, instance: dg.DagsterInstance, first: str, last: str | None = None
 ) -> dg.ExecuteInProcessResult:
-    """As the live schedule's runs do."""
+    """Refresh raw days as the runs of the live schedule do."""
     live = {LIVE: "true"}
     return materialize(settings, instance, RAW_CANDLES, first, last, tags=live)
 
@@ -76,14 +76,14 @@ def build_history(
 
 
 def land(instance: dg.DagsterInstance, series: Series, *days: str) -> None:
-    """Record raw days as collected."""
+    """Record raw days as collected, without storing them."""
     key = dg.AssetKey(RAW_CANDLES.asset_key(series))
     for day in days:
         instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=day))
 
 
 def partition_metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, object]]:
-    """What the run recorded of each partition."""
+    """Return the metadata that the run recorded, by partition."""
     materializations = [
         event.step_materialization_data.materialization
         for event in result.get_asset_materialization_events()

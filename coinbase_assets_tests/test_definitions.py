@@ -1,4 +1,4 @@
-"""The code location: what it defines, and that Dagster's own commands and server load it."""
+"""The code location: its definitions, and that Dagster's commands and web server load it."""
 
 import importlib
 import os
@@ -22,6 +22,7 @@ import tenacity
 import yaml
 from azure.storage.blob import BlobServiceClient
 
+from coinbase_assets.assets.checks import CANDLE_CHECKS
 from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.series import Granularity, Series
 from coinbase_assets.candles.table import SCHEMA
@@ -99,7 +100,7 @@ def partition_keys(definitions: dg.Definitions, key: dg.AssetKey) -> list[str]:
     return list(partitions.get_partition_keys(current_time=NOW))
 
 
-def test_each_series_has_four_assets_and_the_catalogue_and_the_halts_are_for_all(
+def test_definitions_assets_per_series(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = settings_of(monkeypatch, COINBASE_SERIES="ETH-EUR:15m,BTC-USD:1d")
@@ -125,7 +126,7 @@ def test_each_series_has_four_assets_and_the_catalogue_and_the_halts_are_for_all
     }
 
 
-def test_a_rollup_is_an_asset_with_checks_and_a_sensor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_definitions_rollup_asset_checks_and_sensor(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of(
         monkeypatch, COINBASE_START="2024-01-15", COINBASE_ROLLUPS="ETH-EUR:15m>4h,1w"
     )
@@ -135,11 +136,8 @@ def test_a_rollup_is_an_asset_with_checks_and_a_sensor(monkeypatch: pytest.Monke
         key = dg.AssetKey(["ETH-EUR", granularity, "candle_rollup"])
         assert graph.get(key).parent_keys == {HISTORY}
         assert graph.get(key).group_name == "ETH_EUR"
-        assert {check.name for check in graph.get(key).check_keys} == {
-            "candles_are_unique",
-            "candles_are_ascending",
-            "low_never_exceeds_high",
-        }
+        names = {check.name for check in graph.get(key).check_keys}
+        assert names == {check.name for check in CANDLE_CHECKS}
         months = partition_keys(definitions, key)
         assert months == ["2024-01", "2024-02", "2024-03"]
         rollup = definitions.resolve_assets_def(key)
@@ -148,7 +146,7 @@ def test_a_rollup_is_an_asset_with_checks_and_a_sensor(monkeypatch: pytest.Monke
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
 
 
-def test_raw_candles_have_a_partition_a_day_from_the_start_to_the_open_day(
+def test_definitions_daily_partitions(
     definitions: dg.Definitions,
 ) -> None:
     keys = partition_keys(definitions, RAW)
@@ -156,18 +154,16 @@ def test_raw_candles_have_a_partition_a_day_from_the_start_to_the_open_day(
 
 
 @pytest.mark.parametrize("key", [HISTORY, COVERAGE, HALTS])
-def test_months_are_partitions_from_that_of_the_start_to_the_open_one(
-    definitions: dg.Definitions, key: dg.AssetKey
-) -> None:
+def test_definitions_monthly_partitions(definitions: dg.Definitions, key: dg.AssetKey) -> None:
     assert partition_keys(definitions, key) == ["2024-01", "2024-02", "2024-03"]
 
 
-def test_one_order_book_tells_no_halt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_definitions_no_halts_for_one_order_book(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of(monkeypatch, COINBASE_SERIES="BTC-USD:1m,BTC-USDC:1m,BTC-USD:1d")
     assert HALTS not in build_definitions(settings).resolve_asset_graph().get_all_asset_keys()
 
 
-def test_todays_partitions_exist_already(definitions: dg.Definitions) -> None:
+def test_definitions_partitions_include_today(definitions: dg.Definitions) -> None:
     before = datetime.now(UTC)
     last = {
         key: definitions.resolve_assets_def(key).partitions_def.get_last_partition_key()  # type: ignore[union-attr]
@@ -178,7 +174,7 @@ def test_todays_partitions_exist_already(definitions: dg.Definitions) -> None:
     assert last[HISTORY] in {f"{day:%Y-%m}" for day in days}
 
 
-def test_the_web_ui_groups_labels_and_describes_the_assets(definitions: dg.Definitions) -> None:
+def test_definitions_groups_kinds_and_descriptions(definitions: dg.Definitions) -> None:
     raw, history, coverage = (spec_of(definitions, key) for key in (RAW, HISTORY, COVERAGE))
     assert raw.group_name == history.group_name == coverage.group_name == "ETH_EUR"
     assert raw.kinds == {"coinbase", "azure", "parquet"}
@@ -196,7 +192,7 @@ def test_the_web_ui_groups_labels_and_describes_the_assets(definitions: dg.Defin
         (HALTS, HALT_SCHEMA, ["start"]),
     ],
 )
-def test_the_web_ui_shows_the_columns_as_they_are_stored(
+def test_definitions_declare_stored_columns(
     definitions: dg.Definitions, key: dg.AssetKey, stored: pa.Schema, unique: list[str]
 ) -> None:
     schema = spec_of(definitions, key).metadata["dagster/column_schema"]
@@ -208,7 +204,7 @@ def test_the_web_ui_shows_the_columns_as_they_are_stored(
     assert all(column.description for column in schema.columns)
 
 
-def test_a_back_fill_is_cut_into_runs_by_the_requests_they_take(
+def test_definitions_backfill_policies(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names = [f"ETH-EUR:{granularity}" for granularity in Granularity]
@@ -229,16 +225,16 @@ def test_a_back_fill_is_cut_into_runs_by_the_requests_they_take(
         assert monthly.backfill_policy == dg.BackfillPolicy.multi_run(24)
 
 
-def test_a_run_is_one_process_that_holds_its_lock(definitions: dg.Definitions) -> None:
+def test_definitions_executor_holds_run_lock(definitions: dg.Definitions) -> None:
     job = definitions.resolve_implicit_global_asset_job_def()
     create: Any = job.executor_def.executor_creation_fn
     assert isinstance(create(None), LockedInProcessExecutor)
 
 
-def test_what_runs_by_itself_is_running_from_the_start(definitions: dg.Definitions) -> None:
+def test_definitions_schedules_and_sensors_are_running(definitions: dg.Definitions) -> None:
     repository = definitions.get_repository_def()
-    schedules = {one.name: one.default_status for one in repository.schedule_defs}
-    sensors = {one.name: one.default_status for one in repository.sensor_defs}
+    schedules = {schedule.name: schedule.default_status for schedule in repository.schedule_defs}
+    sensors = {sensor.name: sensor.default_status for sensor in repository.sensor_defs}
     names: tuple[str, ...] = (
         "live_candles_schedule",
         "settle_candles_schedule",
@@ -256,12 +252,12 @@ def test_what_runs_by_itself_is_running_from_the_start(definitions: dg.Definitio
     assert sensors == dict.fromkeys(names, dg.DefaultSensorStatus.RUNNING)
 
 
-def test_the_web_ui_offers_to_heal(definitions: dg.Definitions) -> None:
+def test_definitions_heal_job(definitions: dg.Definitions) -> None:
     job = definitions.resolve_job_def("heal_candles")
     assert "not collected or unconfirmed" in (job.description or "")
 
 
-def test_a_hundred_series_load_without_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_definitions_hundred_series_without_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ",".join(f"COIN{number}-EUR:1m" for number in range(100))
     settings = settings_of(monkeypatch, COINBASE_SERIES=names)
     with warnings.catch_warnings():
@@ -272,9 +268,7 @@ def test_a_hundred_series_load_without_a_warning(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("name", STORAGE)
-def test_the_definitions_hold_the_names_of_secrets_and_not_their_values(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_definitions_hold_names_of_secrets_only(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     resources = build_definitions(settings_of(monkeypatch, **STORAGE[name])).resources or {}
     lake = resources["lake"]
     assert isinstance(lake, AzureParquetIOManager)
@@ -283,14 +277,14 @@ def test_the_definitions_hold_the_names_of_secrets_and_not_their_values(
     assert SECRETS[name] not in f"{storage} {resources!r} {resources['exchange'].model_dump()}"
 
 
-def test_the_code_location_loads_no_library_that_only_assets_need() -> None:
-    """They take a second, for which every run and every tick would wait."""
+def test_definitions_load_no_heavy_library() -> None:
+    """Loading them takes a second, and every run and every tick would wait for it."""
     heavy = "'apprise', 'azure', 'dagster_azure', 'duckdb', 'matplotlib', 'pandas'"
     check = f"import sys, {MODULE} as m; m.defs(); assert not {{{heavy}}} & {{*sys.modules}}"
     subprocess.run([sys.executable, "-c", check], env={**os.environ, **STORAGE["key"]}, check=True)
 
 
-def test_dagster_cloud_loads_the_same_module_under_the_same_name() -> None:
+def test_dagster_cloud_loads_same_module() -> None:
     (location,) = yaml.safe_load((PROJECT / "dagster_cloud.yaml").read_text())["locations"]
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
     module = location["code_source"]["module_name"]
@@ -320,7 +314,7 @@ def started(
     container: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, Process]]:
-    """Dagster's own commands and its web server, all started at once."""
+    """Dagster's commands and its web server, all started at once to save time."""
     folder = tmp_path_factory.mktemp("dagster")
     right = {"AZURE_STORAGE_CONNECTION_STRING": azurite, "COINBASE_CONTAINER": container}
     wrong = right | {"COINBASE_SERIES": "ETH-EUR:2m"}
@@ -352,7 +346,7 @@ def started(
 
 
 def start_server(start: Start, folder: Path, environment: dict[str, str]) -> Process:
-    """The web server over three code locations, each with another kind of secret."""
+    """Start the web server with three code locations, each with another kind of secret."""
     locations = []
     for name, storage in STORAGE.items():
         file = folder / f"location_{name}.py"
@@ -369,7 +363,7 @@ def finished(started: dict[str, Process], name: str) -> tuple[CompletedProcess[s
     return result, result.stdout + result.stderr
 
 
-def test_dagster_finds_the_code_location_by_the_projects_own_settings(
+def test_dagster_validates_code_location(
     started: dict[str, Process],
 ) -> None:
     result, output = finished(started, "project")
@@ -388,13 +382,13 @@ def test_dagster_finds_the_code_location_by_the_projects_own_settings(
         ),
         (
             "no storage",
-            "AZURE_STORAGE_CONNECTION_STRING: not set, nor AZURE_STORAGE_ACCOUNT_URL;"
-            " set one of them to your storage account, or"
+            "neither AZURE_STORAGE_CONNECTION_STRING nor AZURE_STORAGE_ACCOUNT_URL is set;"
+            " set one of them to your storage account, or set"
             " AZURE_STORAGE_CONNECTION_STRING=UseDevelopmentStorage=true for Azurite",
         ),
     ],
 )
-def test_dagster_says_in_one_line_which_setting_is_wrong(
+def test_dagster_reports_wrong_setting_in_one_line(
     started: dict[str, Process], name: str, message: str
 ) -> None:
     result, output = finished(started, name)
@@ -403,7 +397,7 @@ def test_dagster_says_in_one_line_which_setting_is_wrong(
     assert errors == [f"coinbase_assets.settings.SettingsError: {message}"]
 
 
-def test_dagsters_own_launcher_collects_a_day(
+def test_dagster_materialize_collects_day(
     started: dict[str, Process], azurite: str, container: str
 ) -> None:
     result, output = finished(started, "materialize")
@@ -464,7 +458,7 @@ query ($repository: RepositorySelector!) {
 
 
 class WebServer:
-    """What the server answers to a question in GraphQL."""
+    """The web server's answers to GraphQL queries."""
 
     def __init__(self, process: Process) -> None:
         assert isinstance(process.args, list)
@@ -487,7 +481,7 @@ class WebServer:
 
 
 @pytest.mark.parametrize("location", STORAGE)
-def test_the_web_server_tells_no_secret(started: dict[str, Process], location: str) -> None:
+def test_web_server_reveals_no_secret(started: dict[str, Process], location: str) -> None:
     server = WebServer(started["server"])
     place = {"repositoryName": "__repository__", "repositoryLocationName": location}
     resources = server.ask(RESOURCES, repository=place)

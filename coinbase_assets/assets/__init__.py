@@ -1,1 +1,1 @@
-"""One file an asset kind, each with the factory that makes the asset of a series."""
+"""One file per asset kind. Each has the factory that builds the asset of a series."""

@@ -1,4 +1,4 @@
-"""`candle_chart/<product>/<granularity>`: the newest candles, and how complete they are, drawn."""
+"""`<product>/<granularity>/candle_chart`: a picture of the newest candles and of their gaps."""
 
 import base64
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def build_candle_chart(series: Series) -> dg.AssetsDefinition:
-    """The asset that draws the last days of a series."""
+    """Return the asset that draws the last days of a series."""
 
     @dg.asset(
         key=CANDLE_CHART.asset_key(series),
@@ -27,9 +27,10 @@ def build_candle_chart(series: Series) -> dg.AssetsDefinition:
         kinds={"azure", "matplotlib"},
         metadata={PATH_METADATA: CANDLE_CHART.path(series)},
         description=(
-            f"A picture of {series.product}: its {series.granularity} candles and their volume of"
-            f" the last {DAYS} days, and a calendar of the last year, each day in the colour of its"
-            " worst bucket's state. Drawn every hour; see `chart` in its metadata."
+            f"A picture of {series.product}: the {series.granularity} candles and volume of the"
+            f" last {DAYS} days, and a calendar of the last year. A day in the calendar has the"
+            " colour of the worst state among its buckets. The picture is drawn every hour and is"
+            " in the metadata entry `chart`."
         ),
     )
     def candle_chart(lake: dg.ResourceParam[AzureParquetIOManager]) -> dg.MaterializeResult:
@@ -39,13 +40,13 @@ def build_candle_chart(series: Series) -> dg.AssetsDefinition:
 
 
 def _store_chart(store: "ParquetStore", series: Series) -> dict[str, dg.MetadataValue]:
-    """Draw and store; what the web UI shows of it."""
+    """Draw the chart, store it, and return the metadata that the web UI shows."""
     from coinbase_assets.lake.drawing import render
 
     newest = last_candle(store, series)
     if not newest:
-        said = f"Nothing to draw yet: the lake holds no history of {series}."
-        return {"chart": dg.MetadataValue.md(said)}
+        message = f"Nothing to draw yet: the lake holds no history of {series}."
+        return {"chart": dg.MetadataValue.md(message)}
     first, last = newest.date() - (DAYS - 1) * DAY, newest.date()
     figure = draw_days(store, series, first, last, datetime.now(UTC).date())
     assert figure

@@ -1,4 +1,4 @@
-"""`candle_coverage/<product>/<granularity>`: what every bucket of a month is, and what says so."""
+"""`<product>/<granularity>/candle_coverage`: the state of each bucket of a month, with evidence."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -31,15 +31,15 @@ from coinbase_assets.table_metadata import table_fields, with_fields
 _DESCRIPTIONS = {
     "start": "Start of the interval, UTC",
     "end": "End of the interval, exclusive, UTC",
-    "buckets": "How many buckets lie in it",
-    "state": "What they are: see the README",
-    "evidence": "What says so, and the exchange's time of it",
+    "buckets": "Number of buckets in the interval",
+    "state": "State of these buckets; the README lists the states",
+    "evidence": "What the state follows from, with the time by the exchange's clock",
 }
 _COLUMNS = column_metadata(COVERAGE_SCHEMA, _DESCRIPTIONS, unique="start")
 
 
 def build_candle_coverage(series: Series, start: date) -> dg.AssetsDefinition:
-    """The asset that says of each bucket of a series, from the month of `start` on, what it is."""
+    """Return the asset that records the state of each bucket, from the month of `start` on."""
 
     @dg.asset(
         key=CANDLE_COVERAGE.asset_key(series),
@@ -58,8 +58,9 @@ def build_candle_coverage(series: Series, start: date) -> dg.AssetsDefinition:
             **_COLUMNS,
         },
         description=(
-            f"What each {series.granularity} bucket of {series.product} is: traded, or why it has"
-            " no candle. A row an interval; the rows tile the month."
+            f"The state of each {series.granularity} bucket of {series.product}: traded, or the"
+            " reason why it has no candle. Each row is an interval of buckets in the same state."
+            " The rows cover the month without gaps."
         ),
     )
     def candle_coverage(
@@ -80,7 +81,7 @@ def _ledgers(
 
 
 def ledger_of(series: Series, month: str, candles: pa.Table, lifetime: Lifetime) -> pa.Table:
-    """The ledger of a month of history, of which only the column `time` is needed."""
+    """Return the ledger of a month. Of the month's candles, only the column `time` is needed."""
     (start, end), known = month_range(month), raw_days(candles)
     keys = [f"{start + number * DAY:%F}" for number in range((end - start) // DAY)]
     days = [DayFacts.of(known[key]) if key in known else None for key in keys]

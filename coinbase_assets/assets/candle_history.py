@@ -1,4 +1,4 @@
-"""`candle_history/<product>/<granularity>`: all candles of a series, one partition a UTC month."""
+"""`<product>/<granularity>/candle_history`: all candles of a series, a partition per UTC month."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def build_candle_history(series: Series, start: date) -> dg.AssetsDefinition:
-    """The asset that joins a series' raw days, from the month of `start` on."""
+    """Return the asset that joins the raw days of a series, from the month of `start` on."""
 
     @dg.asset(
         key=CANDLE_HISTORY.asset_key(series),
@@ -46,8 +46,9 @@ def build_candle_history(series: Series, start: date) -> dg.AssetsDefinition:
         kinds={"azure", "parquet"},
         metadata={PATH_METADATA: CANDLE_HISTORY.path(series), **CANDLE_METADATA},
         description=(
-            f"Closed {series.granularity} candles of {series.product}, ascending, each once: the"
-            " month's raw days joined. Days not collected yet are counted in `days_missing`."
+            f"Closed {series.granularity} candles of {series.product}, joined from the month's raw"
+            " days. Times are unique and ascending. `days_missing` counts the days that are not"
+            " collected yet."
         ),
     )
     def candle_history(
@@ -66,9 +67,10 @@ def build_candle_history(series: Series, start: date) -> dg.AssetsDefinition:
 def join_months(
     series: Series, months: Mapping[str, int], raw: PartitionTables, store: "ParquetStore"
 ) -> Iterator[tuple[str, pa.Table]]:
-    """Each month's key and table; `months` tells how many days each has by now.
+    """Yield the key and the table of each month.
 
-    Days that the stored month already holds as they are now are not downloaded again.
+    `months` maps each key to the number of the month's days that have begun. A raw day that the
+    stored month already holds unchanged is not downloaded again.
     """
     stored = store.find_partitions(CANDLE_HISTORY.path(series), months)
     for month, expected in months.items():
@@ -82,7 +84,11 @@ def join_months(
 def _held(
     store: "ParquetStore", month: StoredBlob, days: PartitionTables
 ) -> Mapping[str, pa.Table]:
-    """None, if the month is damaged, of version 0.1, or gone meanwhile: it is joined anew."""
+    """Return the raw days that the stored month holds unchanged.
+
+    The result is empty if the stored month is damaged, was written by version 0.1 or has just been
+    deleted. All its raw days are then downloaded.
+    """
     try:
         history = store.get(month.path)
         return unchanged_days(history, {key: blob.fields for key, blob in days.blobs.items()})

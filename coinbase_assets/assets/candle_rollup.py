@@ -1,4 +1,4 @@
-"""`candle_rollup/<product>/<granularity>`: coarser candles, one partition a UTC month."""
+"""`<product>/<granularity>/candle_rollup`: coarser candles, one partition per UTC month."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -16,7 +16,7 @@ from coinbase_assets.storage.paths import PATH_METADATA
 
 
 def build_candle_rollup(rollup: Rollup, start: date) -> dg.AssetsDefinition:
-    """The asset that sums a series' history up, from the month of `start` on."""
+    """Return the asset that builds coarser candles of the history, from the month of `start` on."""
     spans_months = rollup.granularity == RollupGranularity.ONE_WEEK
 
     @dg.asset(
@@ -37,9 +37,10 @@ def build_candle_rollup(rollup: Rollup, start: date) -> dg.AssetsDefinition:
         kinds={"azure", "parquet"},
         metadata={PATH_METADATA: CANDLE_ROLLUP.path(rollup), **CANDLE_METADATA},
         description=(
-            f"Closed {rollup.granularity} candles of {rollup.product}, summed up from the"
-            f" {rollup.source.granularity} ones; a candle belongs to the month in which it begins."
-            " Those not collected to their end are left out, and counted in `candles_left_out`."
+            f"Closed {rollup.granularity} candles of {rollup.product}, built from the"
+            f" {rollup.source.granularity} candles. A candle belongs to the month in which it"
+            " begins. A candle whose bucket is not collected to its end is left out;"
+            " `candles_left_out` counts these."
         ),
     )
     def candle_rollup(context: dg.AssetExecutionContext, history: PartitionTables) -> dg.Output:
@@ -51,7 +52,7 @@ def build_candle_rollup(rollup: Rollup, start: date) -> dg.AssetsDefinition:
 def _months(
     rollup: Rollup, months: Sequence[str], history: PartitionTables
 ) -> Iterator[tuple[str, pa.Table]]:
-    """Each month's key and table; no more than two months of history are held."""
+    """Yield the key and the table of each month, with at most two months of history in memory."""
     held: dict[str, pa.Table] = {}
     for month in months:
         sources = [key for key in source_months(rollup.granularity, month) if key in history]

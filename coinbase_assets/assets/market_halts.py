@@ -1,4 +1,4 @@
-"""`market_halts`: when nothing was traded in any product, so that it was the exchange."""
+"""`market_halts`: intervals in which no product was traded, so the exchange had halted."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 _DESCRIPTIONS = {
     "start": "Start of the first bucket without a trade, UTC",
-    "end": "End of the last one, exclusive, UTC",
-    "series": "The series whose confirmed holes show it",
+    "end": "End of the last bucket without a trade, exclusive, UTC",
+    "series": "The series whose confirmed holes show the halt",
 }
 _COLUMNS = column_metadata(HALT_SCHEMA, _DESCRIPTIONS, unique="start")
 
 
 def build_market_halts(series: Sequence[Series], start: date) -> dg.AssetsDefinition:
-    """The asset over the coverage of all `series`, from the month of `start` on."""
+    """Return the asset that finds halts in the coverage of `series`, from the month of `start`."""
 
     @dg.asset(
         key=MARKET_HALTS.asset_key(),
         partitions_def=monthly_partitions(start),
         backfill_policy=dg.BackfillPolicy.multi_run(MONTHS_PER_RUN),
-        deps=[dg.AssetKey(CANDLE_COVERAGE.asset_key(one)) for one in series],
+        deps=[dg.AssetKey(CANDLE_COVERAGE.asset_key(each)) for each in series],
         io_manager_key="lake",
         group_name="catalogue",
         kinds={"azure", "parquet"},
@@ -45,8 +45,8 @@ def build_market_halts(series: Sequence[Series], start: date) -> dg.AssetsDefini
             **_COLUMNS,
         },
         description=(
-            "Halts of the exchange: confirmed holes of 15 minutes or more that at least two"
-            " products show and no series contradicts."
+            "Halts of the exchange. A halt is a confirmed hole of at least 15 minutes that at least"
+            " two products share, and during which no configured series was traded."
         ),
     )
     def market_halts(
@@ -60,12 +60,12 @@ def build_market_halts(series: Sequence[Series], start: date) -> dg.AssetsDefini
 def _halts(
     series: Sequence[Series], months: Sequence[str], store: "ParquetStore"
 ) -> Iterator[tuple[str, pa.Table]]:
-    found = {one: store.find_partitions(CANDLE_COVERAGE.path(one), months) for one in series}
+    found = {each: store.find_partitions(CANDLE_COVERAGE.path(each), months) for each in series}
 
-    def of_month(month: str) -> tuple[str, pa.Table]:
-        blobs = {one: blobs[month] for one, blobs in found.items() if month in blobs}
-        halts = find_halts({one: store.get(blob.path) for one, blob in blobs.items()})
-        version = sum(blob.version for blob in blobs.values())
+    def halts_of(month: str) -> tuple[str, pa.Table]:
+        ledgers = {each: blobs[month] for each, blobs in found.items() if month in blobs}
+        halts = find_halts({each: store.get(blob.path) for each, blob in ledgers.items()})
+        version = sum(blob.version for blob in ledgers.values())
         return month, with_fields(halts, {"version": str(version)})
 
-    return map_concurrently(of_month, months)
+    return map_concurrently(halts_of, months)

@@ -1,4 +1,4 @@
-"""The days of raw candles, the months of the history, and how many of them go in a run."""
+"""Daily and monthly partitions, and how many of them one run materialises."""
 
 from datetime import date
 
@@ -6,13 +6,15 @@ import dagster as dg
 
 from coinbase_assets.candles.series import Granularity
 
-# A run takes seconds to start, in which it asks for nothing, so it should ask for many days, yet
-# not hold them back for much longer: they are recorded together. Measured as `python -m
-# benchmarks backfill` does, at most three runs at a time (.dagster/dagster.yaml). 90 days of 1m
-# for two series: 89 s in runs of 90 days, 100 s in runs of 31. 1,826 days of 15m: 89 s in runs of
-# 250, 67 s in runs of 500, 72 s in runs of 1,000; with at most two runs at a time 77 s, since one
-# that is alone while the other starts does not use the whole budget. 1,826 days of 1h: 36 s, 23
-# s, 28 s in runs of 500, 1,000 and 2,000.
+# A run takes seconds to start, and sends no request in that time, so a run should collect many
+# days. But Dagster records all days of a run at its end, so a run should not be too long either.
+# Measured by `python -m benchmarks backfill`, with at most three runs at a time
+# (.dagster/dagster.yaml):
+#   90 days of 1m, two series: 89 s in runs of 90 days, 100 s in runs of 31
+#   1,826 days of 15m: 89 s in runs of 250 days, 67 s in runs of 500, 72 s in runs of 1,000
+#   1,826 days of 1h: 36 s in runs of 500 days, 23 s in runs of 1,000, 28 s in runs of 2,000
+# With at most two runs at a time, the 1,826 days of 15m took 77 s in runs of 500 days: while one
+# run starts, the other alone does not use the whole request budget.
 _DAYS_PER_RUN = {
     Granularity.ONE_MINUTE: 100,
     Granularity.FIVE_MINUTES: 500,
@@ -25,15 +27,21 @@ MONTHS_PER_RUN = 24
 
 
 def daily_partitions(start: date) -> dg.DailyPartitionsDefinition:
-    """One partition a UTC day, the open day included."""
+    """Return one partition per UTC day, from `start` to the open day.
+
+    Keys look like 2024-01-31.
+    """
     return dg.DailyPartitionsDefinition(start.isoformat(), end_offset=1)
 
 
 def monthly_partitions(start: date) -> dg.MonthlyPartitionsDefinition:
-    """One partition a UTC month, from the month of `start` to the open one; keys like 2024-01."""
+    """Return one partition per UTC month, from the month of `start` to the open month.
+
+    Keys look like 2024-01.
+    """
     return dg.MonthlyPartitionsDefinition(f"{start:%Y-%m}", fmt="%Y-%m", end_offset=1)
 
 
 def days_per_run(granularity: Granularity) -> int:
-    """How many daily partitions one run collects."""
+    """Return how many daily partitions one run collects."""
     return _DAYS_PER_RUN[granularity]

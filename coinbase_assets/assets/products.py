@@ -1,4 +1,4 @@
-"""`products`: the exchange's catalogue, and which configured products are not to be had there."""
+"""`products`: the exchange's catalogue, and which configured products are missing or delisted."""
 
 from collections.abc import Sequence
 
@@ -14,20 +14,20 @@ from coinbase_assets.storage.paths import PATH_METADATA
 from coinbase_assets.table_metadata import with_fields
 
 _DESCRIPTIONS = {
-    "id": "The product's name, such as ETH-EUR",
-    "base_currency": "What is traded, in which volumes are",
-    "quote_currency": "What it is paid with, in which prices are",
-    "quote_increment": "The step of prices, in the quote currency",
-    "base_increment": "The step of volumes, in the base currency",
-    "display_name": "The name the exchange shows",
-    "status": "As the exchange says it: online, delisted",
-    "trading_disabled": "Whether neither orders nor their cancellation are accepted",
+    "id": "The product's name, for example ETH-EUR",
+    "base_currency": "The currency that is traded; volumes are in it",
+    "quote_currency": "The currency that is paid; prices are in it",
+    "quote_increment": "The smallest step of a price, in the quote currency",
+    "base_increment": "The smallest step of a volume, in the base currency",
+    "display_name": "The name that the exchange shows to people",
+    "status": "The exchange's word for its state: online, delisted",
+    "trading_disabled": "Whether the exchange accepts neither orders nor cancellations",
 }
 _COLUMNS = column_metadata(PRODUCT_SCHEMA, _DESCRIPTIONS, unique="id")
 
 
 def build_products(series: Sequence[Series]) -> dg.AssetsDefinition:
-    """The asset of all products; it warns of those of `series` that it lacks or has delisted."""
+    """Return the asset of all products. It warns of products of `series` missing or delisted."""
 
     @dg.asset(
         key=PRODUCTS.asset_key(),
@@ -39,36 +39,43 @@ def build_products(series: Sequence[Series]) -> dg.AssetsDefinition:
             **_COLUMNS,
         },
         description=(
-            "The products of the Coinbase Exchange, those delisted included, ascending by id."
-            " Configured ones that it does not have are in `not_in_catalogue`, those it no longer"
-            " trades in `delisted`."
+            "The products of the Coinbase Exchange, ascending by id, delisted products included."
+            " `not_in_catalogue` names the configured products that the exchange does not have,"
+            " `delisted` those that it no longer trades."
         ),
     )
     def products(context: dg.AssetExecutionContext, exchange: ExchangeResource) -> dg.Output:
         with exchange.get_client() as client:
             catalogue = client.fetch_products()
-        unknown, delisted = _not_to_be_had(series, catalogue.products)
+        unknown, delisted = _missing_or_delisted(series, catalogue.products)
         if unknown:
-            context.log.warning(f"not in the exchange's catalogue: {unknown}; see COINBASE_SERIES")
+            context.log.warning(
+                f"not in the exchange's catalogue: {unknown}; correct COINBASE_SERIES"
+            )
         if delisted:
-            context.log.warning(f"delisted by the exchange: {delisted}; no new candles will come")
+            context.log.warning(
+                f"delisted by the exchange: {delisted}; there will be no new candles"
+            )
         metadata = {"not_in_catalogue": unknown, "delisted": delisted}
         return dg.Output(_with_provenance(catalogue, exchange.api_url), metadata=metadata)
 
     return products
 
 
-def _not_to_be_had(series: Sequence[Series], products: pa.Table) -> tuple[str, str]:
-    """The series' products that the catalogue lacks, and those it has delisted, as text."""
+def _missing_or_delisted(series: Sequence[Series], products: pa.Table) -> tuple[str, str]:
+    """Return the products of `series` missing in the catalogue, and those delisted, as text."""
     statuses = dict(zip(*(products[name].to_pylist() for name in ("id", "status")), strict=True))
-    configured = sorted({one.product for one in series})
+    configured = sorted({each.product for each in series})
     unknown = [name for name in configured if name not in statuses]
     delisted = [name for name in configured if statuses.get(name) == DELISTED]
     return ", ".join(unknown), ", ".join(delisted)
 
 
 def _with_provenance(catalogue: Catalogue, source: str) -> pa.Table:
-    """The products; of two runs that store them at once, the newer answer stays."""
+    """Return the products with their source, time and version.
+
+    If two runs store the products at once, the version makes the newer answer stay.
+    """
     return with_fields(
         catalogue.products,
         {

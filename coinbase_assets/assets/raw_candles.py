@@ -1,4 +1,4 @@
-"""`raw_candles/<product>/<granularity>`: what the exchange answered, one partition a UTC day."""
+"""`<product>/<granularity>/raw_candles`: what the exchange answered, one partition per UTC day."""
 
 from datetime import date, datetime
 
@@ -19,7 +19,7 @@ from coinbase_assets.storage.stored_blob import StoredBlob
 
 
 def build_raw_candles(series: Series, start: date) -> dg.AssetsDefinition:
-    """The asset that collects a series from the day `start` on."""
+    """Return the asset that collects a series, from the day `start` on."""
 
     @dg.asset(
         key=RAW_CANDLES.asset_key(series),
@@ -30,8 +30,8 @@ def build_raw_candles(series: Series, start: date) -> dg.AssetsDefinition:
         kinds={"coinbase", "azure", "parquet"},
         metadata={PATH_METADATA: RAW_CANDLES.path(series), **CANDLE_METADATA},
         description=(
-            f"Closed {series.granularity} candles of {series.product} as the Coinbase Exchange"
-            " answers them, one blob a UTC day. A day without trades is an empty blob. Closed days"
+            f"Closed {series.granularity} candles of {series.product}, as answered by the Coinbase"
+            " Exchange, one blob per UTC day. A day without trades is an empty blob. Closed days"
             " are compared with the exchange's daily and hourly candles (`compared_with`)."
         ),
     )

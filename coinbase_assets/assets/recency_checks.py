@@ -1,4 +1,4 @@
-"""Two asset checks on raw candles: how far behind the exchange a series is."""
+"""Two asset checks on raw candles: how far a series is behind the exchange."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from coinbase_assets.storage.io_manager import AzureParquetIOManager
 
 
 def build_recency_checks(series: Series, windows: FreshnessWindows) -> dg.AssetChecksDefinition:
-    """The checks of a series, on its raw candles."""
+    """Return the recency checks on the raw candles of a series."""
     key = dg.AssetKey(RAW_CANDLES.asset_key(series))
 
     @dg.multi_asset_check(

@@ -1,4 +1,4 @@
-"""The columns of tables as Dagster shows them."""
+"""The columns of tables, as the web UI shows them."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,10 @@ from coinbase_assets.candles.table import COLUMN_DESCRIPTIONS, SCHEMA
 def column_metadata(
     schema: pa.Schema, descriptions: Mapping[str, str], unique: str
 ) -> Mapping[str, dg.TableSchema]:
-    """The definition metadata that declares a table; in the column `unique` no value repeats."""
+    """Return the definition metadata that declares a table's columns.
+
+    `descriptions` has a text per column. No value repeats in the column named `unique`.
+    """
     columns = [
         dg.TableColumn(
             field.name,

@@ -1,4 +1,4 @@
-"""The main job, headless: a range of days, then the months they touch, run in this process."""
+"""The main job: collect days, then build their months and rollups, with runs in this process."""
 
 import gc
 import uuid
@@ -40,7 +40,7 @@ Failure = ExchangeError | StorageError | InvalidCandles
 
 @dataclass(frozen=True)
 class Plan:
-    """Days of a series (partition keys, ascending), and those to collect, one list a run."""
+    """The wanted days of a series (partition keys, ascending), and the days each run collects."""
 
     series: Series
     days: Sequence[str]
@@ -48,19 +48,19 @@ class Plan:
 
     @property
     def requests(self) -> int:
-        """How many windows the runs ask for: of candles, and of daily ones to compare them with.
+        """The number of requests: for candles, and for the daily candles to compare them with.
 
-        A day in doubt takes some more.
+        If the two differ for a day, collecting it takes more requests.
         """
         spans = [(day_start(days[0]), day_start(days[-1]) + DAY) for days in self.runs]
         candles = [request_windows(*span, self.series.granularity) for span in spans]
-        daily = [request_windows(a - DAY, b, Granularity.ONE_DAY) for a, b in spans]
+        daily = [request_windows(start - DAY, end, Granularity.ONE_DAY) for start, end in spans]
         return sum(len(list(windows)) for windows in [*candles, *daily])
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is in the lake of a plan's days: the partitions missing, and why if that is known."""
+    """The partitions that are missing after a plan was carried out, and the first error if any."""
 
     plan: Plan
     missing: Sequence[str]
@@ -68,7 +68,7 @@ class Outcome:
 
 
 class Collector:
-    """Runs assets of `job` in this process; the runs are recorded in `instance`."""
+    """Runs assets of `job` in this process. Dagster records the runs in `instance`."""
 
     def __init__(
         self, job: dg.JobDefinition, instance: dg.DagsterInstance, store: "ParquetStore"
@@ -78,17 +78,17 @@ class Collector:
         self.store = store
 
     def plan(self, series: Series, days: Sequence[str], again: bool = False) -> Plan:
-        """Collect the days that are not both settled and recorded, or all of them `again`."""
+        """Plan to collect the days that are not both settled and recorded; if `again`, all days."""
         blobs = self._blobs(series, RAW_CANDLES, days)
         recorded = self._recorded(_key(series, RAW_CANDLES))
-        kept = {day for day, blob in blobs.items() if is_settled(blob.fields) and day in recorded}
-        due = [day for day in days if again or day not in kept]
+        done = {day for day, blob in blobs.items() if is_settled(blob.fields) and day in recorded}
+        due = [day for day in days if again or day not in done]
         return Plan(series, days, list(adjoining(due, days_per_run(series.granularity))))
 
     def collect_all(
         self, plans: Iterable[Plan], outage: Failure | None = None
     ) -> Iterator[Outcome]:
-        """Collect one series after another; in an `outage` of the exchange, no more of them."""
+        """Collect one series after the other. After an outage of the exchange, skip the rest."""
         for plan in plans:
             if outage:
                 yield Outcome(plan, self._missing(plan), outage)
@@ -98,14 +98,14 @@ class Collector:
             yield outcome
 
     def collect(self, plan: Plan) -> Outcome:
-        """Collect the days, then the months that do not hold them yet, then their rollups."""
+        """Collect the days, then build the months that lack some, then the rollups behind those."""
         raw = [_key(plan.series, RAW_CANDLES)]
         errors = [
             self._run_all(raw, plan.runs),
             self._run_all(self._monthly_assets(plan), self._stale_months(plan)),
             *(self._run_all(assets, [keys]) for keys, assets in self._rollup_runs(plan).items()),
         ]
-        return Outcome(plan, self._missing(plan), next((one for one in errors if one), None))
+        return Outcome(plan, self._missing(plan), next((error for error in errors if error), None))
 
     def _run_all(
         self, assets: Sequence[dg.AssetKey], runs: Iterable[Sequence[str]]
@@ -127,7 +127,7 @@ class Collector:
                 tags=range_tags(keys[0], keys[-1]),
                 run_config=SILENT,
             )
-        # A run's objects refer to each other; Python alone lets those of several runs gather.
+        # The objects of a run form cycles. Free them now, or those of many runs pile up.
         gc.collect()
 
     def _monthly_assets(self, plan: Plan) -> Sequence[dg.AssetKey]:
@@ -135,8 +135,8 @@ class Collector:
         return monthly_assets([plan.series], with_halts)
 
     def _stale_months(self, plan: Plan) -> Iterator[Sequence[str]]:
-        """Runs over the months that have a day just collected, or recorded later than they are."""
-        touched = {month_of(day) for days in plan.runs for day in days}
+        """Yield the months of each run: those with a day newer than the month itself."""
+        collected = {month_of(day) for days in plan.runs for day in days}
         newest: dict[str, int] = {}
         for day, storage_id in self._recorded(_key(plan.series, RAW_CANDLES)).items():
             newest[month_of(day)] = max(storage_id, newest.get(month_of(day), 0))
@@ -145,51 +145,58 @@ class Collector:
             month
             for month in _months(plan.days)
             if month in newest
-            and (month in touched or newest[month] > min(asset.get(month, 0) for asset in built))
+            and (month in collected or newest[month] > min(asset.get(month, 0) for asset in built))
         ]
         return adjoining(stale, MONTHS_PER_RUN)
 
     def _rollups(self, series: Series) -> list[CandleSeries]:
-        """What the job sums this series up to."""
+        """Return the rollups of this series that the job has."""
         history = self._job.asset_layer.asset_graph.get(_key(series, CANDLE_HISTORY))
-        rollups = [key.path for key in history.child_keys if key.path[-1] == CANDLE_ROLLUP.name]
-        names = {granularity for _, granularity, _ in rollups}
-        return [CandleSeries(series.product, one) for one in RollupGranularity if one in names]
+        paths = [key.path for key in history.child_keys if key.path[-1] == CANDLE_ROLLUP.name]
+        names = {granularity for _, granularity, _ in paths}
+        return [CandleSeries(series.product, each) for each in RollupGranularity if each in names]
 
     def _rollup_runs(self, plan: Plan) -> Mapping[Sequence[str], Sequence[dg.AssetKey]]:
-        """Ranges of months, and the rollups that are older there than the plan's history."""
+        """Return ranges of months, each with the rollups that are older than the history there."""
         history = self._recorded(_key(plan.series, CANDLE_HISTORY))
         runs = defaultdict[Sequence[str], list[dg.AssetKey]](list)
         for rollup in self._rollups(plan.series):
             key = _key(rollup, CANDLE_ROLLUP)
             built = self._recorded(key)
             stale = {
-                touched
+                rollup_month
                 for month in _months(plan.days)
-                for touched in touched_months(rollup.granularity, month)
-                if touched in history and history.get(month, 0) > built.get(touched, 0)
+                for rollup_month in touched_months(rollup.granularity, month)
+                if rollup_month in history and history.get(month, 0) > built.get(rollup_month, 0)
             }
             for months in adjoining(sorted(stale), MONTHS_PER_RUN):
                 runs[tuple(months)].append(key)
         return runs
 
     def _missing(self, plan: Plan) -> list[str]:
+        """Return the wanted partitions that are not both stored and recorded."""
         series, months = plan.series, _months(plan.days)
         wanted: list[tuple[str, CandleSeries, Dataset, Sequence[str]]] = [
             (RAW_CANDLES.name, series, RAW_CANDLES, plan.days),
             (CANDLE_HISTORY.name, series, CANDLE_HISTORY, months),
             (CANDLE_COVERAGE.name, series, CANDLE_COVERAGE, months),
             *(
-                (f"{CANDLE_ROLLUP.name} {one.granularity}", one, CANDLE_ROLLUP, months)
-                for one in self._rollups(series)
+                (f"{CANDLE_ROLLUP.name} {rollup.granularity}", rollup, CANDLE_ROLLUP, months)
+                for rollup in self._rollups(series)
             ),
         ]
-        missing = []
-        for name, one, dataset, keys in wanted:
-            stored = self._blobs(one, dataset, keys).keys()
-            there = stored & self._recorded(_key(one, dataset)).keys()
-            missing += [f"{name} {key}" for key in keys if key not in there]
-        return missing
+        return [
+            f"{name} {key}"
+            for name, candles, dataset, keys in wanted
+            for key in self._missing_keys(candles, dataset, keys)
+        ]
+
+    def _missing_keys(
+        self, series: CandleSeries, dataset: Dataset, keys: Sequence[str]
+    ) -> list[str]:
+        stored = self._blobs(series, dataset, keys)
+        recorded = self._recorded(_key(series, dataset))
+        return [key for key in keys if key not in stored or key not in recorded]
 
     def _blobs(
         self, series: CandleSeries, dataset: Dataset, keys: Sequence[str]
@@ -197,7 +204,7 @@ class Collector:
         return self.store.find_partitions(dataset.path(series), keys)
 
     def _recorded(self, key: dg.AssetKey) -> Mapping[str, int]:
-        """The partitions that Dagster has recorded, with the place of the record in its log."""
+        """Return the partitions that Dagster has recorded, with the storage ids of the records."""
         return self._instance.get_latest_storage_id_by_partition(
             key, dg.DagsterEventType.ASSET_MATERIALIZATION
         )

@@ -1,4 +1,4 @@
-"""Healing: collecting again just the days that the ledgers leave open."""
+"""Healing: collect again the days that have an unexplained interval, and no others."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -19,32 +19,36 @@ def plan_healing(
     first: date = date.min,
     last: date = date.max,
 ) -> list[Plan]:
-    """The days from `first` to `last`, both inclusive, that hold something unexplained.
+    """Plan the days that have an unexplained interval, from `first` to `last`, both inclusive.
 
-    Nothing is planned for a series without. Raises StorageError.
+    Returns no plan for a series that has no such day. Raises StorageError.
     """
     plans = []
-    for one in series:
-        status = series_status(collector.store, one, today)
+    for each in series:
+        status = series_status(collector.store, each, today)
         days = sorted({day for interval in status.unexplained for day in interval.days})
         wanted = [day for day in days if first.isoformat() <= day <= last.isoformat()]
         if wanted:
-            plans.append(collector.plan(one, wanted, again=True))
+            plans.append(collector.plan(each, wanted, again=True))
     return plans
 
 
 class HealConfig(dg.Config):
-    """What to heal; by default all there is."""
+    """Which series and days to heal. By default, all series and all days."""
 
-    series: list[str] = Field(default=[], description="such as ETH-EUR:15m; all if empty")
-    first: str = Field(default="", description="first day, YYYY-MM-DD, UTC")
-    last: str = Field(default="", description="last day, YYYY-MM-DD, UTC")
+    series: list[str] = Field(
+        default=[], description="series, for example ETH-EUR:15m; if empty, all"
+    )
+    first: str = Field(
+        default="", description="first day, YYYY-MM-DD, UTC; if empty, the first of all"
+    )
+    last: str = Field(default="", description="last day, YYYY-MM-DD, UTC; if empty, the newest")
 
 
 def build_heal_job(series: Sequence[Series], start: date) -> dg.JobDefinition:
-    """The job that does as `coinbase-assets heal`, from the day `start` on.
+    """Return the job that does the same as `coinbase-assets heal`, from the day `start` on.
 
-    The runs it takes are recorded one by one.
+    Dagster records each run that the job starts.
     """
 
     @dg.op
@@ -67,7 +71,7 @@ def build_heal_job(series: Sequence[Series], start: date) -> dg.JobDefinition:
 
     @dg.job(
         name="heal_candles",
-        description="Collects again what the ledgers say is not collected or unconfirmed.",
+        description="Collects again the days whose buckets are not collected or unconfirmed.",
     )
     def heal_candles() -> None:
         heal()

@@ -1,4 +1,4 @@
-"""Sensors that clear away what runs leave behind."""
+"""Sensors that clean up after runs: runs of killed processes, and runs that later runs replaced."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -33,25 +33,27 @@ _KEPT_TAGS = (
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Fails runs whose process was killed, so that they hold nothing back, and launches again"
-        " those that Dagster would have retried, had the code server been there at that moment."
+        "Marks runs whose process was killed as failed, so that no other run waits for them."
+        " Launches a failed run again if Dagster could not retry it because the code server was"
+        " not running."
     ),
 )
 def orphaned_runs_sensor(
     context: dg.SensorEvaluationContext,
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Launches each run at most once, by its id."""
+    """The run key is the id of the failed run, so Dagster launches it again at most once."""
     orphans = fail_orphans(context.instance, Path(context.instance.root_directory))
     assert context.repository_def
     configured = context.repository_def.asset_graph.get_all_asset_keys()
     due = without_their_retry(context.instance, datetime.now(UTC))
-    requests = [_again(run) for run in due if (run.asset_selection or set()) <= configured]
+    requests = [_request_again(run) for run in due if (run.asset_selection or set()) <= configured]
     yield from requests
     if not requests:
-        yield dg.SkipReason(f"Failed runs left over: {', '.join(orphans) or 'none'}")
+        failed = ", ".join(orphans) or "none"
+        yield dg.SkipReason(f"Runs of killed processes that were marked as failed: {failed}")
 
 
-def _again(run: dg.DagsterRun) -> dg.RunRequest:
+def _request_again(run: dg.DagsterRun) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=run.run_id,
         run_config=SILENT,
@@ -64,10 +66,10 @@ def _again(run: dg.DagsterRun) -> dg.RunRequest:
     name="superseded_runs_sensor",
     minimum_interval_seconds=900,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Deletes runs of schedules and sensors that later ones replaced.",
+    description="Deletes runs of schedules and sensors that later runs have replaced.",
 )
 def superseded_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Launches nothing. Its cursor is where the next tick goes on."""
+    """Launches no run. The cursor is where the next tick continues."""
     sweep = delete_superseded_runs(
         context.instance,
         datetime.now(UTC),
@@ -76,5 +78,6 @@ def superseded_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResu
         cursor=context.cursor or None,
     )
     return dg.SensorResult(
-        skip_reason=f"Deleted {len(sweep.deleted)} superseded runs", cursor=sweep.cursor or ""
+        skip_reason=f"Deleted {len(sweep.deleted)} runs that later runs have replaced",
+        cursor=sweep.cursor or "",
     )

@@ -1,4 +1,4 @@
-"""`candle_history_sensor` and `candle_rollup_sensor`: what landed becomes history, then rollups."""
+"""`candle_history_sensor` and `candle_rollup_sensor`: rebuild months whose input is newer."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -27,20 +27,20 @@ CANDLE_ROLLUP_SENSOR = "candle_rollup_sensor"
 
 HALTS = dg.AssetKey(MARKET_HALTS.asset_key())
 
-_Made = TypeVar("_Made", bound=CandleSeries)
+_SeriesT = TypeVar("_SeriesT", bound=CandleSeries)
 _sensor = partial(dg.sensor, default_status=dg.DefaultSensorStatus.RUNNING)
 
 
 def build_candle_history_sensor(series: Sequence[Series]) -> dg.SensorDefinition:
-    """The sensor that materialises the months of the raw days that landed since its last tick."""
-    raw = {one: dg.AssetKey(RAW_CANDLES.asset_key(one)) for one in series}
+    """Return the sensor that rebuilds the months of raw days materialised since its last tick."""
+    raw = {each: dg.AssetKey(RAW_CANDLES.asset_key(each)) for each in series}
     with_halts = shows_halts(series)
 
     @_sensor(
         name=CANDLE_HISTORY_SENSOR,
         target=monthly_assets(series, with_halts),
         minimum_interval_seconds=15,
-        description="Rebuilds just those months of the history whose raw days were collected.",
+        description="Rebuilds the months of history and coverage that have a newly collected day.",
     )
     def candle_history_sensor(
         context: dg.SensorEvaluationContext,
@@ -48,99 +48,107 @@ def build_candle_history_sensor(series: Sequence[Series]) -> dg.SensorDefinition
         return _tick(
             context,
             raw,
-            lambda one, days: {month_of(day) for day in days},
-            lambda together: monthly_assets(together, with_halts),
+            lambda _, days: {month_of(day) for day in days},
+            lambda chosen: monthly_assets(chosen, with_halts),
         )
 
     return candle_history_sensor
 
 
 def build_candle_rollup_sensor(rollups: Sequence[Rollup]) -> dg.SensorDefinition:
-    """The sensor that materialises what the months of history show in that landed likewise."""
-    history = {one: dg.AssetKey(CANDLE_HISTORY.asset_key(one.source)) for one in rollups}
+    """Return the sensor that rebuilds the rollups of months rebuilt since its last tick."""
+    history = {each: dg.AssetKey(CANDLE_HISTORY.asset_key(each.source)) for each in rollups}
 
     @_sensor(
         name=CANDLE_ROLLUP_SENSOR,
         target=_rollup_assets(rollups),
-        # A run takes seconds to start, and the history of 1m candles lands every minute.
+        # A run takes seconds to start, and the history of 1m candles is rebuilt every minute.
         minimum_interval_seconds=60,
-        description="Rebuilds just those months of the rollups whose history was rebuilt.",
+        description="Rebuilds the months of rollups whose history was rebuilt.",
     )
     def candle_rollup_sensor(
         context: dg.SensorEvaluationContext,
     ) -> dg.SensorResult | dg.SkipReason:
-        def touched(rollup: Rollup, months: Collection[str]) -> set[str]:
-            there = context.instance.get_materialized_partitions(history[rollup])
-            found = (touched_months(rollup.granularity, month) for month in months)
-            return {month for some in found for month in some} & there
+        def rollup_months(rollup: Rollup, months: Collection[str]) -> set[str]:
+            built = context.instance.get_materialized_partitions(history[rollup])
+            touched = (touched_months(rollup.granularity, month) for month in months)
+            return set[str]().union(*touched) & built
 
-        return _tick(context, history, touched, _rollup_assets)
+        return _tick(context, history, rollup_months, _rollup_assets)
 
     return candle_rollup_sensor
 
 
 def _rollup_assets(rollups: Sequence[Rollup]) -> list[dg.AssetKey]:
-    return [dg.AssetKey(CANDLE_ROLLUP.asset_key(one)) for one in rollups]
+    return [dg.AssetKey(CANDLE_ROLLUP.asset_key(each)) for each in rollups]
 
 
 def _tick(
     context: dg.SensorEvaluationContext,
-    watched: Mapping[_Made, dg.AssetKey],
-    touched: Callable[[_Made, Collection[str]], Collection[str]],
-    assets: Callable[[Sequence[_Made]], Sequence[dg.AssetKey]],
+    inputs: Mapping[_SeriesT, dg.AssetKey],
+    months_of: Callable[[_SeriesT, Collection[str]], Collection[str]],
+    assets: Callable[[Sequence[_SeriesT]], Sequence[dg.AssetKey]],
 ) -> dg.SensorResult | dg.SkipReason:
-    """Runs over the months `touched` by the partitions of `watched` that landed since the last one.
+    """Request runs for the partitions of `inputs` that were materialised since the last tick.
 
-    The cursor is a storage id: all partitions recorded up to it have been seen to.
+    `months_of` returns the months to rebuild for the new partitions of a series, `assets` the
+    assets to rebuild for some series. The cursor is a storage id of Dagster's event log: a tick has
+    handled all materialisations up to it.
     """
     instance, seen = context.instance, int(context.cursor or 0)
-    newest = _newest_storage_id(instance, list(watched.values()))
+    newest = _newest_storage_id(instance, list(inputs.values()))
     if newest <= seen:
-        return dg.SkipReason("All data are up-to-date: nothing landed since the last tick")
-    landed = {one: _landed(instance, key, seen, newest) for one, key in watched.items()}
-    months = {one: sorted(touched(one, keys)) for one, keys in landed.items() if keys}
+        return dg.SkipReason("All months are up to date: no new data since the last tick")
+    new = {each: _new_partitions(instance, key, seen, newest) for each, key in inputs.items()}
+    months = {each: sorted(months_of(each, keys)) for each, keys in new.items() if keys}
     requests = list(_requests(months, newest, assets))
     return dg.SensorResult(run_requests=requests, cursor=str(newest))
 
 
 def _newest_storage_id(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> int:
-    """Of the assets' materialisations. What has a smaller id is there to be read, too."""
+    """Return the newest storage id of the assets' materialisations.
+
+    Every materialisation with a smaller id can be read by now.
+    """
     entries = [record.asset_entry for record in instance.get_asset_records(keys)]
     return max((entry.last_materialization_storage_id or 0 for entry in entries), default=0)
 
 
-def _landed(
+def _new_partitions(
     instance: dg.DagsterInstance, key: dg.AssetKey, seen: int, newest: int
 ) -> Collection[str]:
-    """The partitions that landed after `seen` and up to `newest`."""
-    landed = instance.get_latest_storage_id_by_partition(
+    """Return the partitions whose newest storage id is above `seen` and at most `newest`."""
+    storage_ids = instance.get_latest_storage_id_by_partition(
         key, dg.DagsterEventType.ASSET_MATERIALIZATION, after_cursor=seen
     )
-    return [partition for partition, landed_as in landed.items() if landed_as <= newest]
+    return [partition for partition, storage_id in storage_ids.items() if storage_id <= newest]
 
 
 def _requests(
-    months: Mapping[_Made, Sequence[str]],
+    months: Mapping[_SeriesT, Sequence[str]],
     newest: int,
-    assets: Callable[[Sequence[_Made]], Sequence[dg.AssetKey]],
+    assets: Callable[[Sequence[_SeriesT]], Sequence[dg.AssetKey]],
 ) -> Iterator[dg.RunRequest]:
-    """One run for all that share a range of adjoining months; a long range is cut."""
-    sharing = defaultdict[tuple[str, str], list[_Made]](list)
-    for one, touched in months.items():
-        for run in adjoining(touched, MONTHS_PER_RUN):
-            sharing[run[0], run[-1]].append(one)
-    for (first, last), together in sharing.items():
+    """Request one run per range of adjoining months, for all series that have the same range.
+
+    A range of more than MONTHS_PER_RUN months is split.
+    """
+    series_by_range = defaultdict[tuple[str, str], list[_SeriesT]](list)
+    for series, keys in months.items():
+        for run in adjoining(keys, MONTHS_PER_RUN):
+            series_by_range[run[0], run[-1]].append(series)
+    for (first, last), chosen in series_by_range.items():
         yield dg.RunRequest(
-            # A key is launched once, even if its run fails: hence the storage id.
-            run_key=f"{first} to {last}, {', '.join(map(str, together))}: {newest}",
+            # Dagster launches a run key once, even if its run fails. So it has the storage id.
+            run_key=f"{first} to {last}, {', '.join(map(str, chosen))}: {newest}",
             run_config=SILENT,
-            asset_selection=assets(together),
+            asset_selection=assets(chosen),
             tags={**RETRIED, **range_tags(first, last)},
         )
 
 
 def monthly_assets(series: Sequence[Series], with_halts: bool) -> list[dg.AssetKey]:
-    """The monthly assets of these series."""
-    kinds = (CANDLE_HISTORY, CANDLE_COVERAGE)
-    keys = [dg.AssetKey(kind.asset_key(one)) for one in series for kind in kinds]
+    """Return the keys of the monthly assets of these series, with `market_halts` if wanted."""
+    datasets = (CANDLE_HISTORY, CANDLE_COVERAGE)
+    keys = [dg.AssetKey(dataset.asset_key(each)) for each in series for dataset in datasets]
     return [*keys, HALTS] if with_halts else keys

@@ -1,7 +1,7 @@
 """`recency_sensor`: evaluates the recency checks, whether or not anything is collected."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -12,39 +12,62 @@ from coinbase_assets.monitoring.freshness import FreshnessWindows
 from coinbase_assets.monitoring.recency import NOTHING_COLLECTED, judge_series, thresholds
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 
-# A check's result is recorded when it changes, and after so long.
-_TOLD_AGAIN_AFTER = timedelta(hours=1)
+# A check's result is recorded when it changes, and again after this time.
+_RECORD_AGAIN_AFTER = timedelta(hours=1)
+
+# What the sensor's cursor holds. Of "SERIES CHECK": the severity last recorded, empty for a pass,
+# and when it was recorded. Of "SERIES": "seen", and when the sensor first saw the series.
+_Recorded = dict[str, list[str]]
 
 
 def build_recency_sensor(windows: Mapping[Series, FreshnessWindows]) -> dg.SensorDefinition:
-    """The sensor that evaluates these checks, whether or not anything is collected."""
+    """Return the sensor that evaluates the recency checks of these series."""
 
     @dg.sensor(
         name="recency_sensor",
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells how far behind each series is, also when nothing is collected.",
+        description=(
+            "Checks how far each series is behind the exchange, also while nothing is collected."
+        ),
     )
     def recency_sensor(
         context: dg.SensorEvaluationContext, lake: dg.ResourceParam[AzureParquetIOManager]
     ) -> dg.SensorResult:
-        told: dict[str, list[str]] = json.loads(context.cursor or "{}")
-        events, now = [], datetime.now(UTC)
-        for series, window in windows.items():
-            _, began = told.setdefault(str(series), ["seen", now.isoformat()])
-            is_new = now - datetime.fromisoformat(began) < window.fail
-            for name, (severity, found) in judge_series(lake.store, series, window).items():
-                if found == NOTHING_COLLECTED and is_new:
-                    continue
-                state, check = severity.value if severity else "", f"{series} {name}"
-                before = told.get(check)
-                due = not before or now - datetime.fromisoformat(before[1]) > _TOLD_AGAIN_AFTER
-                if due or (before and before[0] != state):
-                    told[check] = [state, now.isoformat()]
-                    events.append(_evaluation(series, name, severity, found, window))
-        return dg.SensorResult(asset_events=events, cursor=json.dumps(told))
+        recorded: _Recorded = json.loads(context.cursor or "{}")
+        evaluations = [
+            evaluation
+            for series, window in windows.items()
+            for evaluation in _due_evaluations(lake, series, window, recorded)
+        ]
+        return dg.SensorResult(asset_events=evaluations, cursor=json.dumps(recorded))
 
     return recency_sensor
+
+
+def _due_evaluations(
+    lake: AzureParquetIOManager, series: Series, windows: FreshnessWindows, recorded: _Recorded
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """Yield the results that are to be recorded now, and note them in `recorded`.
+
+    A series without data is left out until its failure window has passed since it was first seen.
+    """
+    now = datetime.now(UTC)
+    _, first_seen = recorded.setdefault(str(series), ["seen", now.isoformat()])
+    is_new = now - datetime.fromisoformat(first_seen) < windows.fail
+    for name, (severity, found) in judge_series(lake.store, series, windows).items():
+        if found == NOTHING_COLLECTED and is_new:
+            continue
+        check, state = f"{series} {name}", severity.value if severity else ""
+        if _is_due(recorded.get(check), state, now):
+            recorded[check] = [state, now.isoformat()]
+            yield _evaluation(series, name, severity, found, windows)
+
+
+def _is_due(before: list[str] | None, state: str, now: datetime) -> bool:
+    if not before or before[0] != state:
+        return True
+    return now - datetime.fromisoformat(before[1]) > _RECORD_AGAIN_AFTER
 
 
 def _evaluation(

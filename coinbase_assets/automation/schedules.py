@@ -1,4 +1,4 @@
-"""What is asked of the exchange, and when: the open day, the days to settle, the catalogue."""
+"""The schedules: the open day, days to settle, the catalogue of products, the charts."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
@@ -24,19 +24,19 @@ from coinbase_assets.monitoring.freshness import refresh_step
 
 LIVE_CANDLES_SCHEDULE = "live_candles_schedule"
 CANDLE_CHART_SCHEDULE = "candle_chart_schedule"
-# Until then the exchange may still add to the day before.
+# Until this time the exchange may add candles to the day before.
 _DAY_BEFORE_UNTIL = time(0, 30)
-# After a longer pause than this, the days missed are for a back-fill.
-_MOST_DAYS_MISSED = 7
+# The schedules catch up this many days. Older days need a back-fill.
+_DAYS_CAUGHT_UP = 7
 _RUN_TAGS = {
     LIVE: "true",
     PRIORITY_TAG: "10",
-    # The next refresh is soon: rather that than a retry, or one that hangs.
+    # The next refresh is soon, so a failed run is not retried and a long one is ended.
     MAX_RETRIES_TAG: "0",
     MAX_RUNTIME_SECONDS_TAG: "600",
 }
 
-# Schedules of the one job with all assets, in UTC, at work without a click.
+# Schedules run the job that has all assets. They are in UTC, and on without a click.
 _schedule = partial(
     dg.schedule,
     job_name=IMPLICIT_ASSET_JOB_NAME,
@@ -46,14 +46,15 @@ _schedule = partial(
 
 
 def build_live_candles_schedule(series: Sequence[Series], start: date) -> dg.ScheduleDefinition:
-    """The schedule over all series, whose days begin with `start`."""
+    """Return the schedule that refreshes all series; no day before `start` is collected."""
 
     @_schedule(
         name=LIVE_CANDLES_SCHEDULE,
         cron_schedule=_cron(series),
         description=(
-            "Asks the exchange for what came since its last answer: every 15 minutes, or every"
-            " step of a finer series. Days missed while nothing ran are caught up, up to a week."
+            "Collects the candles since the exchange's last answer. It runs every 15 minutes, or"
+            " more often for a series of shorter candles. After a pause it catches up, up to seven"
+            " days."
         ),
     )
     def live_candles_schedule(
@@ -61,13 +62,13 @@ def build_live_candles_schedule(series: Sequence[Series], start: date) -> dg.Sch
     ) -> dg.RunRequest | dg.SkipReason:
         unfinished = dg.RunsFilter(tags={LIVE: "true"}, statuses=NOT_FINISHED_STATUSES)
         if context.instance.get_runs(unfinished, limit=1):
-            return dg.SkipReason("The refresh before this one has not ended yet")
+            return dg.SkipReason("The last refresh has not ended yet")
         now = context.scheduled_execution_time
-        due = [one for one in series if _is_due(one, now)]
-        first = max(start, min(_first_day(context.instance, one, now) for one in due))
+        due = [each for each in series if _is_due(each, now)]
+        first = max(start, min(_first_day(context.instance, each, now) for each in due))
         return dg.RunRequest(
             run_config=SILENT,
-            asset_selection=[dg.AssetKey(RAW_CANDLES.asset_key(one)) for one in due],
+            asset_selection=[dg.AssetKey(RAW_CANDLES.asset_key(each)) for each in due],
             asset_check_keys=[],
             tags={**_RUN_TAGS, **range_tags(str(first), str(now.date()))},
         )
@@ -76,18 +77,18 @@ def build_live_candles_schedule(series: Sequence[Series], start: date) -> dg.Sch
 
 
 def build_settle_candles_schedule(series: Sequence[Series], start: date) -> dg.ScheduleDefinition:
-    """The schedule over all series that collects each closed day again, twice.
+    """Return the schedule that collects each closed day of all series again, twice.
 
-    The second time is more than 24 hours after the day's end, which settles it, if coarser candles
-    or the answer before agree; else it is collected again for a week.
+    The second time is more than 24 hours after the day's end. It settles the day if the coarser
+    candles or the previous answer agree. A day that is not settled is collected again for a week.
     """
 
     @_schedule(
         name="settle_candles_schedule",
         cron_schedule="40 0 * * *",
         description=(
-            "Collects the last two closed days again, since the exchange revises young candles,"
-            " and those of the last week that are not settled."
+            "Collects the last two closed days again, since the exchange revises recent candles,"
+            " and the days of the last week that are not settled."
         ),
     )
     def settle_candles_schedule(
@@ -96,12 +97,12 @@ def build_settle_candles_schedule(series: Sequence[Series], start: date) -> dg.S
         today = context.scheduled_execution_time.date()
         last = today - DAY
         if last < start:
-            return dg.SkipReason(f"No day since COINBASE_START={start} has closed yet")
-        unsettled = [day for one in series for day in _unsettled(context.instance, one, today)]
+            return dg.SkipReason(f"No day from COINBASE_START={start} on has closed yet")
+        unsettled = [day for each in series for day in _unsettled(context.instance, each, today)]
         first = max(start, min([*unsettled, today - 2 * DAY]))
         return dg.RunRequest(
             run_config=SILENT,
-            asset_selection=[dg.AssetKey(RAW_CANDLES.asset_key(one)) for one in series],
+            asset_selection=[dg.AssetKey(RAW_CANDLES.asset_key(each)) for each in series],
             asset_check_keys=[],
             tags={**RETRIED, **range_tags(str(first), str(last))},
         )
@@ -112,7 +113,7 @@ def build_settle_candles_schedule(series: Sequence[Series], start: date) -> dg.S
 @_schedule(
     name="products_schedule",
     cron_schedule="5 0 * * *",
-    description="Asks the exchange once a day, at 00:05 UTC, which products it has.",
+    description="Collects the exchange's catalogue of products every day at 00:05 UTC.",
 )
 def products_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     return dg.RunRequest(
@@ -123,17 +124,17 @@ def products_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
 
 
 def build_candle_chart_schedule(series: Sequence[Series]) -> dg.ScheduleDefinition:
-    """The schedule that draws the charts of all series."""
+    """Return the schedule that draws the charts of all series."""
 
     @_schedule(
         name=CANDLE_CHART_SCHEDULE,
         cron_schedule="20 * * * *",
-        description="Draws the charts of all series, every hour at minute 20.",
+        description="Draws the charts of all series every hour, at minute 20.",
     )
     def candle_chart_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         return dg.RunRequest(
             run_config=SILENT,
-            asset_selection=[dg.AssetKey(CANDLE_CHART.asset_key(one)) for one in series],
+            asset_selection=[dg.AssetKey(CANDLE_CHART.asset_key(each)) for each in series],
             tags=RETRIED,
         )
 
@@ -141,12 +142,12 @@ def build_candle_chart_schedule(series: Sequence[Series]) -> dg.ScheduleDefiniti
 
 
 def _unsettled(instance: dg.DagsterInstance, series: Series, today: date) -> list[date]:
-    """The days of the last week that were collected and are not settled."""
+    """Return the collected days of the last week that are not settled."""
     key = dg.AssetKey(RAW_CANDLES.asset_key(series))
     newest = instance.get_latest_storage_id_by_partition(
         key,
         dg.DagsterEventType.ASSET_MATERIALIZATION,
-        partitions={str(today - n * DAY) for n in range(1, _MOST_DAYS_MISSED + 1)},
+        partitions={str(today - n * DAY) for n in range(1, _DAYS_CAUGHT_UP + 1)},
     )
     if not newest:
         return []
@@ -161,7 +162,7 @@ def _unsettled(instance: dg.DagsterInstance, series: Series, today: date) -> lis
     return [
         date.fromisoformat(day)
         for day in newest
-        if (found := settled.get(day)) is None or found.value is not True
+        if (flag := settled.get(day)) is None or flag.value is not True
     ]
 
 
@@ -175,9 +176,12 @@ def _is_due(series: Series, now: datetime) -> bool:
 
 
 def _first_day(instance: dg.DagsterInstance, series: Series, now: datetime) -> date:
-    """The newest day collected of the last ones, which may have been cut short; else today."""
+    """Return the newest collected day of the last week, which may be incomplete; else today.
+
+    Just after midnight, return the day before today at the latest.
+    """
     today = now.date()
-    days = [str(today - n * DAY) for n in range(_MOST_DAYS_MISSED + 1)]
+    days = [str(today - n * DAY) for n in range(_DAYS_CAUGHT_UP + 1)]
     collected = instance.get_latest_storage_id_by_partition(
         dg.AssetKey(RAW_CANDLES.asset_key(series)),
         dg.DagsterEventType.ASSET_MATERIALIZATION,

@@ -1,4 +1,4 @@
-"""What the commands do: the lake opened, the work done, its result printed."""
+"""What the commands do: open the lake, do the work, print the result."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +32,7 @@ from coinbase_assets.storage.errors import PartitionMissing
 from coinbase_assets.storage.parquet_store import ParquetStore
 
 _MOST_NAMED = 10
-_UNREACHABLE = "; check the network and COINBASE_API_URL, or try it offline: make demo"
+_UNREACHABLE = "; check the network and COINBASE_API_URL, or try it offline with make demo"
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -41,55 +41,68 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 def collect_series(
     settings: Settings, series: Sequence[Series], days: Sequence[str], again: bool
 ) -> bool:
-    """Collect the days of each series, and say what the lake holds then; whether all is there."""
-    series = _wanted(settings, series)
+    """Collect the days of each series, and print the status of the lake.
+
+    Returns whether all days were collected.
+    """
+    series = _without_repeats(settings, series)
 
     def plan(collector: Collector) -> list[Plan]:
-        return [collector.plan(one, days, again) for one in series]
+        return [collector.plan(each, days, again) for each in series]
 
     names = ", ".join(map(str, series))
-    return _carry_out(settings, series, plan, f"Collecting {names}, {days[0]} to {days[-1]}")
+    return _run_plans(settings, series, plan, f"Collecting {names}, {days[0]} to {days[-1]}")
 
 
 def heal_series(
     settings: Settings, series: Sequence[Series], first: date | None, last: date | None, dry: bool
 ) -> bool:
-    """Collect again what is not explained; whether all of it was answered, or none was asked."""
-    series, today = _wanted(settings, series), datetime.now(UTC).date()
+    """Collect again the days from `first` to `last` that have an unexplained interval.
+
+    Returns whether all of these days were collected. If `dry`, only prints the days.
+    """
+    series, today = _without_repeats(settings, series), datetime.now(UTC).date()
 
     def plan(collector: Collector) -> list[Plan]:
         begin = max(settings.start, first or settings.start)
         plans = plan_healing(collector, series, today, begin, last or today)
         if not plans:
             console.print("Nothing to heal: every bucket is explained.")
-        for one in plans:
-            console.print(f"{one.series}: {_listed(one.days)}")
+        for healing in plans:
+            console.print(f"{healing.series}: {_listed(healing.days)}")
         return plans
 
-    return _carry_out(settings, series, plan, "Healing", dry)
+    return _run_plans(settings, series, plan, "Healing", dry)
 
 
-def _wanted(settings: Settings, series: Sequence[Series]) -> list[Series]:
-    for stranger in set(series) - set(settings.series):
-        console.print(f"{stranger} is not in COINBASE_SERIES: the web UI does not show it")
+def _without_repeats(settings: Settings, series: Sequence[Series]) -> list[Series]:
+    """Return each series once, and print which of them are not configured."""
+    for extra in set(series) - set(settings.series):
+        console.print(f"{extra} is not in COINBASE_SERIES, so the web UI does not show it")
     return list(dict.fromkeys(series))
 
 
-def _carry_out(
+def _run_plans(
     settings: Settings,
     series: Sequence[Series],
     make_plans: Callable[[Collector], Sequence[Plan]],
     title: str,
     dry: bool = False,
 ) -> bool:
-    """Collect what is planned, and print the status of the series; whether all is there."""
+    """Collect what is planned, and print the status of the series and the failures.
+
+    Returns whether all was collected.
+    """
     share_free_memory()
-    known = {"series": tuple(dict.fromkeys([*settings.series, *series]))}
-    with with_storage(settings.model_copy(update=known)) as settings, _store(settings) as store:
+    all_series = {"series": tuple(dict.fromkeys([*settings.series, *series]))}
+    settings = settings.model_copy(update=all_series)
+    with with_storage(settings) as settings, _store(settings) as store:
         try:
             outcomes = _collect(settings, store, make_plans, title, dry)
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
-            console.print("Interrupted. All stored days stay; the same command goes on from there.")
+            console.print(
+                "Interrupted. The stored days are kept; the same command collects the rest."
+            )
             raise KeyboardInterrupt from None
         if not dry:
             print_status(console, store, series)
@@ -122,7 +135,7 @@ def _collect(
 
 
 def show_status(settings: Settings, as_json: bool) -> bool:
-    """Print what is known of each series, and what is wrong now; whether all are complete."""
+    """Print the status of each series and its open problems. Returns whether all are complete."""
     with (
         with_storage(settings) as settings,
         _store(settings) as store,
@@ -130,32 +143,32 @@ def show_status(settings: Settings, as_json: bool) -> bool:
     ):
         incidents = load_state(instance).incidents
         if as_json:
-            windows = {one: freshness_windows(one, settings) for one in settings.series}
+            windows = {each: freshness_windows(each, settings) for each in settings.series}
             return print_json(store, windows, incidents)
         complete = print_status(console, store, settings.series)
-        for one in incidents:
-            for name, problems in one.open.items():
-                console.print(f"Since {one.began}, {name}: {'; '.join(problems)}")
+        for incident in incidents:
+            for name, problems in incident.open.items():
+                console.print(f"Since {incident.began}, {name}: {'; '.join(problems)}")
         return complete
 
 
 def plot_series(
     settings: Settings, series: Series, first: date | None, last: date | None, file: Path
 ) -> None:
-    """Draw the days, by default the last there are, and print the file's name.
+    """Draw the days from `first` to `last`, both inclusive, and print the name of the file.
 
-    Raises PartitionMissing if the lake holds no candles of them.
+    By default, draws the newest DAYS days. Raises PartitionMissing if there is no candle.
     """
     with with_storage(settings) as settings, _store(settings) as store:
         newest = charts.last_candle(store, series)
         if not newest:
             raise PartitionMissing(f"{series}: not in the lake; {_stored_series(store)}")
-        until = last or newest.date()
-        since = first or until - (charts.DAYS - 1) * DAY
-        figure = charts.draw_days(store, series, since, until, until)
+        last = last or newest.date()
+        first = first or last - (charts.DAYS - 1) * DAY
+        figure = charts.draw_days(store, series, first, last, last)
     if not figure:
         raise PartitionMissing(
-            f"{series}: no candles from {since} to {until}; the newest is of {newest:%F}"
+            f"{series}: no candles from {first} to {last}; the newest candle is of {newest:%F}"
         )
     from coinbase_assets.lake.drawing import render
 
@@ -165,7 +178,7 @@ def plot_series(
 
 def _stored_series(store: ParquetStore) -> str:
     names = list(map(str, stored_series(store)))
-    return f"it holds {_listed(names)}" if names else "it holds no history; collect some first"
+    return f"it holds {_listed(names)}" if names else "it holds no history yet; run collect first"
 
 
 @contextmanager
@@ -176,10 +189,13 @@ def _store(settings: Settings) -> Iterator[ParquetStore]:
 
 @contextmanager
 def _instance(home: Path) -> Iterator[dg.DagsterInstance]:
-    """The Dagster instance, rid of runs whose process is gone, and of one that Ctrl-C cut short."""
+    """Open the Dagster instance, and mark the runs of killed processes as failed.
+
+    On leaving, do the same for a run that Ctrl-C interrupted.
+    """
     with open_instance(home) as instance:
         for run_id in fail_orphans(instance, home):
-            console.print(f"Run {run_id} was left over by a killed process; marked as failed")
+            console.print(f"The process of run {run_id} was killed; the run is marked as failed")
         try:
             yield instance
         finally:
@@ -190,8 +206,9 @@ def _print_failures(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.missing:
             errors.print(f"{outcome.plan.series}: not collected: {_listed(outcome.missing)}")
-    for error in dict.fromkeys(_with_remedy(one.error) for one in outcomes if one.error):
-        errors.print(f"Error: {error}")
+    messages = (_with_remedy(outcome.error) for outcome in outcomes if outcome.error)
+    for message in dict.fromkeys(messages):
+        errors.print(f"Error: {message}")
 
 
 def _with_remedy(error: Exception) -> str:
@@ -199,5 +216,6 @@ def _with_remedy(error: Exception) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
+    """Return the first names as text, and how many more there are."""
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(names[:_MOST_NAMED]) + more

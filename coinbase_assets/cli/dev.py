@@ -24,16 +24,16 @@ from coinbase_assets.settings import Settings
 HOST = "127.0.0.1"
 _MODULE = "coinbase_assets.definitions"
 _LOCATION = "coinbase_assets"
-# Else a back-fill that finds no code server, because that is starting again, fails for good.
-_PATIENCE = {"DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1"}
+# Without this, a back-fill fails for good when it meets a code server that is just restarting.
+_BACKFILL_RETRIES = {"DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1"}
 
 
 def run_dev(settings: Settings, port: int) -> None:
-    """Run all until the process is told to end. Raises ServiceError."""
-    os.environ |= _PATIENCE
+    """Run web UI, daemon and code server until Ctrl-C or SIGTERM. Raises ServiceError."""
+    os.environ |= _BACKFILL_RETRIES
     with with_storage(settings), running_dagster(settings.dagster_home, port) as services:
         click.echo(f"Dagster's web UI: http://{HOST}:{port} (Ctrl-C ends everything)")
-        click.echo("The open day is refreshed every 15 minutes, finer series at every step.")
+        click.echo("Every series is refreshed every 15 minutes, 1m and 5m candles more often.")
         while True:
             time.sleep(1)
             services.revive()
@@ -41,13 +41,13 @@ def run_dev(settings: Settings, port: int) -> None:
 
 @contextmanager
 def running_dagster(home: Path, port: int) -> Iterator[Services]:
-    """Dagster's web UI on 127.0.0.1:`port`, its daemon, and one code server for both.
+    """Run Dagster's web UI on 127.0.0.1:`port`, its daemon, and one code server for both.
 
-    They use the instance at `home`, which no other such block may use meanwhile.
+    They use the instance at `home`. Only one process at a time can run them there.
     Raises ServiceError.
     """
-    with _alone(home) as lock, tempfile.TemporaryDirectory() as folder:
-        _refuse_taken(port)
+    with _home_lock(home) as lock, tempfile.TemporaryDirectory() as folder:
+        _check_port_is_free(port)
         _create_instance(home)
         services = Services(lock)
         try:
@@ -63,15 +63,15 @@ def _start(services: Services, folder: Path, port: int) -> None:
     Path(workspace).write_text(f"load_from:\n  - grpc_server: {location}\n")
     code = ["-m", _MODULE, "--socket", server, "--log-level", "error"]
     services.start("code server", "dagster", "api", "grpc", *code)
-    services.wait_for(lambda: _serves_code(server))
+    services.wait_for(lambda: _is_serving_code(server))
     daemon = ["--workspace", workspace, "--log-level", "error"]
     services.start("daemon", "dagster._daemon", "run", *daemon)
     web = ["--host", HOST, "--port", str(port), "--dagster-log-level", "error"]
     services.start("web UI", "dagster_webserver", "--workspace", workspace, *web)
-    services.wait_for(lambda: _answers(f"http://{HOST}:{port}/server_info"))
+    services.wait_for(lambda: _is_answering(f"http://{HOST}:{port}/server_info"))
 
 
-def _serves_code(socket_: str) -> bool:
+def _is_serving_code(socket_: str) -> bool:
     with grpc.insecure_channel(f"unix:{socket_}") as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=1)
@@ -80,7 +80,7 @@ def _serves_code(socket_: str) -> bool:
         return True
 
 
-def _answers(url: str) -> bool:
+def _is_answering(url: str) -> bool:
     try:
         return httpx.get(url, timeout=5).is_success
     except httpx.TransportError:
@@ -93,32 +93,36 @@ def _create_instance(home: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise ServiceError(
-            f"DAGSTER_HOME={home}: cannot be used: {' '.join(done.stderr.split())[-300:]}"
+            f"DAGSTER_HOME={home}: Dagster cannot use this folder:"
+            f" {' '.join(done.stderr.split())[-300:]}"
         )
 
 
-def _refuse_taken(port: int) -> None:
+def _check_port_is_free(port: int) -> None:
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, port))
         except OSError:
             raise ServiceError(
-                f"port {port} on {HOST} is taken; stop what listens there, or give another --port"
+                f"port {port} on {HOST} is taken; stop what uses it, or give another --port"
             ) from None
 
 
 @contextmanager
-def _alone(home: Path) -> Iterator[IO[bytes]]:
+def _home_lock(home: Path) -> Iterator[IO[bytes]]:
+    """Hold the lock of `home`, which all its services inherit. Raises ServiceError if taken."""
     path = home / "dev.lock"
     try:
         lock = open_lock(path)
     except OSError as error:
-        raise ServiceError(f"DAGSTER_HOME={home}: cannot be used ({error.strerror})") from error
+        raise ServiceError(
+            f"DAGSTER_HOME={home}: cannot be used ({error.strerror}); name another folder"
+        ) from error
     with lock:
         if not try_exclusive(lock):
             raise ServiceError(
                 f"DAGSTER_HOME={home} is in use by another `make dev`"
-                f" (processes {path.read_text()}); end that one first"
+                f" (processes {path.read_text()}); end it first"
             )
         yield lock

@@ -1,24 +1,31 @@
-"""The command line; the only place where errors become exit statuses."""
+"""The command line, and the only place where errors become exit statuses."""
 
 import logging
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Sequence
+from datetime import date, timedelta
 from pathlib import Path
 
 import click
 
 from coinbase_assets.candles.series import CandleSeries, Series, parse_candle_series
+from coinbase_assets.cli.parameters import (
+    DayParameter,
+    FileParameter,
+    SeriesParameter,
+    days_to_collect,
+    export_suffixes,
+    picture_suffixes,
+    refuse_future,
+    refuse_reversed,
+)
 from coinbase_assets.exchange.errors import ExchangeError
 from coinbase_assets.process_tuning import without_garbage_collection
-from coinbase_assets.settings import Settings, SettingsError, load_settings
+from coinbase_assets.settings import SettingsError, load_settings
 from coinbase_assets.storage.errors import StorageError
 
-CLOSED_DAYS = 7
 INTERRUPTED = 130
-_PICTURES = (".png", ".svg", ".pdf")
-_TABLES = (".parquet", ".csv", ".jsonl", ".feather")
 _LOG_LEVELS = {
     "azure": logging.ERROR,
     "dagster": logging.ERROR,
@@ -27,66 +34,24 @@ _LOG_LEVELS = {
 }
 
 
-class _SeriesParameter(click.ParamType):
-    name = "PRODUCT:GRANULARITY"
-
-    def __init__(self, parse: Callable[[str], CandleSeries] = Series.parse) -> None:
-        self._parse = parse
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> CandleSeries:
-        try:
-            return self._parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class _DayParameter(click.ParamType):
-    name = "YYYY-MM-DD"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a day; write YYYY-MM-DD", param, ctx)
-
-
-class _FileParameter(click.ParamType):
-    """A file to be written, whose suffix says in which format."""
-
-    name = "FILE"
-
-    def __init__(self, *suffixes: str) -> None:
-        self._suffixes = suffixes
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        path = Path(value)
-        if path.suffix.lower() not in self._suffixes:
-            known = " or ".join(self._suffixes)
-            self.fail(f"{value!r}: names no known format; end it with {known}", param, ctx)
-        if not path.parent.is_dir():
-            self.fail(f"{value!r}: there is no folder {str(path.parent)!r}; create it", param, ctx)
-        return path
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Complete Coinbase candle history in your own Azure storage."""
 
 
 @cli.command()
-@click.option("--series", type=_SeriesParameter(), multiple=True, help="Default: all configured.")
-@click.option("--from", "first", type=_DayParameter(), help="First day, UTC. Default: 7 days ago.")
-@click.option("--to", "last", type=_DayParameter(), help="Last day, UTC. Default: today.")
-@click.option("--again", is_flag=True, help="Ask again for days that are settled, too.")
+@click.option("--series", type=SeriesParameter(), multiple=True, help="Default: all configured.")
+@click.option("--from", "first", type=DayParameter(), help="First day, UTC. Default: 7 days ago.")
+@click.option("--to", "last", type=DayParameter(), help="Last day, UTC. Default: today.")
+@click.option("--again", is_flag=True, help="Collect days that are settled, too.")
 def collect(series: Sequence[Series], first: date | None, last: date | None, again: bool) -> None:
-    """Collect candles, and join them to their months' history.
+    """Collect candles, and build the history of their months.
 
-    Days that are settled and recorded are skipped, so the same command goes on where it was ended.
+    Days that are settled and recorded are skipped. After an interruption, the same command
+    collects the rest.
     """
     settings = load_settings()
-    days = _days(settings, first, last)
+    days = days_to_collect(settings.start, first, last)
     with without_garbage_collection():
         from coinbase_assets.cli.commands import collect_series
 
@@ -95,15 +60,19 @@ def collect(series: Sequence[Series], first: date | None, last: date | None, aga
 
 
 @cli.command()
-@click.option("--series", type=_SeriesParameter(), multiple=True, help="Default: all configured.")
-@click.option("--from", "first", type=_DayParameter(), help="First day, UTC. Default: the first.")
-@click.option("--to", "last", type=_DayParameter(), help="Last day, UTC. Default: yesterday.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be asked for.")
+@click.option("--series", type=SeriesParameter(), multiple=True, help="Default: all configured.")
+@click.option(
+    "--from", "first", type=DayParameter(), help="First day, UTC. Default: COINBASE_START."
+)
+@click.option("--to", "last", type=DayParameter(), help="Last day, UTC. Default: yesterday.")
+@click.option("--dry-run", is_flag=True, help="Print the days, and collect nothing.")
 def heal(series: Sequence[Series], first: date | None, last: date | None, dry_run: bool) -> None:
-    """Collect again the days with holes that are unconfirmed, or that were not collected."""
+    """Collect again the days that are not explained.
+
+    These are days with unconfirmed holes, and days that were not collected.
+    """
     settings = load_settings()
-    if first and last and first > last:
-        raise click.UsageError(f"--from {first}: after --to {last}; swap them")
+    refuse_reversed(first, last)
     with without_garbage_collection():
         from coinbase_assets.cli.commands import heal_series
 
@@ -112,11 +81,11 @@ def heal(series: Sequence[Series], first: date | None, last: date | None, dry_ru
 
 
 @cli.command()
-@click.option("--json", "as_json", is_flag=True, help="A JSON array, an object a series.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, an object per series.")
 def status(as_json: bool) -> None:
-    """Show what is in the lake of every configured series, and what is not explained.
+    """Show what the lake holds, and what is not explained.
 
-    The exit status is 1 when a series is not complete.
+    There is a line for each configured series. The exit status is 1 if a series is not complete.
     """
     settings = load_settings()
     with without_garbage_collection():
@@ -127,33 +96,46 @@ def status(as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--series", type=_SeriesParameter(), required=True)
-@click.option("--from", "first", type=_DayParameter(), help="First day, UTC. Default: of 30.")
-@click.option("--to", "last", type=_DayParameter(), help="Last day, UTC. Default: the newest.")
-@click.option("--out", type=_FileParameter(*_PICTURES), help="Default: a PNG named after it.")
+@click.option("--series", type=SeriesParameter(), required=True, help="For example ETH-EUR:15m.")
+@click.option(
+    "--from", "first", type=DayParameter(), help="First day, UTC. Default: 29 days earlier."
+)
+@click.option("--to", "last", type=DayParameter(), help="Last day, UTC. Default: the newest day.")
+@click.option(
+    "--out",
+    type=FileParameter(picture_suffixes),
+    help="A .png, .svg or .pdf file. Default: PRODUCT_GRANULARITY.png",
+)
 def plot(series: Series, first: date | None, last: date | None, out: Path | None) -> None:
-    """Draw candles, their volume, and a calendar of how complete they are."""
+    """Draw candles, their volume, and a calendar of gaps."""
     settings = load_settings()
-    if first and last:
-        _refuse_reversed(first, last)
-    if last and last > (today := datetime.now(UTC).date()):
-        raise click.UsageError(f"--to {last}: in the future; today is {today} (UTC)")
+    refuse_reversed(first, last)
+    refuse_future(last)
     with without_garbage_collection():
         from coinbase_assets.cli.commands import plot_series
 
-    plot_series(
-        settings, series, first, last, out or Path(f"{series.product}_{series.granularity}.png")
-    )
+    file = out or Path(f"{series.product}_{series.granularity}.png")
+    plot_series(settings, series, first, last, file)
 
 
 @cli.command()
-@click.option("--series", type=_SeriesParameter(parse_candle_series), required=True)
-@click.option("--from", "first", type=_DayParameter(), required=True, help="First day, UTC.")
-@click.option("--to", "last", type=_DayParameter(), required=True, help="Last day, UTC.")
-@click.option("--out", type=_FileParameter(*_TABLES), required=True, help="Its suffix: the format.")
+@click.option(
+    "--series",
+    type=SeriesParameter(parse_candle_series),
+    required=True,
+    help="Collected candles or a rollup, for example ETH-EUR:4h.",
+)
+@click.option("--from", "first", type=DayParameter(), required=True, help="First day, UTC.")
+@click.option("--to", "last", type=DayParameter(), required=True, help="Last day, UTC.")
+@click.option(
+    "--out",
+    type=FileParameter(export_suffixes),
+    required=True,
+    help="A file whose suffix names the format: .parquet, .csv, .jsonl or .feather.",
+)
 def export(series: CandleSeries, first: date, last: date, out: Path) -> None:
     """Write candles to a file: Parquet, CSV, JSON lines or Feather."""
-    _refuse_reversed(first, last)
+    refuse_reversed(first, last)
     from coinbase_assets.lake.export import write_candles
     from coinbase_assets.lake.reader import Lake
 
@@ -165,10 +147,10 @@ def export(series: CandleSeries, first: date, last: date, out: Path) -> None:
 
 @cli.command("query")
 @click.argument("sql")
-@click.option("--json", "style", flag_value="json", help="An object a line.")
-@click.option("--csv", "style", flag_value="csv", help="Comma-separated values.")
+@click.option("--json", "style", flag_value="json", help="Print a JSON object per line.")
+@click.option("--csv", "style", flag_value="csv", help="Print comma-separated values.")
 def run_query(sql: str, style: str | None) -> None:
-    """Answer a SELECT over what the lake holds.
+    """Run a SELECT on the tables of the lake.
 
     The tables: candle_history, candle_rollup, raw_candles, candle_coverage, candle_revisions.
     """
@@ -184,46 +166,48 @@ def run_query(sql: str, style: str | None) -> None:
 
 @cli.group()
 def alerts() -> None:
-    """Tell people when data are late."""
+    """Test the alerts that are sent when data are late."""
 
 
 @alerts.command("test")
 def try_alerts() -> None:
-    """Send a test message to every destination of COINBASE_ALERT_URLS.
+    """Send a test message to each URL of COINBASE_ALERT_URLS.
 
-    The exit status is 1 when one did not take it.
+    The exit status is 1 if a message was not delivered.
     """
     urls = load_settings().alert_urls
     if not urls:
         raise click.UsageError(
-            "COINBASE_ALERT_URLS is not set; write such as mailto://USER:PASSWORD@HOST"
+            "COINBASE_ALERT_URLS is not set; set it to a URL, for example"
+            " mailto://USER:PASSWORD@HOST"
         )
-    from coinbase_assets.monitoring.delivery import deliver
-    from coinbase_assets.monitoring.destinations import Message, parse_destinations
+    from coinbase_assets.cli.alerts import send_test_message
 
-    destinations = parse_destinations(urls.get_secret_value())
-    message = Message("test", "A test of coinbase-assets", "Alerts of your candles arrive here.")
-    outbox = {one.key: [message] for one in destinations}
-    whys = {failure.key: failure.why for failure in deliver(outbox, destinations, lambda *_: None)}
-    for one in destinations:
-        failed = f"not delivered ({whys[one.key]})" if one.key in whys else ""
-        click.echo(f"{one}: {failed or 'delivered'}")
-    if whys:
+    if not send_test_message(urls.get_secret_value()):
         sys.exit(1)
 
 
 @cli.command()
 def azurite() -> None:
-    """Run the embedded Azurite in the foreground, until Ctrl-C."""
+    """Run Azurite, the Azure storage emulator, until Ctrl-C."""
     from coinbase_assets.lake.account import run_azurite
 
     run_azurite()
 
 
 @cli.command()
-@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=3000,
+    show_default=True,
+    help="Port of the web UI.",
+)
 def dev(port: int) -> None:
-    """Run Dagster's web UI, schedules and sensors on 127.0.0.1, until Ctrl-C."""
+    """Run Dagster's web UI, schedules and sensors, until Ctrl-C.
+
+    The web UI is at http://127.0.0.1:PORT.
+    """
     settings = load_settings()
     with without_garbage_collection():
         from coinbase_assets.cli.dev import run_dev
@@ -231,32 +215,8 @@ def dev(port: int) -> None:
     run_dev(settings, port)
 
 
-def _days(settings: Settings, first: date | None, last: date | None) -> list[str]:
-    """The partition keys from the first to the last day, both inclusive."""
-    today = datetime.now(UTC).date()
-    last = last or today
-    first = first or max(settings.start, min(today - timedelta(days=CLOSED_DAYS), last))
-    if last > today:
-        raise click.UsageError(f"--to {last}: in the future; today is {today} (UTC)")
-    if last < settings.start:
-        raise click.UsageError(
-            f"--to {last}: before COINBASE_START={settings.start}; set that to an earlier day"
-        )
-    _refuse_reversed(first, last)
-    if first < settings.start:
-        raise click.UsageError(
-            f"--from {first}: before COINBASE_START={settings.start}; set that to an earlier day"
-        )
-    return [str(first + timedelta(days=day)) for day in range((last - first).days + 1)]
-
-
-def _refuse_reversed(first: date, last: date) -> None:
-    if first > last:
-        raise click.UsageError(f"--from {first}: after --to {last}; swap them")
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; an error is one line and an exit status."""
+    """Run the command line. An error becomes a message on standard error and an exit status."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     logging.basicConfig(format="%(message)s")

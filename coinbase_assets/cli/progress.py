@@ -1,4 +1,4 @@
-"""How far a collection is: a bar on a terminal, plain lines elsewhere."""
+"""The progress of a collection: a bar on a terminal, plain lines elsewhere."""
 
 import logging
 import time
@@ -17,7 +17,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 @contextmanager
 def progress(console: Console, expected: int, rate: float) -> Iterator[None]:
-    """Show the answers that come in while the block runs: `expected` of them, `rate` a second."""
+    """Show the progress of the block. `expected` answers are to come, at `rate` per second."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -40,9 +40,10 @@ def progress(console: Console, expected: int, rate: float) -> Iterator[None]:
 
 
 class _AnswerHandler(logging.Handler):
-    """The exchange client logs every answer, and the attempts that keep failing.
+    """Counts the answers that the exchange client logs, and shows its warnings.
 
-    Of those, the first one after an answer is shown.
+    The client logs a warning for each failed attempt. Until the next answer, only the first of them
+    is shown.
     """
 
     def __init__(self, console: Console, bar: Progress, expected: int, rate: float) -> None:

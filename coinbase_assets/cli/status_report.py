@@ -1,4 +1,4 @@
-"""The status of series as people read it, and as JSON."""
+"""The status of series, as text and as JSON."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,21 +17,21 @@ _MOST_NAMED = 5
 
 
 def print_status(console: Console, store: ParquetStore, series: Sequence[Series]) -> bool:
-    """A line a series, then what is not explained; whether all of them are complete."""
+    """Print a line per series, then the unexplained intervals. Returns whether all are complete."""
     now = datetime.now(UTC)
-    statuses = [series_status(store, one, now.date()) for one in series]
+    statuses = [series_status(store, each, now.date()) for each in series]
     rows = [_HEADINGS, *(_cells(status, now) for status in statuses)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         console.print("  ".join(cells).rstrip())
     for status in statuses:
-        lines = list(_open_lines(status))
+        lines = list(_unexplained_lines(status))
         for line in lines[:_MOST_NAMED]:
             console.print(line)
         if len(lines) > _MOST_NAMED:
-            console.print(f"{status.series}: and {len(lines) - _MOST_NAMED} more; see --json")
-    console.print(f"Container {store.container_uri}; the history lies in candle_history/")
+            console.print(f"{status.series}: {len(lines) - _MOST_NAMED} more; see status --json")
+    console.print(f"Container {store.container_uri}; the history is in candle_history/")
     return all(status.complete for status in statuses)
 
 
@@ -40,9 +40,9 @@ def print_json(
     windows: Mapping[Series, FreshnessWindows],
     incidents: Sequence[Incident] = (),
 ) -> bool:
-    """A JSON array, an object a series, on standard output; whether all of them are complete."""
+    """Print a JSON array with an object per series. Returns whether all series are complete."""
     now, objects, complete = datetime.now(UTC), [], True
-    problems = {name: what for one in incidents for name, what in one.open.items()}
+    problems = {name: what for incident in incidents for name, what in incident.open.items()}
     for series, window in windows.items():
         status = series_status(store, series, now.date())
         through = status.answered_through
@@ -75,18 +75,18 @@ def _cells(status: SeriesStatus, now: datetime) -> tuple[str, ...]:
 
 
 def _percent(status: SeriesStatus) -> str:
-    """Cut, not rounded: 100 % means all."""
+    """Round down, so that no incomplete series shows 100 %."""
     if not status.days:
         return "-"
     return "complete" if status.complete else f"{int(status.explained * 10_000) / 100:.2f} %"
 
 
-def _open_lines(status: SeriesStatus) -> Iterator[str]:
-    for one in status.unexplained:
-        span = f"{one.start:%F %H:%M} to {one.end:%F %H:%M}"
-        yield f"{status.series}: {span} {one.state}: {one.evidence}"
-    for day, what in status.disagreements.items():
-        yield f"{status.series}: {day} {what}"
+def _unexplained_lines(status: SeriesStatus) -> Iterator[str]:
+    for interval in status.unexplained:
+        span = f"{interval.start:%F %H:%M} to {interval.end:%F %H:%M}"
+        yield f"{status.series}: {span} {interval.state}: {interval.evidence}"
+    for day, disagreement in status.disagreements.items():
+        yield f"{status.series}: {day} {disagreement}"
 
 
 def _as_json(status: SeriesStatus, now: datetime) -> dict[str, object]:
@@ -104,13 +104,13 @@ def _as_json(status: SeriesStatus, now: datetime) -> dict[str, object]:
         "settled_through": str(status.settled_through) if status.settled_through else None,
         "open_questions": [
             {
-                "start": _time(one.start),
-                "end": _time(one.end),
-                "buckets": (one.end - one.start) // status.series.granularity.delta,
-                "state": one.state.value,
-                "evidence": one.evidence,
+                "start": _time(interval.start),
+                "end": _time(interval.end),
+                "buckets": (interval.end - interval.start) // status.series.granularity.delta,
+                "state": interval.state.value,
+                "evidence": interval.evidence,
             }
-            for one in status.unexplained
+            for interval in status.unexplained
         ],
         "disagreements": dict(status.disagreements),
     }

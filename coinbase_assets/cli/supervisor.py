@@ -1,4 +1,4 @@
-"""Processes that run together: started, started again when one dies, ended together."""
+"""A group of processes: start them, restart one that dies, end them all together."""
 
 import ctypes
 import logging
@@ -22,11 +22,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 class ServiceError(OSError):
-    """Dagster cannot be started, or has ended; the message says why."""
+    """Dagster cannot be started, or has ended. The message says why."""
 
 
 class Services:
-    """Python modules that run together; `lock` is held as long as one of them lives."""
+    """Python modules, each in a process. All inherit `lock`, so it is held while one is alive."""
 
     def __init__(self, lock: IO[bytes]) -> None:
         self._lock = lock
@@ -44,7 +44,7 @@ class Services:
         process = subprocess.Popen(
             self._commands[name],
             stdin=subprocess.DEVNULL,
-            # Ctrl-C reaches this process alone, which then ends them in order.
+            # Ctrl-C reaches only this process, which then ends the others.
             start_new_session=True,
             pass_fds=[self._lock.fileno()],
             preexec_fn=_die_with_parent,
@@ -55,13 +55,14 @@ class Services:
         self._name_processes()
 
     def _name_processes(self) -> None:
-        """Write into the lock's file who holds it."""
+        """Write the ids of the processes into the lock file."""
         pids = [os.getpid(), *(process.pid for process in self._running.values())]
         self._lock.truncate(0)
         self._lock.write(" ".join(map(str, pids)).encode())
         self._lock.flush()
 
     def wait_for(self, is_ready: Callable[[], bool]) -> None:
+        """Wait until `is_ready()`. Raises ServiceError after 90 seconds, or if a process fails."""
         give_up = time.monotonic() + _START_SECONDS
         while not is_ready():
             self.revive()
@@ -70,18 +71,20 @@ class Services:
             time.sleep(0.2)
 
     def revive(self) -> None:
-        """Start again what has died. Raises ServiceError for what fails at once."""
+        """Restart the processes that have died. Raises ServiceError if one failed at its start."""
         for name, process in list(self._running.items()):
             status = process.poll()
             if status is None:
                 continue
             if status > 0 and time.monotonic() - self._started_at[name] < _SHORTEST_LIFE:
-                raise ServiceError(f"Dagster's {name} ended with status {status}, see above")
-            log.warning("Dagster's %s died (status %d): starting it again", name, status)
+                raise ServiceError(
+                    f"Dagster's {name} ended with status {status}; its output is above"
+                )
+            log.warning("Dagster's %s ended with status %d; restarting it", name, status)
             self._start(name)
 
     def stop(self) -> None:
-        """End all, also runs under way and what a dead process left behind."""
+        """End all processes and their children, including runs that are under way."""
         try:
             for process in self._running.values():
                 process.send_signal(signal.SIGINT)
@@ -96,6 +99,6 @@ class Services:
 
 
 def _die_with_parent() -> None:
-    """Have Linux kill this process when its parent ends, however that ends."""
+    """Ask Linux to kill this process when its parent ends for any reason."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

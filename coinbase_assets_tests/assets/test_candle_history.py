@@ -1,4 +1,4 @@
-"""Joining raw days to months, run by Dagster on Azurite."""
+"""Raw days joined to months, run by Dagster on Azurite."""
 
 from collections.abc import Iterator
 
@@ -33,7 +33,7 @@ def history(store: ParquetStore, month: str) -> pa.Table:
 
 
 def candles(rows: dict[str, float], version: int) -> pa.Table:
-    """Flat candles with these volumes at these times, as a raw day keeps them."""
+    """Return candles with these volumes at these times, as a raw day stores them."""
     times = pa.array([time.replace("Z", "") for time in rows]).cast(pa.timestamp("us"))
     columns = {"time": times.cast(SCHEMA.field("time").type)}
     columns |= {name: pa.array([1.0] * len(rows)) for name in ("open", "high", "low", "close")}
@@ -45,7 +45,7 @@ def store_day(store: ParquetStore, day: str, table: pa.Table) -> None:
     store.put(f"{RAW}date={day}/candles.parquet", table, None)
 
 
-def test_a_range_of_months_equals_its_raw_days(
+def test_history_equals_raw_days_over_months(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     with StandInExchange(rate=None) as exchange:
@@ -65,7 +65,7 @@ def test_a_range_of_months_equals_its_raw_days(
     assert history(lake, "2023-12").schema.equals(SCHEMA)
 
 
-def test_the_open_month_misses_no_day_that_has_not_begun(
+def test_history_counts_begun_days_of_open_month(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     settings = settings_for("http://127.0.0.1:1", "ETH-EUR:15m")
@@ -75,7 +75,7 @@ def test_the_open_month_misses_no_day_that_has_not_begun(
     assert partition_metadata(result)[today[:7]]["days_missing"] == int(today[8:])
 
 
-def test_rebuilding_gives_the_same_and_takes_over_what_is_new(
+def test_history_rebuild_is_stable_and_adds_new_days(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     settings = settings_for("http://127.0.0.1:1", "ETH-EUR:15m")
@@ -100,7 +100,7 @@ def container(lake: ParquetStore, azurite: str) -> Iterator[ContainerClient]:
 def collected(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> Iterator[tuple[Settings, pa.Table]]:
-    """Two days as they are collected, their month, and the settings they were collected with."""
+    """Collect two days and build their month; yield the settings and the month."""
     with StandInExchange(rate=None) as exchange:
         settings = settings_for(exchange.url, "ETH-EUR:15m")
         collect_raw(settings, instance, "2024-01-01", "2024-01-02")
@@ -108,7 +108,7 @@ def collected(
         yield settings, history(lake, "2024-01")
 
 
-def test_a_day_that_the_month_holds_is_not_downloaded_again(
+def test_history_does_not_download_unchanged_day_again(
     lake: ParquetStore,
     container: ContainerClient,
     instance: dg.DagsterInstance,
@@ -125,7 +125,7 @@ def test_a_day_that_the_month_holds_is_not_downloaded_again(
 
 
 @pytest.mark.parametrize("content", [b"?", None], ids=["unreadable", "gone"])
-def test_a_month_that_cannot_be_read_is_joined_anew(
+def test_history_rebuilds_unreadable_month(
     lake: ParquetStore,
     container: ContainerClient,
     instance: dg.DagsterInstance,
@@ -142,7 +142,7 @@ def test_a_month_that_cannot_be_read_is_joined_anew(
     assert history(lake, "2024-01").equals(before, check_metadata=True)
 
 
-def test_of_two_candles_for_one_time_the_newer_answer_s_wins(
+def test_history_newer_answer_wins_for_same_time(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     twice = "2024-01-02T00:00:00"
@@ -153,7 +153,7 @@ def test_of_two_candles_for_one_time_the_newer_answer_s_wins(
     assert history(lake, "2024-01")["volume"].to_pylist() == [1.0, 9.0, 3.0]
 
 
-def test_a_raw_day_that_breaks_a_rule_leaves_the_history_as_it_was(
+def test_history_keeps_month_when_raw_day_breaks_rule(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     settings = settings_for("http://127.0.0.1:1", "ETH-EUR:15m")

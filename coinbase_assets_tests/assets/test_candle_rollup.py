@@ -1,4 +1,4 @@
-"""Rollups run by Dagster on Azurite: what is rebuilt when, and that the exchange says the same."""
+"""Rollups, run by Dagster on Azurite: what is rebuilt, and that it equals the exchange's."""
 
 import json
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def collect(
 
 
 class Sensors:
-    """The code location's sensors of history and rollups, and the runs they ask for."""
+    """The sensors of history and rollups, whose requested runs are executed."""
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
         self._instance = instance
@@ -57,13 +57,13 @@ class Sensors:
         self._cursors: dict[str, str | None] = {}
 
     def run(self, name: str) -> list[tuple[str, str, str]]:
-        """The assets of a tick's runs, with their first and last month."""
+        """Execute a tick's runs; return their assets, with the first and the last month."""
         context = dg.build_sensor_context(
             self._instance, cursor=self._cursors.get(name), repository_def=self._repository
         )
         tick = self._repository.get_sensor_def(name).evaluate_tick(context)
         self._cursors[name] = tick.cursor
-        return [one for request in tick.run_requests or [] for one in self._execute(request)]
+        return [launch for request in tick.run_requests or [] for launch in self._execute(request)]
 
     def _execute(self, request: dg.RunRequest) -> list[tuple[str, str, str]]:
         self._job.execute_in_process(
@@ -78,7 +78,7 @@ class Sensors:
         return [(key.to_user_string(), first, last) for key in request.asset_selection or []]
 
 
-def test_landed_history_rebuilds_just_what_it_shows_in_and_asks_the_exchange_nothing(
+def test_rollup_sensors_rebuild_touched_months_without_requests(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     with StandInExchange(rate=None) as exchange:
@@ -87,8 +87,8 @@ def test_landed_history_rebuilds_just_what_it_shows_in_and_asks_the_exchange_not
         collect_raw(settings, instance, "2023-12-25", "2024-03-31")
         asked = len(exchange.requests)
         sensors.run(CANDLE_HISTORY_SENSOR)
-        hours, day, week = (f"ETH-EUR/{one}/candle_rollup" for one in ("4h", "1d", "1w"))
-        everything = [(one, "2023-12", "2024-03") for one in (hours, day, week)]
+        hours, day, week = (f"ETH-EUR/{each}/candle_rollup" for each in ("4h", "1d", "1w"))
+        everything = [(asset, "2023-12", "2024-03") for asset in (hours, day, week)]
         assert sensors.run(CANDLE_ROLLUP_SENSOR) == everything
         assert sensors.run(CANDLE_ROLLUP_SENSOR) == []
 
@@ -118,7 +118,7 @@ def test_landed_history_rebuilds_just_what_it_shows_in_and_asks_the_exchange_not
     ]
 
 
-def test_collecting_builds_the_rollups_it_touches_in_as_few_runs_as_possible(
+def test_rollup_collect_builds_touched_rollups_in_few_runs(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     with StandInExchange(rate=None) as exchange:
@@ -137,7 +137,7 @@ def test_collecting_builds_the_rollups_it_touches_in_as_few_runs_as_possible(
         assert runs(instance)[built + 2 :] == [{"4h": MONTHS[1:]}, {"1w": MONTHS}]
 
 
-def test_what_is_configured_later_is_made_of_what_is_there(
+def test_rollup_configured_later_is_built_from_history(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     days = days_of("2024-01-01", "2024-01-07")
@@ -150,7 +150,7 @@ def test_what_is_configured_later_is_made_of_what_is_there(
     assert read_candles_arrow("ETH-EUR", "1d", "2024-01-01", "2024-02-01").num_rows == 7
 
 
-def test_a_rollup_that_cannot_be_built_is_named(
+def test_rollup_missing_is_named_by_collect(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     with StandInExchange(rate=None) as exchange:
@@ -160,7 +160,7 @@ def test_a_rollup_that_cannot_be_built_is_named(
     assert "candle_rollup 4h 2024-01" in outcome.missing
 
 
-def test_a_run_that_fails_is_told_as_trouble_of_the_rollup(
+def test_rollup_failed_run_is_a_problem_of_the_rollup(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     settings = settings_with("http://127.0.0.1:1", "ETH-EUR:1h>4h", "ETH-EUR:1h")
@@ -184,7 +184,7 @@ MONTHS = ["2024-01", "2024-02"]
 
 
 def runs(instance: dg.DagsterInstance) -> list[dict[str, list[str]]]:
-    """Of each run, oldest first, the months of its assets by the last part of their keys."""
+    """Return the months that each run materialised, by granularity, oldest run first."""
     found = []
     for run in reversed(instance.get_runs()):
         records = instance.get_records_for_run(
@@ -199,9 +199,9 @@ def runs(instance: dg.DagsterInstance) -> list[dict[str, list[str]]]:
 
 
 def recorded_or_synthetic() -> tuple[Market, str, str]:
-    """A market with minutes and hours of its own, the first of these and that after the last.
+    """Return a market with minutes and hours, the first of these hours, and the hour after them.
 
-    Answers of the real exchange where they are beside the project: ten hours in minutes.
+    The market has ten hours of the real exchange's answers if these are beside the project.
     """
     answers = {
         file.stem.removeprefix("BTC-USD_candles_2020-03-"): json.loads(file.read_text())[::-1]
@@ -213,7 +213,7 @@ def recorded_or_synthetic() -> tuple[Market, str, str]:
     return ListMarket({60: minutes, 3_600: answers["09"]}), "2020-03-20T00", "2020-03-20T10"
 
 
-def test_hours_made_of_minutes_are_the_exchange_s_own(
+def test_rollup_hours_equal_exchange_hours(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     market, first, end = recorded_or_synthetic()
@@ -226,7 +226,7 @@ def test_hours_made_of_minutes_are_the_exchange_s_own(
 
 
 def exchange_candles(market: Market, seconds: int, first: str, end: str) -> pa.Table:
-    """What the exchange answers for candles of that length from the first day to before the end."""
+    """Return the exchange's candles of that length from `first` to before `end`."""
     times = [np.datetime64(day, "s").astype(int) for day in (first, end)]
     rows = market.candles(seconds, int(times[0]), int(times[1]) - seconds, 4e9)
     columns = list(zip(*rows, strict=True))
@@ -236,7 +236,7 @@ def exchange_candles(market: Market, seconds: int, first: str, end: str) -> pa.T
 
 
 def assert_agree(ours: pa.Table, theirs: pa.Table, tolerance: float = 1e-9) -> None:
-    """Prices are the same; the exchange's volumes differ by what facts of it allow."""
+    """Prices must be equal. Volumes may differ by the exchange's rounding."""
     assert ours.num_rows
     assert ours.drop(["volume"]).equals(theirs.drop(["volume"]))
     np.testing.assert_allclose(

@@ -1,4 +1,4 @@
-"""Asset checks, run by Dagster on Azurite over good months and over broken ones."""
+"""Asset checks, run by Dagster on good months and on broken months in Azurite."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -10,6 +10,7 @@ import pytest
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from coinbase_assets.assets.candle_coverage import ledger_of
+from coinbase_assets.assets.checks import COVERAGE_CHECKS, HISTORY_CHECKS
 from coinbase_assets.candles.calendar import DAY, day_start, month_of
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, RAW_CANDLES
 from coinbase_assets.candles.days import Day
@@ -31,19 +32,11 @@ FETCHED = datetime(2024, 3, 10, tzinfo=UTC)
 HISTORY = CANDLE_HISTORY.path(SERIES)
 LEDGER = CANDLE_COVERAGE.path(SERIES)
 RAW = RAW_CANDLES.path(SERIES)
-MONTHLY = [dg.AssetKey(one.asset_key(SERIES)) for one in (CANDLE_HISTORY, CANDLE_COVERAGE)]
-OF_HISTORY = [
-    "candles_are_unique",
-    "candles_are_ascending",
-    "low_never_exceeds_high",
-    "history_equals_raw",
-    "closed_candles_do_not_change",
-]
-OF_COVERAGE = ["every_hole_is_explained", "coverage_tiles_the_month"]
+MONTHLY = [dg.AssetKey(each.asset_key(SERIES)) for each in (CANDLE_HISTORY, CANDLE_COVERAGE)]
 CHECKS = {
-    dg.AssetCheckKey(key, name)
-    for key, names in zip(MONTHLY, (OF_HISTORY, OF_COVERAGE), strict=True)
-    for name in names
+    dg.AssetCheckKey(key, check.name)
+    for key, checks in zip(MONTHLY, (HISTORY_CHECKS, COVERAGE_CHECKS), strict=True)
+    for check in checks
 }
 HOLES = [f"{day}T05:00Z to {day}T07:00Z, 2 buckets: " for day in DAYS[2:]]
 CONFIRMED = "as the 1d candles say 2024-03-10T00:00:00Z"
@@ -54,7 +47,7 @@ Change = Callable[[pa.Table], pa.Table]
 
 
 def raw_day(key: str) -> pa.Table:
-    """Nothing was traded at 05:00 and at 06:00, as the daily candle says."""
+    """Return a day without trades at 05:00 and 06:00, confirmed by the daily candle."""
     start = day_start(key)
     times = [start + timedelta(hours=hour) for hour in range(24) if hour not in (5, 6)]
     prices = [[value] * len(times) for value in (1.5, 2.0, 1.0, 1.75, 10.0)]
@@ -65,7 +58,7 @@ def raw_day(key: str) -> pa.Table:
 
 @pytest.fixture
 def months(lake: ParquetStore) -> ParquetStore:
-    """A lake with days of two months, their history and their ledgers."""
+    """Store days of two months, with their history and their ledgers."""
     for key in DAYS:
         lake.put(RAW.format(partition=key), raw_day(key), None)
     for month in ("2024-01", "2024-02"):
@@ -90,7 +83,7 @@ def alter(lake: ParquetStore, template: str, key: str, change: Change) -> None:
 def check(
     instance: dg.DagsterInstance, tags: Mapping[str, str] = range_tags("2024-01", "2024-02")
 ) -> Evaluations:
-    """Run the checks alone."""
+    """Run only the checks."""
     job = asset_job(settings_for("http://127.0.0.1:1", str(SERIES)))
     only_checks = job.get_subset(asset_selection=set(), asset_check_selection=CHECKS)
     return evaluations(
@@ -114,18 +107,20 @@ def build(
 
 
 def evaluations(result: dg.ExecuteInProcessResult) -> Evaluations:
-    return {one.check_name: one for one in result.get_asset_check_evaluations()}
+    return {
+        evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()
+    }
 
 
 def failed(found: Evaluations) -> set[str]:
-    return {name for name, one in found.items() if not one.passed}
+    return {name for name, evaluation in found.items() if not evaluation.passed}
 
 
 def metadata(evaluation: dg.AssetCheckEvaluation) -> dict[str, object]:
     return {name: value.value for name, value in evaluation.metadata.items()}
 
 
-# Changes, and what they set
+# Ways to break a stored table
 
 
 def at_rows(column: str, *rows: int, value: float) -> Change:
@@ -150,8 +145,8 @@ def fields(**changes: str) -> Change:
     return lambda table: with_fields(table, changes)
 
 
-def said_to_be(state: State) -> Change:
-    """The holes of the days collected get another state."""
+def with_holes_in_state(state: State) -> Change:
+    """Return a change that gives the holes of collected days this state."""
 
     def change(ledger: pa.Table) -> pa.Table:
         holes = pc.equal(ledger["state"], State.NO_TRADES.value)
@@ -168,9 +163,7 @@ def without_second_row(ledger: pa.Table) -> pa.Table:
 # Good months
 
 
-def test_all_checks_pass_in_the_run_that_builds_good_months(
-    lake: ParquetStore, instance: dg.DagsterInstance
-) -> None:
+def test_checks_pass_for_good_months(lake: ParquetStore, instance: dg.DagsterInstance) -> None:
     with StandInExchange(rate=None) as exchange:
         settings = settings_for(exchange.url, str(SERIES))
         collect_raw(settings, instance, DAYS[0], DAYS[-1])
@@ -178,9 +171,9 @@ def test_all_checks_pass_in_the_run_that_builds_good_months(
     assert result.success
     assert sorted(evaluations(result)) == sorted(key.name for key in CHECKS)
     assert failed(evaluations(result)) == set()
-    for one in evaluations(result).values():
-        assert one.description is None
-        assert metadata(one) == {
+    for evaluation in evaluations(result).values():
+        assert evaluation.description is None
+        assert metadata(evaluation) == {
             "months_checked": 2,
             "failed_months": "",
             "found": 0,
@@ -188,7 +181,7 @@ def test_all_checks_pass_in_the_run_that_builds_good_months(
         }
 
 
-def test_a_check_says_what_it_checks_and_whether_it_blocks(lake: ParquetStore) -> None:
+def test_checks_have_descriptions_and_blocking_flags(lake: ParquetStore) -> None:
     job = asset_job(settings_for("http://127.0.0.1:1", str(SERIES)))
     specs = {key: job.asset_layer.asset_graph.get_check_spec(key) for key in CHECKS}
     assert all(spec.description for spec in specs.values())
@@ -199,16 +192,16 @@ def test_a_check_says_what_it_checks_and_whether_it_blocks(lake: ParquetStore) -
 # Broken months
 
 
-def test_broken_months_are_named_with_what_is_wrong(
-    months: ParquetStore, instance: dg.DagsterInstance
-) -> None:
+def test_checks_name_broken_months(months: ParquetStore, instance: dg.DagsterInstance) -> None:
     alter(months, HISTORY, "2024-01", with_row_twice)
     alter(months, HISTORY, "2024-02", with_rows_swapped)
     alter(months, HISTORY, "2024-02", at_rows("volume", 22, 23, value=10.5))
     alter(months, LEDGER, "2024-01", without_second_row)
-    alter(months, LEDGER, "2024-02", said_to_be(State.NOT_COLLECTED))
+    alter(months, LEDGER, "2024-02", with_holes_in_state(State.NOT_COLLECTED))
     found = check(instance)
-    assert {one.severity for one in found.values() if not one.passed} == {ERROR}
+    assert {evaluation.severity for evaluation in found.values() if not evaluation.passed} == {
+        ERROR
+    }
     lines = {name: metadata(found[name])["first_found"] for name in failed(found)}
     assert str(lines.pop("coverage_tiles_the_month")).startswith("['2024-01-30T05:00:00Z: ")
     assert lines == {
@@ -225,13 +218,11 @@ def test_broken_months_are_named_with_what_is_wrong(
     assert metadata(found["every_hole_is_explained"])["failed_months"] == "2024-02"
 
 
-def test_doubtful_months_are_named_in_a_warning(
-    months: ParquetStore, instance: dg.DagsterInstance
-) -> None:
+def test_checks_warn_of_doubtful_months(months: ParquetStore, instance: dg.DagsterInstance) -> None:
     alter(months, RAW, "2024-01-31", fields(candles_added="7"))
     alter(months, RAW, "2024-02-01", fields(candles_changed="2", candles_vanished="1"))
     alter(months, RAW, "2024-02-02", fields(candles_unanswered="3"))
-    alter(months, LEDGER, "2024-02", said_to_be(State.UNCONFIRMED))
+    alter(months, LEDGER, "2024-02", with_holes_in_state(State.UNCONFIRMED))
     expected = {
         "closed_candles_do_not_change": [
             "2024-02-01: 2 changed, 1 vanished",
@@ -252,7 +243,7 @@ def test_doubtful_months_are_named_in_a_warning(
         }
 
 
-def test_prices_outside_of_low_and_high_are_named_the_first_ten_at_most(
+def test_checks_show_first_ten_impossible_prices(
     months: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     alter(months, HISTORY, "2024-01", at_rows("low", 0, value=3.0))
@@ -281,7 +272,7 @@ def test_prices_outside_of_low_and_high_are_named_the_first_ten_at_most(
     ],
     ids=["no partition", "one month", "months before", "months from it on"],
 )
-def test_the_months_of_the_run_are_checked_and_without_partitions_all(
+def test_checks_cover_months_of_run(
     months: ParquetStore,
     instance: dg.DagsterInstance,
     tags: Mapping[str, str],
@@ -298,7 +289,7 @@ def test_the_months_of_the_run_are_checked_and_without_partitions_all(
         assert metadata(found[name])["failed_months"] == failing
 
 
-def test_a_month_that_failed_is_checked_with_later_ones_until_it_passes(
+def test_checks_repeat_failed_month_until_it_passes(
     months: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     alter(months, HISTORY, "2024-01", at_rows("low", 0, value=3.0))
@@ -314,7 +305,7 @@ def test_a_month_that_failed_is_checked_with_later_ones_until_it_passes(
 # What is compared
 
 
-def test_the_history_is_compared_with_each_raw_day_that_did_not_land_just_now(
+def test_checks_compare_history_with_each_raw_day(
     months: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     now, before = (datetime.now(UTC) - timedelta(minutes=minutes) for minutes in (5, 15))
@@ -333,7 +324,7 @@ def test_the_history_is_compared_with_each_raw_day_that_did_not_land_just_now(
     ]
 
 
-def test_only_between_the_first_and_the_last_day_all_is_to_be_collected(
+def test_checks_ignore_days_outside_first_and_last_collected(
     months: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     last = "2024-02-04"
@@ -348,7 +339,7 @@ def test_only_between_the_first_and_the_last_day_all_is_to_be_collected(
     ]
 
 
-def test_a_month_of_which_nothing_was_ever_collected_lacks_nothing(
+def test_checks_pass_for_month_never_collected(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     nothing = join_days(SERIES, "2024-01", {}, 31, "")
@@ -369,7 +360,7 @@ def test_a_month_of_which_nothing_was_ever_collected_lacks_nothing(
         ({"candles_changed": "1"}, "closed_candles_do_not_change", ["2024-01", "2024-02"]),
     ],
 )
-def test_a_broken_history_has_no_coverage_a_doubtful_one_has(
+def test_checks_block_coverage_of_broken_history_only(
     lake: ParquetStore,
     instance: dg.DagsterInstance,
     changes: dict[str, str],

@@ -1,4 +1,4 @@
-"""The catalogue, collected by Dagster from the stand-in exchange, and when it is."""
+"""The catalogue of products, collected by Dagster from the stand-in exchange."""
 
 from datetime import UTC, datetime
 
@@ -22,7 +22,7 @@ PATH = "products.parquet"
 def collect(
     instance: dg.DagsterInstance, url: str, *series: str, raise_on_error: bool = True
 ) -> dg.ExecuteInProcessResult:
-    """Materialise the catalogue for these series."""
+    """Materialise the catalogue, with these series configured."""
     job = build_definitions(settings_for(url, *series)).resolve_implicit_global_asset_job_def()
     return job.execute_in_process(
         instance=instance,
@@ -36,7 +36,7 @@ def warnings_of(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult)
     return [log.user_message for log in instance.all_logs(result.run_id) if log.level == 30]
 
 
-def test_all_products_are_stored_with_what_is_known_about_them(
+def test_products_are_stored_with_metadata(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     with StandInExchange(delisted=["LTC-USD"]) as exchange:
@@ -62,7 +62,7 @@ def test_all_products_are_stored_with_what_is_known_about_them(
     assert warnings_of(instance, result) == []
 
 
-def test_configured_products_that_are_not_to_be_had_are_named(
+def test_products_name_missing_and_delisted(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     series = ["XRP-USD:1m", "NO-SUCH:1m", "LTC-USD:1m", "NO-SUCH:1d", "ETH-EUR:1m", "AN-OLD:1d"]
@@ -76,7 +76,7 @@ def test_configured_products_that_are_not_to_be_had_are_named(
     assert "delisted by the exchange: LTC-USD, XRP-USD;" in delisted
 
 
-def test_a_refused_catalogue_leaves_the_stored_one(
+def test_products_keep_stored_catalogue_when_answer_invalid(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     with StandInExchange() as exchange:
@@ -91,7 +91,7 @@ def test_a_refused_catalogue_leaves_the_stored_one(
     assert lake.list("") == stored
 
 
-def test_the_web_ui_shows_the_columns_as_they_are_stored(lake: ParquetStore) -> None:
+def test_products_declare_stored_columns(lake: ParquetStore) -> None:
     definitions = build_definitions(settings_for("http://127.0.0.1"))
     spec = definitions.resolve_assets_def(PRODUCTS).get_asset_spec(PRODUCTS)
     columns = spec.metadata["dagster/column_schema"].columns
@@ -104,7 +104,7 @@ def test_the_web_ui_shows_the_columns_as_they_are_stored(lake: ParquetStore) -> 
     assert spec.group_name == "catalogue"
 
 
-def test_it_is_asked_for_once_a_day_and_again_where_that_failed(
+def test_products_schedule_daily_with_retries(
     instance: dg.DagsterInstance,
 ) -> None:
     assert products_schedule.cron_schedule == "5 0 * * *"

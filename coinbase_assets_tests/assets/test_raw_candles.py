@@ -1,4 +1,4 @@
-"""Collecting days, run by Dagster against the stand-in exchange and Azurite."""
+"""Days collected by Dagster from the stand-in exchange, stored in Azurite."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ def day(store: ParquetStore, key: str = "2024-01-01", granularity: str = "1h") -
 
 def asked(exchange: StandInExchange, granularity: int) -> list[Request]:
     wanted = str(granularity)
-    return [one for one in exchange.requests if one.params.get("granularity") == wanted]
+    return [request for request in exchange.requests if request.params.get("granularity") == wanted]
 
 
 def values(table: pa.Table) -> list[dict[str, object]]:
@@ -48,7 +48,7 @@ def recorded(instance: dg.DagsterInstance) -> set[str]:
     return instance.get_materialized_partitions(dg.AssetKey(["ETH-EUR", "1h", "raw_candles"]))
 
 
-def test_a_range_run_asks_in_windows_that_run_across_days(
+def test_raw_range_run_requests_windows_across_days(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     with StandInExchange(rate=None) as exchange:
@@ -60,9 +60,7 @@ def test_a_range_run_asks_in_windows_that_run_across_days(
     assert len(lake.list("raw_candles/")) == 31
 
 
-def test_each_partition_says_what_it_holds(
-    lake: ParquetStore, instance: dg.DagsterInstance
-) -> None:
+def test_raw_partition_metadata(lake: ParquetStore, instance: dg.DagsterInstance) -> None:
     with exchange_of(ROWS[:5] + ROWS[6:]) as exchange:
         result = collect_raw(hourly(exchange), instance, "2024-01-01", "2024-01-02")
         source = exchange.url
@@ -98,7 +96,7 @@ def test_each_partition_says_what_it_holds(
     assert metadata["2024-01-02"]["missing_buckets"] == 24
 
 
-def test_a_day_without_trades_is_an_empty_blob_with_the_schema(
+def test_raw_day_without_trades_is_empty_blob(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     with exchange_of(ROWS) as exchange:
@@ -109,7 +107,7 @@ def test_a_day_without_trades_is_an_empty_blob_with_the_schema(
     assert day(lake).num_rows == 24
 
 
-def test_only_candles_closed_by_the_exchange_s_clock_are_stored(
+def test_raw_stores_only_candles_closed_by_exchange_clock(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     now = DAY_1 + 5 * HOUR + 1_800
@@ -123,7 +121,7 @@ def test_only_candles_closed_by_the_exchange_s_clock_are_stored(
     assert metadata["settled"] is False
 
 
-def test_a_day_is_settled_when_fetched_a_day_after_its_end(
+def test_raw_day_settled_a_day_after_its_end(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     now = DAY_1 + 72 * HOUR - 1
@@ -133,7 +131,7 @@ def test_a_day_is_settled_when_fetched_a_day_after_its_end(
     assert settled == {"2024-01-01": True, "2024-01-02": False}
 
 
-def test_asked_again_the_newer_answer_wins_and_what_it_lacks_stays(
+def test_raw_newer_answer_wins_and_keeps_omitted_candles(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     with exchange_of(ROWS) as exchange:
@@ -145,7 +143,7 @@ def test_asked_again_the_newer_answer_wins_and_what_it_lacks_stays(
     assert volumes == [10.0, 11.0] + [10.0] * 22
 
 
-def test_data_that_breaks_a_rule_is_refused_and_what_is_stored_stays(
+def test_raw_refuses_invalid_answer_and_keeps_stored(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     with exchange_of(ROWS) as exchange:
@@ -163,7 +161,7 @@ def test_data_that_breaks_a_rule_is_refused_and_what_is_stored_stays(
     assert day(lake).equals(before, check_metadata=True)
 
 
-def test_a_failed_run_leaves_answered_days_and_asks_only_for_the_rest(
+def test_raw_failed_run_keeps_answered_days_and_resumes(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     def after_a_month(number: int, product: str, params: Mapping[str, str]) -> str | None:
@@ -184,7 +182,7 @@ def test_a_failed_run_leaves_answered_days_and_asks_only_for_the_rest(
     assert partition_metadata(result)["2024-01-01"]["dagster/row_count"] == day(lake).num_rows
 
 
-def test_a_recorded_day_materialised_again_is_fetched_again(
+def test_raw_recorded_day_is_fetched_again(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     with exchange_of(ROWS) as exchange:
@@ -193,7 +191,9 @@ def test_a_recorded_day_materialised_again_is_fetched_again(
         assert len(asked(exchange, HOUR)) == 2
 
 
-def test_failing_answers_cost_no_candle(lake: ParquetStore, instance: dg.DagsterInstance) -> None:
+def test_raw_failing_answers_lose_no_candle(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
     market = SyntheticMarket("ETH-EUR")
     with StandInExchange(
         rate=None, markets={"ETH-EUR": market}, faults=random_faults(0.5)
@@ -208,7 +208,7 @@ def test_failing_answers_cost_no_candle(lake: ParquetStore, instance: dg.Dagster
     assert list(zip(times, volumes, strict=True)) == [(row[0], row[5]) for row in expected]
 
 
-def test_spurious_empty_answers_cost_no_candle(
+def test_raw_spurious_empty_answers_lose_no_candle(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     asked: set[str] = set()
@@ -224,10 +224,10 @@ def test_spurious_empty_answers_cost_no_candle(
     assert [lake.get(path).num_rows for path in lake.list("raw_candles/")] == [24] * 31
 
 
-def test_days_are_stored_while_later_ones_are_still_asked_for(
+def test_raw_streams_days_while_requesting_later(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
-    """The output streams: memory does not grow with the range."""
+    """Memory must not grow with the range."""
     stored_by_then: list[int] = []
 
     def look(number: int, product: str, params: Mapping[str, str]) -> None:
@@ -239,7 +239,7 @@ def test_days_are_stored_while_later_ones_are_still_asked_for(
     assert min(stored_by_then) > 80
 
 
-def test_the_asset_declares_its_columns() -> None:
+def test_raw_declares_stored_columns() -> None:
     asset = raw_candles.build_raw_candles(
         settings_for("http://127.0.0.1").series[0], datetime(2024, 1, 1, tzinfo=UTC).date()
     )
@@ -253,7 +253,7 @@ def test_the_asset_declares_its_columns() -> None:
 
 
 def asked_from(exchange: StandInExchange) -> list[str]:
-    """The starts asked for, to the hour: the client moves them by some seconds."""
+    """Return the starts of the requests, to the hour, since the client shifts them by seconds."""
     starts = [datetime.fromisoformat(request.params["start"]) for request in exchange.requests]
     return [f"{start + timedelta(minutes=30):%F %H}" for start in starts]
 
@@ -269,7 +269,7 @@ def set_clock(exchange: StandInExchange, hour: float) -> None:
     exchange.clock = lambda: DAY_1 + hour * HOUR
 
 
-def test_a_refresh_asks_only_for_what_came_since_the_last_answer(
+def test_refresh_requests_since_last_answer(
     lake: ParquetStore, instance: dg.DagsterInstance, live_exchange: StandInExchange
 ) -> None:
     for hour, start in ((5.5, "2024-01-01 00"), (7.25, "2024-01-01 05"), (9, "2024-01-01 07")):
@@ -283,7 +283,7 @@ def test_a_refresh_asks_only_for_what_came_since_the_last_answer(
     assert metadata["answered_through"] == "2024-01-01T09:00:00Z"
 
 
-def test_a_refresh_across_midnight_ends_the_day_before_in_one_request(
+def test_refresh_across_midnight_in_one_request(
     lake: ParquetStore, instance: dg.DagsterInstance, live_exchange: StandInExchange
 ) -> None:
     set_clock(live_exchange, 22.5)
@@ -298,9 +298,7 @@ def test_a_refresh_across_midnight_ends_the_day_before_in_one_request(
     assert set(asked_from(live_exchange)) == {"2024-01-02 00"}
 
 
-def test_a_refresh_gives_the_candles_of_one_whole_collection(
-    lake: ParquetStore, instance: dg.DagsterInstance
-) -> None:
+def test_refresh_equals_whole_collection(lake: ParquetStore, instance: dg.DagsterInstance) -> None:
     with StandInExchange(rate=None) as exchange:
         settings = settings_for(exchange.url, "ETH-EUR:1m")
         for hour in (3.3, 11.01, 19.7):
@@ -312,7 +310,7 @@ def test_a_refresh_gives_the_candles_of_one_whole_collection(
     assert values(day(lake, granularity="1m")) == values(refreshed)
 
 
-def test_a_refresh_gives_up_soon_and_takes_nothing_away(
+def test_refresh_gives_up_soon_and_keeps_candles(
     lake: ParquetStore, instance: dg.DagsterInstance, live_exchange: StandInExchange
 ) -> None:
     set_clock(live_exchange, 5)

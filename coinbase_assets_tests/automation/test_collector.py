@@ -1,4 +1,4 @@
-"""What the main job collects, skips, joins and reports."""
+"""The main job: what it collects, skips, builds and reports."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -34,11 +34,11 @@ def collector(
     return Collector(asset_job(settings), instance, lake)
 
 
-def test_all_days_and_their_months_are_collected_and_recorded(
+def test_collect_stores_and_records_days_and_months(
     collector: Collector, lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     plan = collector.plan(HOURS, DAYS)
-    assert (plan.runs, plan.requests) == ([DAYS], 2)  # one is for daily candles
+    assert (plan.runs, plan.requests) == ([DAYS], 2)  # one of them for daily candles
     outcome = collector.collect(plan)
     assert (outcome.missing, outcome.error) == ([], None)
     stored = Counter(path.split("/")[0] for path in lake.list(""))
@@ -51,14 +51,14 @@ def test_all_days_and_their_months_are_collected_and_recorded(
     assert [run.status for run in instance.get_runs()] == [dg.DagsterRunStatus.SUCCESS] * 2
 
 
-def test_settled_recorded_days_are_skipped_unless_asked_again(collector: Collector) -> None:
+def test_collect_skips_settled_recorded_days(collector: Collector) -> None:
     collector.collect(collector.plan(HOURS, DAYS[1:3]))
     assert collector.plan(HOURS, DAYS).runs == [DAYS[:1], DAYS[3:]]
     assert collector.plan(HOURS, DAYS[1:3]).requests == 0
     assert collector.plan(HOURS, DAYS, again=True).runs == [DAYS]
 
 
-def test_a_recorded_day_whose_blob_is_gone_is_collected(
+def test_collect_replaces_deleted_blob_of_recorded_day(
     collector: Collector, lake: ParquetStore, container: ContainerClient
 ) -> None:
     collector.collect(collector.plan(HOURS, DAYS))
@@ -66,7 +66,7 @@ def test_a_recorded_day_whose_blob_is_gone_is_collected(
     assert collector.plan(HOURS, DAYS).runs == [DAYS[2:3]]
 
 
-def test_long_ranges_are_cut_into_runs_of_bounded_length(collector: Collector) -> None:
+def test_collect_splits_long_range_into_runs(collector: Collector) -> None:
     first = date(2023, 12, 1)
     days = [str(first + timedelta(day)) for day in range(250)]
     plan = collector.plan(Series.parse("BTC-USD:1m"), days)
@@ -74,19 +74,19 @@ def test_long_ranges_are_cut_into_runs_of_bounded_length(collector: Collector) -
     assert [day for run in plan.runs for day in run] == days
 
 
-def test_days_that_do_not_adjoin_are_runs_of_their_own(collector: Collector) -> None:
+def test_collect_runs_separate_days_apart(collector: Collector) -> None:
     days = ["2024-02-28", "2024-02-29", "2024-03-01", "2024-03-03", "2025-03-04"]
     assert collector.plan(HOURS, days).runs == [days[:3], days[3:4], days[4:]]
 
 
-def test_only_months_older_than_one_of_their_days_are_built(
+def test_collect_builds_only_stale_months(
     collector: Collector, exchange: StandInExchange, instance: dg.DagsterInstance
 ) -> None:
     collector.collect(collector.plan(HOURS, DAYS))
     runs = len(instance.get_runs())
     collector.collect(collector.plan(HOURS, DAYS))
     assert len(instance.get_runs()) == runs
-    # A day that landed without its month, as when the process died in between.
+    # A day recorded without its month, as when the process died in between.
     collect_raw(settings_for(exchange.url, "ETH-EUR:1h"), instance, DAYS[-1])
     collector.collect(collector.plan(HOURS, DAYS))
     month = instance.get_latest_materialization_event(dg.AssetKey(CANDLE_HISTORY.asset_key(HOURS)))
@@ -96,10 +96,10 @@ def test_only_months_older_than_one_of_their_days_are_built(
     assert len(instance.get_runs()) == runs + 2
 
 
-def test_a_month_whose_ledger_is_missing_is_built_again(
+def test_collect_builds_month_without_ledger(
     collector: Collector, exchange: StandInExchange, instance: dg.DagsterInstance
 ) -> None:
-    """As after an older version, which had none, or a run cut before it."""
+    """An older version built no ledgers, and a run may end before it."""
     settings = settings_for(exchange.url, "ETH-EUR:1h")
     collect_raw(settings, instance, DAYS[0], DAYS[3])
     build_history(settings, instance, "2024-01")
@@ -107,9 +107,7 @@ def test_a_month_whose_ledger_is_missing_is_built_again(
     assert (outcome.plan.runs, outcome.missing) == ([], [])
 
 
-def test_the_requests_planned_are_those_sent(
-    collector: Collector, exchange: StandInExchange
-) -> None:
+def test_collect_plans_requests_it_sends(collector: Collector, exchange: StandInExchange) -> None:
     first = date(2023, 1, 1)
     days = [str(first + timedelta(day)) for day in range(320)]
     # 320 days of 24 candles, and 321 daily ones, 300 a request.
@@ -119,7 +117,7 @@ def test_the_requests_planned_are_those_sent(
     assert plan.requests == len(exchange.requests) == (2 + 1) + (1 + 1)
 
 
-def test_an_unknown_product_is_named(collector: Collector) -> None:
+def test_collect_names_unknown_product(collector: Collector) -> None:
     outcome = collector.collect(collector.plan(Series.parse("NONE-EUR:1h"), DAYS[:1]))
     assert isinstance(outcome.error, ProductNotFound)
     assert outcome.missing == [
@@ -129,7 +127,7 @@ def test_an_unknown_product_is_named(collector: Collector) -> None:
     ]
 
 
-def test_what_came_before_a_failure_is_joined(
+def test_collect_builds_months_before_failure(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     def from_may_on(number: int, product: str, params: Mapping[str, str]) -> str | None:

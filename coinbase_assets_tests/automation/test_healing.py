@@ -1,4 +1,4 @@
-"""Healing: what is planned for what the ledgers leave open, and that it is whole afterwards."""
+"""Healing: the days that are planned, and that nothing is unexplained afterwards."""
 
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -38,7 +38,7 @@ def collector(lake: ParquetStore, instance: dg.DagsterInstance) -> Collector:
 
 @pytest.fixture
 def holes(lake: ParquetStore) -> None:
-    """Two days in doubt, two not collected, and holes that are explained."""
+    """Two days with unconfirmed holes, two not collected, and explained holes."""
     store_days(lake, "01-02", "01-03", "01-04", "01-05", "01-08", "01-09")
     store_ledger(
         lake,
@@ -55,7 +55,7 @@ def holes(lake: ParquetStore) -> None:
 
 @pytest.fixture
 def heal(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Heal:
-    """Runs the job as from the web UI, by the environment's settings."""
+    """Return a function that runs the job as the web UI does, with the environment's settings."""
     file = tmp_path / "location.py"
     file.write_text(LOCATION)
     location = ReconstructableRepository.for_file(str(file), "defs")
@@ -89,7 +89,7 @@ def planned(plans: list[Plan]) -> list[list[str]]:
         ("05", "05", []),
     ],
 )
-def test_only_days_with_something_unexplained_are_planned(
+def test_heal_plans_only_unexplained_days(
     collector: Collector, first: str, last: str, days: list[list[str]]
 ) -> None:
     bounds = [date.fromisoformat(f"2024-01-{day}") for day in (first, last)]
@@ -98,13 +98,13 @@ def test_only_days_with_something_unexplained_are_planned(
     assert all(plan.series == HOURS for plan in plans)
 
 
-def test_a_lake_without_a_hole_is_left_alone(collector: Collector, lake: ParquetStore) -> None:
+def test_heal_plans_nothing_without_holes(collector: Collector, lake: ParquetStore) -> None:
     store_days(lake, "01-02", "01-03")
     store_ledger(lake, "01", ("01-01T00", "02-01T00", State.NO_TRADES))
     assert plan_healing(collector, [OTHER, HOURS], TODAY) == []
 
 
-def test_the_job_asks_for_just_these_days_until_nothing_is_left_to_do(
+def test_heal_job_requests_unexplained_days_until_none_left(
     lake: ParquetStore, instance: dg.DagsterInstance, heal: Heal
 ) -> None:
     losing = True
@@ -117,7 +117,7 @@ def test_the_job_asks_for_just_these_days_until_nothing_is_left_to_do(
         settings = settings_for(exchange.url, "ETH-EUR:15m")
         collector = Collector(asset_job(settings), instance, lake)
         collector.collect(collector.plan(QUARTERS, ["2024-01-01", "2024-01-02", "2024-01-04"]))
-        states = {one.state for one in series_status(lake, QUARTERS, TODAY).unexplained}
+        states = {interval.state for interval in series_status(lake, QUARTERS, TODAY).unexplained}
         assert states == {State.NOT_COLLECTED, State.UNCONFIRMED}
         losing = False
         before = len(exchange.requests)
@@ -126,7 +126,7 @@ def test_the_job_asks_for_just_these_days_until_nothing_is_left_to_do(
         assert heal(exchange.url, series=["ETH-EUR:15m"], first="2024-01-04").success
         assert planned(plan_healing(collector, [QUARTERS], TODAY)) == [["2024-01-03"]]
         assert heal(exchange.url).success
-        asked = [one.params for one in exchange.requests[before:]]
+        asked = [request.params for request in exchange.requests[before:]]
         assert planned(plan_healing(collector, [QUARTERS], TODAY)) == []
     candles = [params for params in asked if params["granularity"] == "900"]
     assert {params["end"][:10] for params in candles} == {"2024-01-03", "2024-01-04"}
@@ -139,7 +139,7 @@ def test_the_job_asks_for_just_these_days_until_nothing_is_left_to_do(
 
 
 @pytest.mark.usefixtures("holes")
-def test_the_job_fails_where_the_exchange_does_not_answer(heal: Heal) -> None:
+def test_heal_job_fails_when_exchange_unreachable(heal: Heal) -> None:
     result = heal("http://127.0.0.1:1", series=["ETH-EUR:1h"], first="2024-01-06")
     assert not result.success
     (failure,) = [event for event in result.all_events if event.is_step_failure]

@@ -1,4 +1,4 @@
-"""What the housekeeping sensors do at a tick, on an instance on disk."""
+"""The housekeeping sensors' ticks, on a Dagster instance on disk."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,17 +19,17 @@ KEY = dg.AssetKey(["ETH-EUR", "15m", "raw_candles"])
 
 @dg.asset(key=KEY, partitions_def=dg.DailyPartitionsDefinition("2024-01-01"))
 def raw_candles() -> None:
-    """Whatever runs."""
+    """A configured asset."""
 
 
 @dg.asset
 def another() -> None:
-    """Whatever else is configured."""
+    """Another configured asset."""
 
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """One that retries runs whose process died, as the project's own does."""
+    """A Dagster instance that retries runs whose process died, like the project's."""
     retries = {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False}
     with dg.DagsterInstance.local_temp(
         str(tmp_path), overrides={"run_retries": retries, "telemetry": {"enabled": False}}
@@ -47,7 +47,7 @@ def tick(
 
 
 def failed_run(instance: dg.DagsterInstance, **tags: str) -> str:
-    """A run that failed, and that Dagster then could not retry."""
+    """Make a failed run that Dagster could not retry; return its id."""
     run = instance.create_run_for_job(
         dg.Definitions([raw_candles]).resolve_implicit_global_asset_job_def(),
         tags={**RANGE, **tags},
@@ -59,7 +59,7 @@ def failed_run(instance: dg.DagsterInstance, **tags: str) -> str:
     return run.run_id
 
 
-def test_runs_of_killed_processes_are_failed(instance: dg.DagsterInstance) -> None:
+def test_orphans_of_killed_processes_are_failed(instance: dg.DagsterInstance) -> None:
     job = dg.Definitions([raw_candles]).resolve_implicit_global_asset_job_def()
     run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
     with run_lock(Path(instance.root_directory), run.run_id):
@@ -68,7 +68,7 @@ def test_runs_of_killed_processes_are_failed(instance: dg.DagsterInstance) -> No
     assert instance.get_runs()[0].status == dg.DagsterRunStatus.FAILURE
 
 
-def test_a_run_that_dagster_could_not_retry_is_launched_again(
+def test_orphans_not_retried_by_dagster_are_launched_again(
     instance: dg.DagsterInstance,
 ) -> None:
     run_id = failed_run(instance, **{"dagster/will_retry": "true", "mine": "too"})
@@ -80,20 +80,20 @@ def test_a_run_that_dagster_could_not_retry_is_launched_again(
 @pytest.mark.parametrize(
     "tags", [{"dagster/max_retries": "0"}, {"dagster/failure_reason": "STEP_FAILURE"}]
 )
-def test_runs_that_are_not_to_be_retried_are_not_launched_again(
+def test_orphans_without_retries_are_not_launched_again(
     instance: dg.DagsterInstance, tags: dict[str, str]
 ) -> None:
     failed_run(instance, **tags)
-    assert tick(instance) == ([], "Failed runs left over: none")
+    assert tick(instance) == ([], "Runs of killed processes that were marked as failed: none")
 
 
-def test_a_run_that_dagster_will_retry_is_left_to_it(instance: dg.DagsterInstance) -> None:
+def test_orphans_to_be_retried_by_dagster_are_not_launched(instance: dg.DagsterInstance) -> None:
     run_id = failed_run(instance)
     instance.add_run_tags(run_id, {"dagster/will_retry": "true"})
     assert tick(instance)[0] == []
 
 
-def test_a_run_of_an_asset_that_is_no_longer_configured_is_left_alone(
+def test_orphans_of_unconfigured_assets_are_not_launched(
     instance: dg.DagsterInstance,
 ) -> None:
     failed_run(instance)

@@ -1,4 +1,4 @@
-"""What the sensors do at a tick, on an instance on disk."""
+"""The rebuild sensors' ticks, on a Dagster instance on disk."""
 
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
@@ -33,7 +33,7 @@ def days_of(first: str, last: str) -> Iterable[str]:
 
 
 class Ticks:
-    """Ticks of the history sensor, each with the cursor that the one before left."""
+    """Ticks of the history sensor, each with the cursor of the tick before."""
 
     def __init__(self, instance: dg.DagsterInstance, *series: Series) -> None:
         self._instance = instance
@@ -52,7 +52,7 @@ class Ticks:
 
 
 def launch(request: dg.RunRequest) -> Launch:
-    """The products, the first and the last month."""
+    """Return the products, the first and the last month of a request."""
     products: dict[str, set[str]] = {}
     for key in request.asset_selection or []:
         products.setdefault(key.path[-1], set()).update(key.path[:-1][:1])
@@ -70,16 +70,16 @@ def ticks(instance: dg.DagsterInstance) -> Ticks:
     return Ticks(instance, ETH, BTC, LTC)
 
 
-def test_nothing_to_do_is_said(ticks: Ticks, instance: dg.DagsterInstance) -> None:
+def test_history_sensor_skips_without_new_data(ticks: Ticks, instance: dg.DagsterInstance) -> None:
     assert ticks.launches() == []
-    assert "data are up-to-date" in str(ticks.skip_message)
+    assert "All months are up to date" in str(ticks.skip_message)
     land(instance, ETH, "2024-01-01")
     assert ticks.launches()
     assert ticks.launches() == []
-    assert "data are up-to-date" in str(ticks.skip_message)
+    assert "All months are up to date" in str(ticks.skip_message)
 
 
-def test_just_the_touched_months_are_rebuilt(ticks: Ticks, instance: dg.DagsterInstance) -> None:
+def test_history_sensor_rebuilds_touched_months(ticks: Ticks, instance: dg.DagsterInstance) -> None:
     land(instance, ETH, "2024-01-31", "2024-02-01", "2024-05-09", "2023-12-31")
     assert ticks.launches() == [
         ({"ETH-EUR"}, "2023-12", "2024-02"),
@@ -87,7 +87,7 @@ def test_just_the_touched_months_are_rebuilt(ticks: Ticks, instance: dg.DagsterI
     ]
 
 
-def test_many_partitions_between_two_ticks_are_one_run(
+def test_history_sensor_one_run_for_many_partitions(
     ticks: Ticks, instance: dg.DagsterInstance
 ) -> None:
     for series in (ETH, BTC):
@@ -95,7 +95,7 @@ def test_many_partitions_between_two_ticks_are_one_run(
     assert ticks.launches() == [({"ETH-EUR", "BTC-EUR"}, "2024-01", "2024-06")]
 
 
-def test_only_series_that_share_a_range_share_a_run(
+def test_history_sensor_shares_run_for_same_range(
     ticks: Ticks, instance: dg.DagsterInstance
 ) -> None:
     for series, *days in (
@@ -110,16 +110,14 @@ def test_only_series_that_share_a_range_share_a_run(
     ]
 
 
-def test_a_long_range_is_cut(ticks: Ticks, instance: dg.DagsterInstance) -> None:
+def test_history_sensor_splits_long_range(ticks: Ticks, instance: dg.DagsterInstance) -> None:
     months = [f"{2020 + n // 12}-{n % 12 + 1:02}" for n in range(2 * MONTHS_PER_RUN + 1)]
     land(instance, ETH, *(f"{month}-15" for month in months))
     cut = [months[:MONTHS_PER_RUN], months[MONTHS_PER_RUN:-1], months[-1:]]
     assert ticks.launches() == [({"ETH-EUR"}, run[0], run[-1]) for run in cut]
 
 
-def test_a_month_runs_again_when_raw_data_land_again(
-    ticks: Ticks, instance: dg.DagsterInstance
-) -> None:
+def test_history_sensor_rebuilds_month_again(ticks: Ticks, instance: dg.DagsterInstance) -> None:
     keys = []
     for _ in range(2):
         land(instance, ETH, "2024-01-01")
@@ -128,10 +126,10 @@ def test_a_month_runs_again_when_raw_data_land_again(
     assert len(set(keys)) == 2
 
 
-def test_a_tick_that_is_repeated_asks_for_the_same_runs(
+def test_history_sensor_repeated_tick_same_run_keys(
     ticks: Ticks, instance: dg.DagsterInstance
 ) -> None:
-    """As when the daemon dies before it has stored the cursor."""
+    """The daemon may die before it has stored the cursor."""
     land(instance, ETH, "2024-01-01")
     before = ticks.cursor
     first = ticks()
@@ -139,29 +137,29 @@ def test_a_tick_that_is_repeated_asks_for_the_same_runs(
     assert [request.run_key for request in ticks()] == [request.run_key for request in first]
 
 
-def test_what_lands_while_a_tick_is_evaluated_is_for_the_next(
+def test_history_sensor_leaves_days_stored_during_tick_to_next(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The order of the sensor's questions must lose no day, whichever series it is of."""
+    """A day of any series that is recorded between the sensor's queries must not be lost."""
     ticks = Ticks(instance, ETH, BTC)
     land(instance, ETH, "2024-01-01")
-    ask = type(instance).get_latest_storage_id_by_partition
+    query = type(instance).get_latest_storage_id_by_partition
     later = iter([(ETH, "2024-02-01"), (BTC, "2024-03-01")])
 
-    def ask_while_days_land(*arguments: object, **options: object) -> Mapping[str, int]:
-        answer = ask(*arguments, **options)  # type: ignore[arg-type]
+    def query_while_days_land(*arguments: object, **options: object) -> Mapping[str, int]:
+        storage_ids = query(*arguments, **options)  # type: ignore[arg-type]
         for series, day in later:
             land(instance, series, day)
-        return answer
+        return storage_ids
 
-    monkeypatch.setattr(type(instance), "get_latest_storage_id_by_partition", ask_while_days_land)
+    monkeypatch.setattr(type(instance), "get_latest_storage_id_by_partition", query_while_days_land)
     assert ticks.launches() == [({"ETH-EUR"}, "2024-01", "2024-01")]
     assert sorted(ticks.launches(), key=str) == sorted(
         [({"ETH-EUR"}, "2024-02", "2024-02"), ({"BTC-EUR"}, "2024-03", "2024-03")], key=str
     )
 
 
-def test_days_of_series_that_are_not_configured_are_left_alone(
+def test_history_sensor_ignores_unconfigured_series(
     instance: dg.DagsterInstance,
 ) -> None:
     land(instance, LTC, "2024-01-01")
@@ -171,7 +169,7 @@ def test_days_of_series_that_are_not_configured_are_left_alone(
 def rollup_launches(
     instance: dg.DagsterInstance, rollups: str, cursor: str | None = None
 ) -> tuple[list[tuple[str, str, str]], str | None]:
-    """A tick's runs: the rollups' granularities, the first and the last month; and its cursor."""
+    """Return a tick's runs (granularities, first and last month) and its cursor."""
     sensor = build_candle_rollup_sensor(parse_rollups(rollups))
     tick = sensor.evaluate_tick(dg.build_sensor_context(instance, cursor=cursor))
     launches = [
@@ -191,33 +189,31 @@ def land_history(instance: dg.DagsterInstance, *months: str) -> None:
         instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=month))
 
 
-def test_rollups_follow_the_history_whoever_built_it(instance: dg.DagsterInstance) -> None:
+def test_rollup_sensor_follows_history(instance: dg.DagsterInstance) -> None:
     land_history(instance, "2024-03", "2024-05")
     launches, cursor = rollup_launches(instance, "ETH-EUR:15m>1h,4h;BTC-EUR:15m>1h")
     assert launches == [("1h 4h", "2024-03", "2024-03"), ("1h 4h", "2024-05", "2024-05")]
     assert rollup_launches(instance, "ETH-EUR:15m>1h,4h;BTC-EUR:15m>1h", cursor)[0] == []
 
 
-def test_a_week_of_two_months_is_rebuilt_in_the_first_one_if_that_is_there(
+def test_rollup_sensor_rebuilds_week_in_its_first_month(
     instance: dg.DagsterInstance,
 ) -> None:
     land_history(instance, "2024-01", "2024-02", "2024-04")
     launches, cursor = rollup_launches(instance, "ETH-EUR:15m>1w")
-    # Nothing is made of March, of which there is no history.
+    # March has no history, so it is not rebuilt.
     assert launches == [("1w", "2024-01", "2024-02"), ("1w", "2024-04", "2024-04")]
     land_history(instance, "2024-02")
     launches, cursor = rollup_launches(instance, "ETH-EUR:15m>1d,1w", cursor)
     assert launches == [("1d", "2024-02", "2024-02"), ("1w", "2024-01", "2024-02")]
-    # It begins on a Monday.
+    # January 2024 begins on a Monday, so no week begins in the month before.
     land_history(instance, "2024-01")
     assert rollup_launches(instance, "ETH-EUR:15m>1d,1w", cursor)[0] == [
         ("1d 1w", "2024-01", "2024-01")
     ]
 
 
-def test_a_failed_run_is_retried_a_bounded_number_of_times(
-    ticks: Ticks, instance: dg.DagsterInstance
-) -> None:
+def test_history_sensor_retries_failed_run(ticks: Ticks, instance: dg.DagsterInstance) -> None:
     land(instance, ETH, "2024-01-01")
     (request,) = ticks()
     assert request.tags["dagster/max_retries"] == "3"

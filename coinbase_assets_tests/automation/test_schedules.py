@@ -1,4 +1,4 @@
-"""What the schedules ask for at a tick, on an instance on disk."""
+"""The runs that the schedules request, on a Dagster instance on disk."""
 
 from datetime import UTC, date, datetime
 
@@ -34,7 +34,7 @@ ETH = series_of("ETH-EUR:15m")
 def tick(
     instance: dg.DagsterInstance, at: datetime, series: list[Series] = ETH, start: date = START
 ) -> dg.RunRequest | str:
-    """The one run asked for, or why there is none."""
+    """Return the requested run, or the reason why there is none."""
     return tick_of(build_live_candles_schedule(series, start), instance, at)
 
 
@@ -69,13 +69,13 @@ def products(request: dg.RunRequest | str) -> list[str]:
         (["ETH-EUR:1m"], "*/1 * * * *"),
     ],
 )
-def test_it_ticks_at_every_step_but_no_finer_than_needed(series: list[str], cron: str) -> None:
+def test_live_schedule_cron_follows_finest_series(series: list[str], cron: str) -> None:
     schedule = build_live_candles_schedule(series_of(*series), START)
     assert schedule.cron_schedule == cron
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
 
 
-def test_all_series_are_refreshed_in_one_run(instance: dg.DagsterInstance) -> None:
+def test_live_schedule_one_run_for_all_series(instance: dg.DagsterInstance) -> None:
     series = series_of("ETH-EUR:15m", "BTC-USD:1m", "BTC-USD:1d")
     assert products(tick(instance, NOON, series)) == [
         "ETH-EUR/15m/raw_candles",
@@ -88,7 +88,7 @@ def test_all_series_are_refreshed_in_one_run(instance: dg.DagsterInstance) -> No
     ("minute", "due"),
     [(1, ["1m"]), (5, ["1m", "5m"]), (30, ["1m", "5m", "15m", "1h"])],
 )
-def test_between_the_quarters_only_finer_series_are_due(
+def test_live_schedule_due_series_by_minute(
     instance: dg.DagsterInstance, minute: int, due: list[str]
 ) -> None:
     series = series_of(*(f"ETH-EUR:{granularity}" for granularity in ("1m", "5m", "15m", "1h")))
@@ -100,7 +100,7 @@ def test_between_the_quarters_only_finer_series_are_due(
     ("hour", "minute", "first"),
     [(12, 0, "15"), (0, 0, "14"), (0, 15, "14"), (0, 30, "15"), (23, 45, "15")],
 )
-def test_the_day_before_is_refreshed_until_half_past_midnight(
+def test_live_schedule_includes_day_before_until_half_past_midnight(
     instance: dg.DagsterInstance, hour: int, minute: int, first: str
 ) -> None:
     land(instance, ETH[0], "2026-03-14", "2026-03-15")
@@ -118,30 +118,32 @@ def test_the_day_before_is_refreshed_until_half_past_midnight(
         ([], "2026-03-15"),
     ],
 )
-def test_days_missed_while_nothing_ran_are_caught_up_for_a_week(
+def test_live_schedule_catches_up_a_week(
     instance: dg.DagsterInstance, collected: list[str], first: str
 ) -> None:
     land(instance, ETH[0], *collected)
     assert days(tick(instance, NOON)) == (first, "2026-03-15")
 
 
-def test_the_series_behind_the_most_decides(instance: dg.DagsterInstance) -> None:
+def test_live_schedule_starts_at_series_furthest_behind(instance: dg.DagsterInstance) -> None:
     series = series_of("ETH-EUR:15m", "BTC-EUR:15m")
     land(instance, series[0], "2026-03-15")
     land(instance, series[1], "2026-03-13")
     assert days(tick(instance, NOON, series)) == ("2026-03-13", "2026-03-15")
 
 
-def test_no_day_before_the_first_is_asked_for(instance: dg.DagsterInstance) -> None:
+def test_live_schedule_not_before_start(instance: dg.DagsterInstance) -> None:
     midnight = NOON.replace(hour=0)
     assert days(tick(instance, midnight, start=NOON.date())) == ("2026-03-15", "2026-03-15")
 
 
 @pytest.mark.parametrize("status", ["NOT_STARTED", "STARTING", "STARTED", "CANCELING"])
-def test_never_two_at_once(instance: dg.DagsterInstance, status: str) -> None:
+def test_live_schedule_skips_while_last_refresh_runs(
+    instance: dg.DagsterInstance, status: str
+) -> None:
     @dg.job
     def some_job() -> None:
-        """Whatever runs."""
+        """Any job."""
 
     request = tick(instance, NOON)
     assert isinstance(request, dg.RunRequest)
@@ -153,16 +155,16 @@ def test_never_two_at_once(instance: dg.DagsterInstance, status: str) -> None:
     assert days(tick(instance, NOON)) == ("2026-03-15", "2026-03-15")
 
 
-def test_other_runs_do_not_hold_it_back(instance: dg.DagsterInstance) -> None:
+def test_live_schedule_ignores_other_runs(instance: dg.DagsterInstance) -> None:
     @dg.job
     def some_job() -> None:
-        """Whatever runs."""
+        """Any job."""
 
     instance.create_run_for_job(some_job, tags={"dagster/backfill": "abc"})
     assert days(tick(instance, NOON)) == ("2026-03-15", "2026-03-15")
 
 
-def test_a_refresh_comes_first_ends_soon_and_is_not_retried(instance: dg.DagsterInstance) -> None:
+def test_live_schedule_run_tags(instance: dg.DagsterInstance) -> None:
     request = tick(instance, NOON)
     assert isinstance(request, dg.RunRequest)
     assert int(request.tags["dagster/priority"]) > 0
@@ -180,7 +182,7 @@ def settling(
     return tick_of(build_settle_candles_schedule(series, start), instance, at)
 
 
-def test_the_last_two_closed_days_are_collected_again(instance: dg.DagsterInstance) -> None:
+def test_settle_schedule_last_two_closed_days(instance: dg.DagsterInstance) -> None:
     request = settling(instance, NOON.replace(hour=0, minute=40))
     assert days(request) == ("2026-03-13", "2026-03-14")
     assert products(request) == ["ETH-EUR/15m/raw_candles", "BTC-USD/1d/raw_candles"]
@@ -189,10 +191,10 @@ def test_the_last_two_closed_days_are_collected_again(instance: dg.DagsterInstan
     assert request.tags["dagster/max_retries"] == "3"
 
 
-def test_a_day_is_settled_by_the_second_time(
+def test_settle_schedule_settles_day_at_second_time(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
-    """The schedule's own days, collected at its own times."""
+    """Collect the days that the schedule requests, at its times."""
     with StandInExchange(rate=None) as exchange:
         settings = settings_for(exchange.url, "ETH-EUR:15m")
         schedule = build_settle_candles_schedule(settings.series, START)
@@ -205,15 +207,15 @@ def test_a_day_is_settled_by_the_second_time(
     assert settled == [False, True]
 
 
-def test_no_day_before_the_first_is_settled(instance: dg.DagsterInstance) -> None:
+def test_settle_schedule_not_before_start(instance: dg.DagsterInstance) -> None:
     assert days(settling(instance, NOON, date(2026, 3, 14))) == ("2026-03-14", "2026-03-14")
-    assert "No day since COINBASE_START=2026-03-15" in str(settling(instance, NOON, NOON.date()))
+    assert "No day from COINBASE_START=2026-03-15" in str(settling(instance, NOON, NOON.date()))
 
 
 # Drawing
 
 
-def test_the_charts_of_all_series_are_drawn_every_hour_in_one_run(
+def test_chart_schedule_hourly_in_one_run(
     instance: dg.DagsterInstance,
 ) -> None:
     series = series_of("ETH-EUR:15m", "BTC-USD:1d")
@@ -225,6 +227,6 @@ def test_the_charts_of_all_series_are_drawn_every_hour_in_one_run(
     assert request.tags["dagster/max_retries"] == "3"
 
 
-def test_no_chart_is_drawn_whenever_a_month_is_rebuilt() -> None:
+def test_chart_is_not_a_monthly_asset() -> None:
     kinds = {key.path[-1] for key in monthly_assets(ETH, with_halts=True)}
     assert kinds == {"candle_history", "candle_coverage", "market_halts"}

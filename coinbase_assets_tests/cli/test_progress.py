@@ -1,4 +1,4 @@
-"""What a collection prints while it runs."""
+"""The progress that a collection prints."""
 
 import io
 import logging
@@ -23,7 +23,7 @@ ANSWER = Answer(
 )
 
 
-def test_an_outage_is_one_line_until_the_next_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_shows_outage_once_until_next_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
     output, log = io.StringIO(), logging.getLogger(client.__name__)
     with progress.progress(Console(file=output), expected=3, rate=10):

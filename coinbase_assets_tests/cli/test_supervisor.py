@@ -1,4 +1,4 @@
-"""Processes that run together: started again when they die, ended together, never left behind."""
+"""A group of processes: restarted when one dies, ended together, never left behind."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import pytest
 from coinbase_assets.cli.supervisor import ServiceError, Services
 from coinbase_assets.file_locks import is_held, open_lock, try_exclusive
 
-# Starts a service and waits to be killed; arguments: the lock's path.
+# Starts a service and waits to be killed. Its argument is the path of the lock.
 PARENT = """
 import sys, time
 from pathlib import Path
@@ -47,7 +47,7 @@ def start(services: Services, name: str = "service") -> None:
 
 
 def pids(lock: Path) -> list[int]:
-    """Who holds the lock, as its file says: this process first."""
+    """Return the ids of the processes that hold the lock, this process first."""
     return [int(pid) for pid in lock.read_text().split()]
 
 
@@ -62,7 +62,7 @@ def wait_until_free(lock: Path) -> bool:
     return not is_held(lock)
 
 
-def test_what_was_killed_is_started_again(services: Services, lock: Path) -> None:
+def test_services_restart_killed_process(services: Services, lock: Path) -> None:
     start(services)
     killed = pids(lock)[1]
     os.kill(killed, signal.SIGKILL)
@@ -70,13 +70,13 @@ def test_what_was_killed_is_started_again(services: Services, lock: Path) -> Non
     assert is_alive(pids(lock)[1])
 
 
-def test_what_fails_at_once_is_told_and_not_started_again(services: Services) -> None:
+def test_services_report_process_failing_at_start(services: Services) -> None:
     services.start("web UI", "no_such_module")
     with pytest.raises(ServiceError, match="Dagster's web UI ended with status 1"):
         services.wait_for(lambda: False)
 
 
-def test_all_end_together(services: Services, lock: Path) -> None:
+def test_services_stop_all(services: Services, lock: Path) -> None:
     for name in ("one", "two"):
         start(services, name)
     own, *started = pids(lock)
@@ -85,8 +85,10 @@ def test_all_end_together(services: Services, lock: Path) -> None:
     assert [is_alive(pid) for pid in started] == [False, False]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of a parent's end")
-def test_all_die_with_their_parent_however_that_ends(lock: Path) -> None:
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux can kill a process when its parent ends"
+)
+def test_services_die_with_parent(lock: Path) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(lock)], stdout=subprocess.PIPE, text=True
     )

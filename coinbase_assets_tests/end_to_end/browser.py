@@ -1,4 +1,4 @@
-"""Dagster's web UI in a headless Chromium: what a user clicks there, and what it then shows."""
+"""Dagster's web UI in a headless Chromium: what a user clicks, and what the page then shows."""
 
 import os
 import re
@@ -26,12 +26,11 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SCREENSHOTS = PROJECT / "test-artifacts" / "browser"
 PATIENCE = 150.0
 BROWSER_TEST = [
-    pytest.mark.browser,
     pytest.mark.long,
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium on the PATH: apt-get install chromium"),
 ]
 _MILLISECONDS = 1000
-# Without a graphics card each of their pictures is drawn by the processor.
+# Without a graphics card, the processor draws every picture of an animation.
 _NO_ANIMATION = """document.addEventListener("DOMContentLoaded", () => {
     const style = document.createElement("style");
     style.textContent = "* { animation: none !important; transition: none !important; }";
@@ -50,7 +49,7 @@ class WebUi:
         self.page.goto(self.url + path)
 
     def see(self, what: Locator) -> None:
-        """Wait until the page shows it."""
+        """Wait until the page shows this element."""
         expect(what.first).to_be_visible(timeout=PATIENCE * _MILLISECONDS)
 
     def see_text(self, text: str) -> None:
@@ -63,12 +62,12 @@ class WebUi:
         expect(what).to_have_count(count, timeout=PATIENCE * _MILLISECONDS)
 
     def colour(self, what: Locator) -> Sequence[int]:
-        """Red, green and blue of the text."""
+        """Return red, green and blue of an element's text."""
         found = what.evaluate("element => getComputedStyle(element).color")
         return [int(part) for part in re.findall(r"\d+", found)[:3]]
 
     def reload_until(self, what: Locator) -> None:
-        """Not all of a page is asked for again while it is open."""
+        """Reload until the page shows this element: an open page does not update all parts."""
         give_up = time.monotonic() + PATIENCE
         while True:
             self.page.reload()
@@ -79,7 +78,7 @@ class WebUi:
                     raise
 
     def picture(self, step: str) -> Path:
-        """A screenshot."""
+        """Take a screenshot."""
         path = SCREENSHOTS / f"{step}.png"
         self.page.screenshot(path=path)
         return path
@@ -92,15 +91,15 @@ class WebUi:
         self.see_text("Launched")
 
     def back_fill(self, first: str, last: str) -> str:
-        """Launch what was chosen, over these days; the back-fill's id."""
-        # Offered are the last 90 days.
+        """Launch a back-fill of the chosen assets over these days; return its id."""
+        # At first, the dialog offers only the last 90 days.
         self._dialog.get_by_text("Show all partitions").click()
         self._dialog.get_by_placeholder("ex: 2018").last.fill(f"[{first}...{last}]")
         self.page.keyboard.press("Tab")
         self._launch("Launch backfill")
-        said = self.page.get_by_text("Created backfill")
-        self.see(said)
-        return said.inner_text().split()[-1]
+        message = self.page.get_by_text("Created backfill")
+        self.see(message)
+        return message.inner_text().split()[-1]
 
     @property
     def _dialog(self) -> Locator:
@@ -112,8 +111,8 @@ class WebUi:
 
 @contextmanager
 def web_ui(url: str) -> Iterator[WebUi]:
-    """The web UI at `url`; a failure inside leaves a screenshot of what it showed."""
-    # Chromium refuses root its sandbox.
+    """Open the web UI at `url`. A failure leaves a screenshot."""
+    # Chromium has no sandbox for root.
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
@@ -132,7 +131,7 @@ def web_ui(url: str) -> Iterator[WebUi]:
 
 @contextmanager
 def dev(folder: Path, api_url: str, *series: Series, **settings: str) -> Iterator[WebUi]:
-    """`coinbase-assets dev` on the lake of the environment."""
+    """Run `coinbase-assets dev` on the lake of the environment, and open its web UI."""
     home, port = folder / "home", free_port()
     home.mkdir()
     names = ("AZURE_STORAGE_CONNECTION_STRING", "COINBASE_CONTAINER")

@@ -1,4 +1,4 @@
-"""Running the project's commands in a test as users do: in processes of their own."""
+"""Run the project's commands in a test as users do: each in a process."""
 
 import os
 import shutil
@@ -23,9 +23,9 @@ Start = Callable[..., Process]
 
 
 def process_environment(home: Path, **settings: str) -> dict[str, str]:
-    """These settings, a Dagster instance at `home`, and of this process's environment the least.
+    """Return an environment with these settings and the Dagster instance at `home`.
 
-    The other settings are there and empty, which counts as unset, so that no `.env` sets them.
+    The other settings are empty, which counts as unset, so that no `.env` sets them.
     """
     names = (str(field.alias) for field in Settings.model_fields.values())
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
@@ -33,7 +33,7 @@ def process_environment(home: Path, **settings: str) -> dict[str, str]:
 
 
 def quiet_instance(home: Path) -> Path:
-    """The folder of a new Dagster instance as the project has it, which sends no statistics."""
+    """Make the folder of a new Dagster instance, configured like the project's."""
     home.mkdir()
     shutil.copy(PROJECT / ".dagster" / "dagster.yaml", home)
     return home
@@ -41,16 +41,16 @@ def quiet_instance(home: Path) -> Path:
 
 @contextmanager
 def instance_at(home: str) -> Iterator[dg.DagsterInstance]:
-    """The Dagster instance of a command that ran or runs with this DAGSTER_HOME."""
+    """Open the Dagster instance of a command that ran or runs with this DAGSTER_HOME."""
     with patch.dict(os.environ, DAGSTER_HOME=home), dg.DagsterInstance.from_config(home) as found:
         yield found
 
 
 @contextmanager
 def processes(folder: Path) -> Iterator[Start]:
-    """Gives a function that starts scripts; ends what still runs at the end and shows its errors.
+    """Yield a function that starts scripts. At the end, kill those that still run.
 
-    They start in `folder`, not in the project's, since Dagster prefers the `.env` there.
+    They start in `folder`, because Dagster reads the `.env` of the folder where it starts.
     """
     started: list[Process] = []
 
@@ -76,13 +76,13 @@ def processes(folder: Path) -> Iterator[Start]:
 
 
 def finish(process: Process) -> subprocess.CompletedProcess[str]:
-    """What the process said, once it has ended."""
+    """Wait until the process ends, and return its output."""
     output, errors = process.communicate(timeout=_SECONDS)
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 def end_with_children(process: Process) -> None:
-    """Kill the process and its children, unless it has ended, and print what it complained of."""
+    """Kill the process and its children unless it has ended, and print its errors."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         print(process.communicate()[1], file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Everything at work by itself: `coinbase-assets dev`, the stand-in exchange, Azurite."""
+"""All services at work: `coinbase-assets dev`, the stand-in exchange, Azurite."""
 
 import os
 import re
@@ -36,7 +36,7 @@ PATIENCE = 150.0
 
 @dataclass(frozen=True)
 class Dev:
-    """`coinbase-assets dev` at work, and what it works on."""
+    """A running `coinbase-assets dev`, with its exchange, instance and lake."""
 
     process: subprocess.Popen[str]
     port: int
@@ -44,7 +44,7 @@ class Dev:
     instance: dg.DagsterInstance
     settings: Settings
     lake: ParquetStore
-    said: list[str]
+    errors: list[str]
 
     def wait_for(self, what: Callable[[], object]) -> None:
         give_up = time.monotonic() + PATIENCE
@@ -69,7 +69,7 @@ class Dev:
         return list(self.instance.get_runs(dg.RunsFilter(tags=tags, statuses=statuses)))
 
     def cursor(self) -> str:
-        """The history sensor's."""
+        """Return the cursor of the history sensor."""
         states = self.instance.all_instigator_state()
         cursors = [
             getattr(state.instigator_data, "cursor", None)
@@ -79,20 +79,20 @@ class Dev:
         return str(cursors)
 
     def process_of(self, run_id: str) -> int:
-        """The id of the run's process, 0 before it executes steps."""
-        said = re.search(
+        """Return the id of the run's process; 0 before it executes steps."""
+        found = re.search(
             r"Executing steps in process \(pid: (\d+)\)", str(self.instance.all_logs(run_id))
         )
-        return int(said[1]) if said else 0
+        return int(found[1]) if found else 0
 
     def kill(self, part: str) -> None:
-        """SIGKILL the service whose command line has this part."""
+        """Kill the service whose command line has this part, with SIGKILL."""
         (pid,) = [pid for pid, command in commands(self.process.pid) if part in command]
         os.kill(pid, signal.SIGKILL)
 
 
 def commands(parent: int) -> list[tuple[int, str]]:
-    """The process's children: their ids and command lines."""
+    """Return the ids and command lines of a process's children."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -104,7 +104,7 @@ def commands(parent: int) -> list[tuple[int, str]]:
 
 
 def home_users(home: str) -> list[str]:
-    """The command lines of the processes that have this DAGSTER_HOME."""
+    """Return the command lines of the processes that have this DAGSTER_HOME."""
     setting = f"DAGSTER_HOME={home}\0".encode()
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -130,7 +130,7 @@ def environment(lake: ParquetStore, tmp_path: Path) -> dict[str, str]:
 
 @contextmanager
 def dev(start: Start, environment: dict[str, str], lake: ParquetStore) -> Iterator[Dev]:
-    series, port = [str(one) for one in (ETH, BTC, USD)], free_port()
+    series, port = [str(each) for each in (ETH, BTC, USD)], free_port()
     with StandInExchange(rate=None) as exchange:
         changes = {"COINBASE_API_URL": exchange.url, "COINBASE_SERIES": ",".join(series)}
         arguments = ("dev", "--port", str(port))
@@ -139,16 +139,16 @@ def dev(start: Start, environment: dict[str, str], lake: ParquetStore) -> Iterat
         assert "web UI: http://127.0.0.1:" in process.stdout.readline()
         with instance_at(environment["DAGSTER_HOME"]) as instance:
             settings = settings_for(exchange.url, *series)
-            said: list[str] = []
-            yield Dev(process, port, exchange, instance, settings, lake, said)
+            errors: list[str] = []
+            yield Dev(process, port, exchange, instance, settings, lake, errors)
         process.send_signal(signal.SIGINT)
         done = finish(process)
         assert done.returncode == 130
-        said.append(done.stderr)
+        errors.append(done.stderr)
 
 
 @pytest.mark.long
-def test_what_lands_becomes_history_whatever_dies(
+def test_dev_survives_killed_services_and_damaged_day(
     start: Start, environment: dict[str, str], lake: ParquetStore
 ) -> None:
     with dev(start, environment, lake) as at_work:
@@ -162,11 +162,11 @@ def test_what_lands_becomes_history_whatever_dies(
         last = datetime.fromisoformat(blob.fields["last_candle"])
         assert datetime.now(UTC) - last < timedelta(minutes=10)
     assert home_users(environment["DAGSTER_HOME"]) == []
-    assert re.search(r"^Run \S+: \S*BlobDamaged: .*2024-02-10", at_work.said[0], re.MULTILINE)
+    assert re.search(r"^Run \S+: \S*BlobDamaged: .*2024-02-10", at_work.errors[0], re.MULTILINE)
 
 
 def _kill_a_live_refresh_and_the_code_server(at_work: Dev) -> None:
-    """The orphaned run must not hold the next refresh back."""
+    """The next refresh must not wait for the orphaned run."""
     at_work.exchange.latency = 600
     started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
     at_work.wait_for(lambda: at_work.instance.get_runs(started))
@@ -178,7 +178,7 @@ def _kill_a_live_refresh_and_the_code_server(at_work: Dev) -> None:
 
 
 def _kill_the_daemon_when_days_have_landed(at_work: Dev) -> None:
-    """250 days of two series, and the daemon dies as soon as the sensor's cursor is written."""
+    """Collect 250 days of two series; kill the daemon as soon as the sensor's cursor is written."""
     before = at_work.cursor()
     for series in (BTC, USD):
         settings = at_work.settings.model_copy(update={"series": (series,)})
@@ -195,7 +195,7 @@ def _kill_the_daemon_when_days_have_landed(at_work: Dev) -> None:
 
 
 def _damage_a_day_until_a_run_has_failed(at_work: Dev) -> None:
-    """The run is retried, and what it could not read then is in the history."""
+    """The failed run must be retried, and the history must have the day that was damaged."""
     path = RAW_CANDLES.path(BTC).format(partition="2024-02-10")
     table, blob = at_work.lake.get(path), at_work.lake.find([path])[path]
     newer = with_fields(table.select(["time"]), {"version": str(blob.version + 1)})
@@ -206,14 +206,14 @@ def _damage_a_day_until_a_run_has_failed(at_work: Dev) -> None:
     failed = at_work.history_runs(dg.DagsterRunStatus.FAILURE)
     at_work.wait_for(
         lambda: any(
-            run.root_run_id in {one.run_id for one in failed}
+            run.root_run_id in {attempt.run_id for attempt in failed}
             for run in at_work.history_runs(dg.DagsterRunStatus.SUCCESS)
         )
     )
 
 
 def _refuse_a_second(at_work: Dev, start: Start, environment: dict[str, str]) -> None:
-    """Neither on the same instance nor on the same port is there another `dev`."""
+    """A second `dev` must be refused, on the same instance and on the same port."""
     second = finish(start("coinbase-assets", "dev", environment=environment))
     assert second.returncode == 1
     assert f"is in use by another `make dev` (processes {at_work.process.pid} " in second.stderr

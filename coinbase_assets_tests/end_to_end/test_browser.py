@@ -1,4 +1,4 @@
-"""The web UI as users have it: `coinbase-assets dev` in a real browser, on a stand-in exchange."""
+"""The web UI of `coinbase-assets dev` in a real browser, with a stand-in exchange."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from coinbase_assets.candles.calendar import DAY
-from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES
+from coinbase_assets.candles.datasets import CANDLE_CHART, CANDLE_HISTORY, RAW_CANDLES
 from coinbase_assets.candles.series import Series
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import free_port
@@ -21,25 +21,23 @@ pytestmark = BROWSER_TEST
 
 ETH, BTC = map(Series.parse, ("ETH-EUR:15m", "BTC-USD:15m"))
 RAW, HISTORY, CHART = (
-    f"{kind}/ETH-EUR/15m" for kind in ("raw_candles", "candle_history", "candle_chart")
+    "/".join(dataset.asset_key(ETH)) for dataset in (RAW_CANDLES, CANDLE_HISTORY, CANDLE_CHART)
 )
 
 
-def test_candles_are_collected_checked_drawn_and_watched_in_the_web_ui(
-    tmp_path: Path, lake: ParquetStore
-) -> None:
+def test_web_ui_collects_checks_draws_and_watches(tmp_path: Path, lake: ParquetStore) -> None:
     port = free_port()
     windows = {"COINBASE_FRESHNESS_WARN": "60s", "COINBASE_FRESHNESS_FAIL": "120s"}
     with dev(tmp_path, f"http://127.0.0.1:{port}", ETH, BTC, **windows) as ui:
         with StandInExchange(port=port, rate=None):
             _collect_today(ui)
-        # The exchange is out of reach now.
+        # The exchange cannot be reached now.
         _see_the_chart(ui)
         _see_a_failed_check(ui, lake)
         _see_the_badge(ui, "Warning")
         _see_the_badge(ui, "Failed")
         with StandInExchange(port=port, rate=None):
-            # A live refresh may have failed meanwhile.
+            # A live refresh may have failed in the meantime.
             ui.materialize_latest(RAW)
             _back_fill(ui, lake)
             _see_the_badge(ui, "Passing")
@@ -105,9 +103,9 @@ def _see_the_month_follow(ui: WebUi) -> None:
 def _see_it_end(ui: WebUi, back_fill: str, *series: Series) -> None:
     ui.open(f"/runs/b/{back_fill}")
     ui.see_times("100% completed", len(series))
-    # Those targeted, and those that succeeded.
+    # The numbers of targeted partitions and of successful ones.
     ui.see_times("60", 2 * len(series))
-    # The column's name, and the whole.
+    # The name of the column, and the state of the back-fill.
     ui.see_times("Succeeded", 2)
     ui.picture(f"back-fill-{len(series)}")
 
@@ -119,7 +117,7 @@ def _see_every_day(
         stored = lake.list_partitions(RAW_CANDLES.folder(series))
         assert set(map(str, days)) <= stored.keys()
     ui.open(f"/assets/{RAW}?view=partitions")
-    # One more after midnight.
+    # After midnight there is one more.
     ui.see_text(rf"^Materialized \(({len(expected[ETH])}|{len(expected[ETH]) + 1})\)$")
     ui.see_text(r"^Failed \(0\)$")
     ui.picture("partitions")
@@ -152,7 +150,7 @@ def _see_a_failed_check(ui: WebUi, lake: ParquetStore) -> None:
     lake.put(blob.path, table.set_column(low, table.field(low), pc.add(table["high"], 1.0)), blob)
     ui.open(f"/assets/{HISTORY}?view=checks&checkDetail=low_never_exceeds_high")
     ui.page.get_by_role("button").filter(has_text=re.compile("^Execute$")).click()
-    # Latest is what a refresh that ends meanwhile found in its own month.
+    # The latest result may be that of a refresh that ended in the meantime.
     ui.page.get_by_text("Execution history").click()
     failed = ui.page.get_by_role("table").get_by_text("Failed", exact=True)
     ui.see(failed)

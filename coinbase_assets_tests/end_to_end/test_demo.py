@@ -1,4 +1,4 @@
-"""`make demo` must touch neither the user's exchange nor the user's lake and instance."""
+"""`make demo` must not touch the user's exchange, lake or Dagster instance."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from coinbase_assets_tests.demo import HOME, demo_environment
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 
 
-def test_the_demo_keeps_apart_from_the_user_s_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_ignores_user_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COINBASE_CONTAINER", "precious")
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "AccountName=mine;AccountKey=abc=")
     with StandInExchange() as exchange:
@@ -24,7 +24,7 @@ def test_the_demo_keeps_apart_from_the_user_s_settings(monkeypatch: pytest.Monke
     assert (settings.container, settings.dagster_home) == ("demo", HOME)
 
 
-def test_the_demo_imports_nothing_that_only_developers_install() -> None:
+def test_demo_imports_no_developer_dependency() -> None:
     code = "import sys, coinbase_assets_tests.demo; print(*{n.split('.')[0] for n in sys.modules})"
     command = [sys.executable, "-c", code]
     modules = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()

@@ -1,4 +1,4 @@
-"""A month in which all goes wrong that can, collected as a user would: the ledger knows it all."""
+"""A month with every kind of trouble, collected as a user would: the ledger must be right."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,14 +47,14 @@ MARKETS = {
 SERIES = [Series.parse(name) for name in MARKETS]
 QUIET, LIQUID, NEW, OLD = SERIES
 
-# What a bucket without a candle is, by the interval its start lies in; elsewhere, no_trades.
+# The states of buckets without a candle, by interval. Outside the intervals it is no_trades.
 HOLES: Mapping[Series, Sequence[tuple[datetime, datetime, State]]] = {
     QUIET: [],
     LIQUID: [],
     NEW: [(START, at("12T09:30"), State.BEFORE_LISTING)],
     OLD: [(at("20T18:15"), END, State.AFTER_DELISTING)],
 }
-# The windows, by their start, that are answered wrongly, how, and so many times.
+# The windows that get wrong answers, by their start: the fault, and how many times.
 WRONG = {
     ("LIQUID-USD", "60", at("06T00:00")): ("empty", 2),
     ("QUIET-USD", "60", at("08T16:00")): ("middle", 1),
@@ -65,7 +65,7 @@ FROZEN = at("25T23:59")
 
 
 class Troubles:
-    """The faults of WRONG, each as often as it says."""
+    """The faults of WRONG, each as many times as listed."""
 
     def __init__(self) -> None:
         self.done: Counter[tuple[str, str, datetime]] = Counter()
@@ -73,7 +73,7 @@ class Troubles:
     def __call__(self, number: int, product: str, params: Mapping[str, str]) -> str | None:
         if "start" not in params:
             return None
-        # Requests vary by up to 30 seconds, so that no cache answers.
+        # The client shifts requests by up to 30 seconds, so that no cache answers.
         start = datetime.fromisoformat(params["start"]) + timedelta(seconds=30)
         key = (product, params["granularity"], start.replace(second=0))
         fault, times = WRONG.get(key, ("", 0))
@@ -104,7 +104,7 @@ def exchange(clock: Clock) -> Iterator[StandInExchange]:
 
 
 def truth(series: Series, start: datetime = START, end: datetime = END) -> pa.Table:
-    """What was traded, as the exchange tells it at last."""
+    """Return the candles in the exchange's final version."""
     step = series.granularity.seconds
     first, last = int(start.timestamp()), int(end.timestamp()) - step
     rows: list[object] = []
@@ -113,7 +113,7 @@ def truth(series: Series, start: datetime = START, end: datetime = END) -> pa.Ta
 
 
 def frozen_day() -> Day:
-    """The 25th as a collector stored it that took the last minute for closed too early."""
+    """Return the 25th, stored by a collector that took its last minute as closed too early."""
     start = FROZEN.replace(hour=0, minute=0)
     candles = truth(LIQUID, start, start + DAY)
     whole = clip_candles(candles, FROZEN, FROZEN + DAY)
@@ -153,7 +153,7 @@ def revisions(lake: ParquetStore) -> pa.Table:
     return pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
 
 
-def test_the_ledger_is_right_for_every_bucket_of_a_month_of_trouble(
+def test_ledger_of_month_of_trouble(
     lake: ParquetStore, instance: dg.DagsterInstance, exchange: StandInExchange, clock: Clock
 ) -> None:
     settings = settings_for(exchange.url, *MARKETS)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import click
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -16,7 +17,7 @@ from pyarrow import csv
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP
 from coinbase_assets.candles.series import Series, parse_candle_series
 from coinbase_assets.candles.table import SCHEMA
-from coinbase_assets.cli.main import _TABLES, main
+from coinbase_assets.cli.main import export, main
 from coinbase_assets.lake.export import FORMATS, write_candles
 from coinbase_assets.storage.parquet_store import ParquetStore
 
@@ -75,7 +76,9 @@ def test_export_writes_rollup(history: ParquetStore, tmp_path: Path) -> None:
 
 
 def test_export_formats_match_command_line() -> None:
-    assert set(_TABLES) == FORMATS.keys() == READERS.keys()
+    assert FORMATS.keys() == READERS.keys()
+    help_text = export.get_help(click.Context(export))
+    assert all(suffix in help_text for suffix in FORMATS)
 
 
 def test_export_jsonl_keeps_all_digits(tmp_path: Path) -> None:
@@ -135,7 +138,7 @@ def test_export_error_is_one_line_without_file(
 def test_export_unknown_format_names_formats(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["export", "--series", str(ETH), *RANGE, "--out", name])
-    assert "end it with .parquet or .csv or .jsonl or .feather" in capsys.readouterr().err
+    assert "end the name with .parquet or .csv or .jsonl or .feather" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("history")
