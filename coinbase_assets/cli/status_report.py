@@ -42,7 +42,7 @@ def print_json(
 ) -> bool:
     """A JSON array, an object a series, on standard output; whether all of them are complete."""
     now, objects, complete = datetime.now(UTC), [], True
-    problems = {name: what for one in incidents for name, what in one.open.items()}
+    problems = {name: what for one in incidents for name, what in one.standing_texts.items()}
     for series, window in windows.items():
         status = series_status(store, series, now.date())
         through = status.answered_through

@@ -336,7 +336,7 @@ def test_a_test_message_tells_of_each_destination_whether_it_took_it(
     ("urls", "rule"),
     [
         ("", "COINBASE_ALERT_URLS is not set; write such as mailto://USER:PASSWORD@HOST"),
-        (f"json://a,slack://{TOKEN}", "COINBASE_ALERT_URLS: URL 2 (slack://...) is none that"),
+        (f"json://a,slack://{TOKEN}", "COINBASE_ALERT_URLS: URL 2 (slack://...) is not a"),
     ],
 )
 def test_without_a_destination_to_test_the_setting_is_named(

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
-from coinbase_assets.lake.errors import SeriesNotFound
 
 from coinbase_assets import Lake, read_candles, read_candles_arrow
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP
 from coinbase_assets.candles.series import Series, parse_candle_series
 from coinbase_assets.candles.table import SCHEMA
+from coinbase_assets.lake.errors import SeriesNotFound
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import AZURITE_KEY

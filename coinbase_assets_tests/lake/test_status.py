@@ -13,7 +13,7 @@ from coinbase_assets.cli.status_report import print_json, print_status
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State, count_buckets
 from coinbase_assets.lake.status import Question, SeriesStatus, series_status
 from coinbase_assets.monitoring.freshness import FreshnessWindows
-from coinbase_assets.monitoring.incidents import Incident
+from coinbase_assets.monitoring.incidents import Incident, Problem
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.table_metadata import with_fields
 
@@ -296,7 +296,7 @@ def test_programs_are_told_whether_a_series_is_fresh_and_what_is_wrong(
 ) -> None:
     through = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=behind)
     store_days(lake, "01-01", answered_through=f"{through:%FT%TZ}")
-    incidents = [Incident("now", ["ETH-EUR:1h"], {"ETH-EUR:1h": ["late"]})]
+    incidents = [Incident("now", ["ETH-EUR:1h"], [Problem("ETH-EUR:1h", "late", "late")])]
     print_json(lake, {HOURS: WINDOWS}, incidents)
     (told,) = json.loads(capsys.readouterr().out)
     assert told["answered_through"] == f"{through:%FT%TZ}"
