@@ -205,7 +205,8 @@ def try_alerts() -> None:
     destinations = parse_destinations(urls.get_secret_value())
     message = Message("test", "A test of coinbase-assets", "Alerts of your candles arrive here.")
     outbox = {one.key: [message] for one in destinations}
-    causes = {failure.key: failure.cause for failure in deliver(outbox, destinations, lambda *_: None)}
+    failures = deliver(outbox, destinations, lambda *_: None)
+    causes = {failure.key: failure.cause for failure in failures}
     for one in destinations:
         failed = f"not delivered ({causes[one.key]})" if one.key in causes else ""
         click.echo(f"{one}: {failed or 'delivered'}")

@@ -1,4 +1,4 @@
-"""`alerts_sensor`: reports each incident and each ended back-fill to the configured destinations."""
+"""`alerts_sensor`: sends messages about incidents and ended back-fills."""
 
 import logging
 from collections.abc import Sequence

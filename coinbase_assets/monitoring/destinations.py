@@ -75,7 +75,7 @@ class Destination:
 
 
 def parse_destinations(text: str) -> tuple[Destination, ...]:
-    """Returns the destinations in `text`, each once, in order. Raises ValueError without the URL."""
+    """Returns the destinations in `text`, each once. Raises ValueError, without the URL."""
     return tuple(map(Destination, parse_alert_urls(text)))
 
 

@@ -65,13 +65,10 @@ class IncidentUpdate:
 
 
 def read_incident(stored: Mapping[str, Any]) -> Incident:
-    """The incident of `dataclasses.asdict`, which JSON has stored, also in the form of 0.2."""
+    """Returns the incident that was stored by `asdict`, or in the earlier form without kinds."""
     if "open" in stored:
-        standing = [
-            Problem(subject, "", text)
-            for subject, texts in stored["open"].items()
-            for text in texts
-        ]
+        old = stored["open"]
+        standing = [Problem(subject, "", text) for subject in old for text in old[subject]]
         return Incident(stored["began"], stored["series"], standing, stored["told"])
     standing = [Problem(**problem) for problem in stored["standing"]]
     return Incident(**{**stored, "standing": standing})

@@ -135,7 +135,7 @@ def _is_watched(asset: dg.AssetKey) -> bool:
 
 
 def _is_standing(instance: dg.DagsterInstance, asset: str, failed_at: float) -> bool:
-    """Whether the asset has not been materialised since. Keys of version 0.2 are not watched."""
+    """Whether the asset has not been materialised since. Earlier keys, kind first, do not count."""
     key = dg.AssetKey.from_user_string(asset)
     event = instance.get_latest_materialization_event(key)
     return _is_watched(key) and (event is None or event.timestamp <= failed_at)
