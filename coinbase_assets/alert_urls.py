@@ -1,7 +1,7 @@
-"""URLs of alerts as apprise takes them. Knows no candles, and no Dagster.
+"""Alert URLs, in apprise's format. Imports neither candles nor Dagster.
 
-Such a URL holds secrets, so nothing here shows more of it than scheme and host, and what apprise
-and the libraries under it log of it is swallowed.
+An alert URL holds secrets. This module shows only its scheme and host, and suppresses the log
+records of apprise and of the libraries that apprise uses.
 """
 
 import contextlib
@@ -19,13 +19,15 @@ _SOCKET_SECONDS = 4.0
 _BETWEEN_URLS = re.compile(r"[\s,;]+(?=[a-z0-9]+://)", re.IGNORECASE)
 _ADDRESSED_BY_HOST = re.compile(r"(://|@)\{host\}")
 
-_heard: ContextVar[list[str] | None] = ContextVar("_heard", default=None)
+# The texts that `silence` has collected in this context; None outside of it.
+_collected: ContextVar[list[str] | None] = ContextVar("_collected", default=None)
 
 
 def parse_alert_urls(text: str) -> tuple[str, ...]:
-    """The URLs between commas or whitespace, each once.
+    """Returns the URLs in `text`, each once, in order. Commas or whitespace separate them.
 
-    A URL may hold commas, as `mailto://...?to=a,b` does. Raises ValueError, without the URL.
+    A URL itself may contain commas: `mailto://...?to=a,b`. Raises ValueError, which gives the
+    position and scheme of a wrong URL, but not the URL.
     """
     urls = tuple(dict.fromkeys(_BETWEEN_URLS.split(text.strip(" \t\r\n,;"))))
     for number, url in enumerate(urls, 1):
@@ -35,45 +37,46 @@ def parse_alert_urls(text: str) -> tuple[str, ...]:
             scheme, separator, _ = url.partition("://")
             named = f"URL {number} ({scheme}://...)" if separator else f"URL {number}"
             raise ValueError(
-                f"{named} is none that apprise knows;"
-                " write such as mailto://USER:PASSWORD@HOST, with special characters as %40 for @"
+                f"{named} is not a URL that apprise supports; write it as in"
+                " mailto://USER:PASSWORD@HOST, with special characters encoded, @ as %40"
             ) from None
     return urls
 
 
 def shown_name(url: str) -> str:
-    """Scheme and host; where a token stands in the host's place, the scheme alone.
+    """Returns scheme and host, or the scheme alone if the URL has a token in place of the host.
 
-    Raises ValueError for a URL that apprise cannot make sense of.
+    Raises ValueError for a URL that apprise does not support.
     """
     with silence(), warnings.catch_warnings(action="ignore"):
-        # The first makes apprise load what it has, deprecated modules of Python included.
+        # The first URL makes apprise import all its plugins, some with deprecated Python modules.
         plugin = load_plugin(url)
     addressed = all(map(_ADDRESSED_BY_HOST.search, plugin.templates))
     if addressed and re.match(r"[^/?#]*@[^/?#]*@", url.partition("://")[2]):
-        raise ValueError("apprise takes what follows the first @ for the host")
+        raise ValueError("apprise takes the text after the first @ as the host")
     return f"{plugin.schema}://{plugin.host if addressed else ''}"
 
 
 def load_plugin(url: str) -> "NotifyBase":
+    """Returns apprise's plugin for the URL. Raises ValueError if apprise does not support it."""
     from apprise import Apprise, AppriseAsset
 
-    # Without limits of its own apprise sends in our thread, not in one it would wait for.
+    # With a service timeout, apprise would send in a thread of its own and wait for that.
     asset = AppriseAsset(app_id="coinbase-assets", app_desc="Coinbase", service_timeout=0)
     plugin = Apprise.instantiate(url, asset=asset)
     if plugin is None:
-        raise ValueError("not a URL of apprise")
+        raise ValueError("not a URL that apprise supports")
     for timeout in ("socket_connect_timeout", "socket_read_timeout"):
         setattr(plugin, timeout, min(getattr(plugin, timeout), _SOCKET_SECONDS))
-    # Else the second recipient of a mail waits 5.5 seconds.
+    # By default, apprise waits 5.5 seconds before the second recipient of a mail.
     plugin.request_rate_per_sec = 0
     return plugin
 
 
 class _Silence:
-    """Makes log records; those made in a `silence` are emptied, and below every handler's level.
+    """Makes log records. Within `silence`, they have no text and a level below all others.
 
-    Filters on loggers would not do: urllib3 logs paths, other libraries who knows what.
+    Filters on loggers are not enough: urllib3 logs paths, and other libraries may log secrets, too.
     """
 
     def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
@@ -81,13 +84,13 @@ class _Silence:
 
     def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
         record = self._make(*args, **kwargs)
-        heard = _heard.get()
-        if heard is None:
+        collected = _collected.get()
+        if collected is None:
             return record
         text = record.getMessage()
-        # Not the message's own text, which is logged, too.
+        # Other records hold the text of the message that is sent.
         if record.levelno >= logging.WARNING or text.startswith("Socket Exception"):
-            heard.append(text)
+            collected.append(text)
         record.msg, record.args, record.levelno = "", (), -1
         record.exc_info = record.exc_text = record.stack_info = None
         return record
@@ -95,14 +98,14 @@ class _Silence:
 
 @contextlib.contextmanager
 def silence() -> Iterator[list[str]]:
-    """Let no logger in this thread say anything, but collect what apprise says of failures."""
+    """Suppress this thread's log records. Yields the list of the texts about failures."""
     make = logging.getLogRecordFactory()
     if not isinstance(make, _Silence):
         logging.setLogRecordFactory(_Silence(make))
     logging.getLogger("apprise").setLevel(logging.DEBUG)
-    heard: list[str] = []
-    token = _heard.set(heard)
+    collected: list[str] = []
+    token = _collected.set(collected)
     try:
-        yield heard
+        yield collected
     finally:
-        _heard.reset(token)
+        _collected.reset(token)

@@ -1,4 +1,4 @@
-"""File locks that the operating system releases when their process ends, however it ends."""
+"""Locks on files. The operating system releases them when their process ends, even if killed."""
 
 import fcntl
 from collections.abc import Iterator
@@ -8,26 +8,26 @@ from typing import IO
 
 
 def open_lock(path: Path) -> IO[bytes]:
-    """The lock file, open and not locked; closing it releases whatever was locked."""
+    """Returns the lock file, open and not locked. Closing it releases the lock."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.open("ab")
 
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock alone; waits for it."""
+    """Wait for the exclusive lock and hold it during the block."""
     with open_lock(path) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def share(file: IO[bytes]) -> None:
-    """Hold the lock together with others who share it; waits for one who holds it alone."""
+    """Wait for the shared lock and hold it until the file is closed."""
     fcntl.flock(file, fcntl.LOCK_SH)
 
 
 def try_exclusive(file: IO[bytes]) -> bool:
-    """Hold the lock alone if nobody else holds it."""
+    """Take the exclusive lock if it is free; returns whether it was."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -36,7 +36,7 @@ def try_exclusive(file: IO[bytes]) -> bool:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds the lock alone."""
+    """Whether a process holds the exclusive lock."""
     if not path.exists():
         return False
     with open_lock(path) as file:

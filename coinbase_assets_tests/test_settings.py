@@ -140,9 +140,17 @@ def test_urls_that_hold_secrets_are_read_and_not_shown(
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
     [
-        (ALERTS, f"json://a, slack://{SECRET}", "URL 2 (slack://...) is none that apprise knows"),
-        (ALERTS, SECRET, "URL 1 is none that apprise knows; write such as mailto://USER:PASS"),
-        (ALERTS, f"https://a.com/{SECRET}", "URL 1 (https://...) is none"),
+        (
+            ALERTS,
+            f"json://a, slack://{SECRET}",
+            "URL 2 (slack://...) is not a URL that apprise supports",
+        ),
+        (
+            ALERTS,
+            SECRET,
+            "URL 1 is not a URL that apprise supports; write it as in mailto://USER:PASS",
+        ),
+        (ALERTS, f"https://a.com/{SECRET}", "URL 1 (https://...) is not a URL"),
         (HEARTBEAT, SECRET, "not a URL; write https://HOST/PATH"),
         (BUDGET, SECRET, "not a server's URL; write postgresql://USER:PASSWORD@HOST/DATABASE or"),
         (BUDGET, f"mysql://me:{SECRET}@a.com", "not a server's URL"),

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 
 from coinbase_assets.automation.rebuild_sensors import CANDLE_HISTORY_SENSOR, CANDLE_ROLLUP_SENSOR
 from coinbase_assets.automation.schedules import CANDLE_CHART_SCHEDULE, LIVE_CANDLES_SCHEDULE
 from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.dagster_instance.orphaned_runs import fail_orphans, without_their_retry
+from coinbase_assets.dagster_instance.private_names import IMPLICIT_ASSET_JOB_NAME
 from coinbase_assets.dagster_instance.replaced_runs import delete_superseded_runs
 from coinbase_assets.dagster_instance.run_tags import (
     BACKFILL_ID_TAG,

@@ -5,13 +5,13 @@ from datetime import date, datetime, time, timedelta
 from functools import partial
 
 import dagster as dg
-from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.datasets import CANDLE_CHART, PRODUCTS, RAW_CANDLES
 from coinbase_assets.candles.series import Series
 from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.private_names import IMPLICIT_ASSET_JOB_NAME
+from coinbase_assets.dagster_instance.run_statuses import UNFINISHED
 from coinbase_assets.dagster_instance.run_tags import (
     LIVE,
     MAX_RETRIES_TAG,
@@ -60,7 +60,7 @@ def build_live_candles_schedule(series: Sequence[Series], start: date) -> dg.Sch
     def live_candles_schedule(
         context: dg.ScheduleEvaluationContext,
     ) -> dg.RunRequest | dg.SkipReason:
-        unfinished = dg.RunsFilter(tags={LIVE: "true"}, statuses=NOT_FINISHED_STATUSES)
+        unfinished = dg.RunsFilter(tags={LIVE: "true"}, statuses=UNFINISHED)
         if context.instance.get_runs(unfinished, limit=1):
             return dg.SkipReason("The last refresh has not ended yet")
         now = context.scheduled_execution_time

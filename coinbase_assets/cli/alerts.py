@@ -15,7 +15,7 @@ def send_test_message(urls: str) -> bool:
     message = Message("test", "A test of coinbase-assets", "Alerts of your candles arrive here.")
     outbox = {destination.key: [message] for destination in destinations}
     failures = deliver(outbox, destinations, lambda *_: None)
-    reasons = {failure.key: failure.why for failure in failures}
+    reasons = {failure.key: failure.cause for failure in failures}
     for destination in destinations:
         reason = reasons.get(destination.key)
         click.echo(

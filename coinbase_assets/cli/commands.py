@@ -23,7 +23,7 @@ from coinbase_assets.exchange.host_name import unknown_host
 from coinbase_assets.lake import charts
 from coinbase_assets.lake.account import with_storage
 from coinbase_assets.lake.candle_months import stored_series
-from coinbase_assets.monitoring.alerts import load_state
+from coinbase_assets.monitoring.alert_state import load_state
 from coinbase_assets.monitoring.freshness import freshness_windows
 from coinbase_assets.process_tuning import share_free_memory
 from coinbase_assets.settings import Settings
@@ -147,7 +147,7 @@ def show_status(settings: Settings, as_json: bool) -> bool:
             return print_json(store, windows, incidents)
         complete = print_status(console, store, settings.series)
         for incident in incidents:
-            for name, problems in incident.open.items():
+            for name, problems in incident.standing_texts.items():
                 console.print(f"Since {incident.began}, {name}: {'; '.join(problems)}")
         return complete
 

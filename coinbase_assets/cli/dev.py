@@ -17,6 +17,7 @@ import httpx
 
 from coinbase_assets.cli.supervisor import ServiceError, Services
 from coinbase_assets.dagster_instance.opening import creating
+from coinbase_assets.dagster_instance.private_names import DAEMON_MODULE
 from coinbase_assets.file_locks import open_lock, try_exclusive
 from coinbase_assets.lake.account import with_storage
 from coinbase_assets.settings import Settings
@@ -65,7 +66,7 @@ def _start(services: Services, folder: Path, port: int) -> None:
     services.start("code server", "dagster", "api", "grpc", *code)
     services.wait_for(lambda: _is_serving_code(server))
     daemon = ["--workspace", workspace, "--log-level", "error"]
-    services.start("daemon", "dagster._daemon", "run", *daemon)
+    services.start("daemon", DAEMON_MODULE, "run", *daemon)
     web = ["--host", HOST, "--port", str(port), "--dagster-log-level", "error"]
     services.start("web UI", "dagster_webserver", "--workspace", workspace, *web)
     services.wait_for(lambda: _is_answering(f"http://{HOST}:{port}/server_info"))

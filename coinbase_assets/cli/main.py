@@ -20,6 +20,7 @@ from coinbase_assets.cli.parameters import (
     refuse_future,
     refuse_reversed,
 )
+from coinbase_assets.dagster_instance.supported_dagster import UnsupportedDagster
 from coinbase_assets.exchange.errors import ExchangeError
 from coinbase_assets.process_tuning import without_garbage_collection
 from coinbase_assets.settings import SettingsError, load_settings
@@ -231,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(error.format_message(), error.exit_code)
     except SettingsError as error:
         _fail(str(error), 2)
-    except (ExchangeError, StorageError, OSError) as error:
+    except (ExchangeError, StorageError, UnsupportedDagster, OSError) as error:
         _fail(str(error), 1)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(INTERRUPTED)

@@ -42,7 +42,9 @@ def print_json(
 ) -> bool:
     """Print a JSON array with an object per series. Returns whether all series are complete."""
     now, objects, complete = datetime.now(UTC), [], True
-    problems = {name: what for incident in incidents for name, what in incident.open.items()}
+    problems = {
+        name: texts for incident in incidents for name, texts in incident.standing_texts.items()
+    }
     for series, window in windows.items():
         status = series_status(store, series, now.date())
         through = status.answered_through

@@ -8,15 +8,15 @@ from typing import Any
 
 import sqlalchemy as sa
 from dagster import AssetKey, EventLogEntry
-from dagster._core.events import ASSET_EVENTS
-from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.event_log.schema import (
+
+from coinbase_assets.dagster_instance.private_event_log_names import (
+    ASSET_EVENTS,
+    INDEX_SHARD_NAME,
     SqlEventLogStorageMetadata,
     SqlEventLogStorageTable,
+    SqliteEventLogStorage,
 )
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
-from dagster._serdes import ConfigurableClassData
-
+from coinbase_assets.dagster_instance.private_names import ConfigurableClassData
 from coinbase_assets.dagster_instance.sqlite_storage import CONFIG, base_dir, kept_engine
 
 _VERSION = sa.Table(

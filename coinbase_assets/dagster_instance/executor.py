@@ -1,39 +1,43 @@
-"""How runs execute: all steps in the run's own process, which holds the run's lock."""
+"""How a run executes: all steps in the run's own process, which holds the run's lock."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
-from dagster._core.execution.context.system import PlanOrchestrationContext
-from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.execution.retries import RetryMode
-from dagster._core.executor.in_process import InProcessExecutor
-from dagster._utils.error import SerializableErrorInfo
 
 from coinbase_assets.dagster_instance.orphaned_runs import run_lock
+from coinbase_assets.dagster_instance.private_names import RETRIES_ENABLED, InProcessExecutor
+
+if TYPE_CHECKING:
+    from coinbase_assets.dagster_instance.private_names import (
+        ExecutionPlan,
+        PlanOrchestrationContext,
+        SerializableErrorInfo,
+    )
 
 log = logging.getLogger(__name__)
 
-# The configuration of runs that print no line for every event, and no trace for every failure.
+# The configuration of a run that prints neither its events nor the traces of its failures.
 SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 _until_the_process_ends = ExitStack()
 
 
 class LockedInProcessExecutor(InProcessExecutor):
-    """One process a run: starting another for each step takes longer than most steps.
+    """Executes all steps of a run in one process: starting a process takes longer than most steps.
 
-    A launched run has a process of its own; it keeps the lock until it ends, by which time the
-    run's end is recorded.
+    A launched run has a process of its own. The process keeps the run's lock until it ends; by then
+    the end of the run is recorded.
     """
 
     def __init__(self) -> None:
-        super().__init__(RetryMode.ENABLED)
+        super().__init__(RETRIES_ENABLED)
 
     def execute(
-        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+        self, plan_context: "PlanOrchestrationContext", execution_plan: "ExecutionPlan"
     ) -> Iterator[dg.DagsterEvent]:
         home = Path(plan_context.instance.root_directory)
         _until_the_process_ends.enter_context(run_lock(home, plan_context.run_id))
@@ -44,7 +48,7 @@ class LockedInProcessExecutor(InProcessExecutor):
             yield event
 
 
-def _one_line(error: SerializableErrorInfo | None) -> str:
-    """What was raised, without the trace, which the web UI shows, nor Dagster's words around it."""
-    raised = error and (error.cause or error)
-    return " ".join(raised.message.split()) if raised else "failed"
+def _one_line(error: "SerializableErrorInfo | None") -> str:
+    """Returns the message of the original exception, without the trace, which the web UI shows."""
+    original = error and (error.cause or error)
+    return " ".join(original.message.split()) if original else "failed"

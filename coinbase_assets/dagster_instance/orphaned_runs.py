@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.events import RunFailureReason
-from dagster._core.execution.retries import auto_reexecution_should_retry_run
 
+from coinbase_assets.dagster_instance.private_names import (
+    RunFailureReason,
+    auto_reexecution_should_retry_run,
+)
 from coinbase_assets.dagster_instance.run_tags import RUN_FAILURE_REASON_TAG, WILL_RETRY_TAG
 from coinbase_assets.file_locks import exclusive, is_held, open_lock, try_exclusive
 

@@ -1,22 +1,18 @@
-"""Runs that refresh what later runs refreshed again: deleted, so that the instance stays small.
+"""Chooses and deletes superseded runs, so that the instance stays small.
 
-Dagster's `delete_run` takes a run's materialisations with it, so a run goes only once none of them
-is its partition's newest. It leaves behind the results of asset checks, what the steps printed and,
-on SQLite, the run's own database file, so these are deleted here, too.
+A run is superseded when later runs have materialised all of its partitions. Dagster's `delete_run`
+deletes a run's materialisations, too, so that a run with the newest one of a partition must stay.
 """
 
 import time
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import dagster as dg
-import sqlalchemy as sa
-from dagster._core.storage.dagster_run import FINISHED_STATUSES
-from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 
+from coinbase_assets.dagster_instance.run_deletion import delete_run
+from coinbase_assets.dagster_instance.run_statuses import FINISHED
 from coinbase_assets.dagster_instance.run_tags import (
     BACKFILL_ID_TAG,
     PARENT_RUN_ID_TAG,
@@ -27,16 +23,16 @@ from coinbase_assets.dagster_instance.run_tags import (
 
 RETENTION = timedelta(days=1)
 MOST_RUNS = 200
-# A sensor's tick has 60, for what the last run takes, too.
+# Dagster ends a sensor's tick after 60 seconds. The rest is for the run under way at that time.
 MOST_SECONDS = 15.0
 
-# The web UI puts it on whatever a user starts there, also with the tags of another run.
+# The web UI adds this tag to every run that a user launches there.
 _FROM_UI_TAG = "dagster/from_ui"
 _MATERIALIZATION: Final = dg.DagsterEventType.ASSET_MATERIALIZATION
 
 
 class Sweep(NamedTuple):
-    """The ids of the runs deleted, and where the next call goes on; None: from the oldest run."""
+    """The ids of the deleted runs, and the cursor for the next call (None: the oldest run)."""
 
     deleted: list[str]
     cursor: str | None
@@ -54,14 +50,12 @@ def delete_superseded_runs(
 ) -> Sweep:
     """Delete superseded runs that these schedules and sensors launched, and their retries.
 
-    A run is superseded when it changed last more than `RETENTION` before `now`, is finished, and
-    another run has since materialised every partition it materialised. A call looks at `most` runs,
-    oldest first, and at no other once so many `seconds` are over. Past the newest it begins again:
-    runs that stay cost the same however many there are, and go when they are superseded later.
+    A run qualifies when it is finished, changed last more than `RETENTION` before `now`, and other
+    runs have since materialised every partition that it materialised. A call examines at most
+    `most` runs after the cursor, oldest first, and stops after `seconds`. When it has examined the
+    newest run, the cursor returns to the oldest: a run that stays now may be superseded later.
     """
-    expired = dg.RunsFilter(
-        statuses=FINISHED_STATUSES, updated_before=(now - RETENTION).astimezone(UTC)
-    )
+    expired = dg.RunsFilter(statuses=FINISHED, updated_before=(now - RETENTION).astimezone(UTC))
     runs = instance.get_runs(expired, cursor=cursor, limit=most, ascending=True)
     launchers = {SCHEDULE_NAME_TAG: schedules, SENSOR_NAME_TAG: sensors}
     last_changed = _last_changed(instance)
@@ -72,7 +66,7 @@ def delete_superseded_runs(
             and _is_launched_by(launchers, run.tags)
             and _is_superseded(instance, run.run_id)
         ):
-            _delete(instance, run.run_id)
+            delete_run(instance, run.run_id)
             deleted.append(run.run_id)
         else:
             cursor = run.run_id
@@ -82,15 +76,19 @@ def delete_superseded_runs(
 
 
 def _last_changed(instance: dg.DagsterInstance) -> str | None:
-    """The run with the log's last event, kept: SQLite would give that event's id out again."""
+    """Returns the id of the run that changed last.
+
+    It may have the newest event of the log. If that is deleted, SQLite uses its id again.
+    """
     records = instance.get_run_records(limit=1, order_by="update_timestamp")
     return records[0].dagster_run.run_id if records else None
 
 
 def _is_launched_by(launchers: Mapping[str, Collection[str]], tags: Mapping[str, str]) -> bool:
-    """A run that a user starts from one of theirs has its tags, too; an automatic retry a number.
+    """Whether a launcher, by tag and name, launched the run with these tags, or Dagster retried it.
 
-    Its number is what Dagster itself tells automatic retries by.
+    A run that a user launches from an earlier run copies its tags. Unlike an automatic retry, it
+    has a parent but no retry number; Dagster itself distinguishes them so.
     """
     is_users = _FROM_UI_TAG in tags or (PARENT_RUN_ID_TAG in tags and RETRY_NUMBER_TAG not in tags)
     return (
@@ -101,9 +99,9 @@ def _is_launched_by(launchers: Mapping[str, Collection[str]], tags: Mapping[str,
 
 
 def _is_superseded(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether the newest materialisation of no partition, nor of an asset without, is the run's.
+    """Whether the run has no newest materialisation, neither of a partition nor of a whole asset.
 
-    So, too, if there is none.
+    A run that materialised nothing is superseded.
     """
     newest: list[int] = []
     for key, partitions in _partitions(instance, run_id).items():
@@ -121,7 +119,10 @@ def _is_superseded(instance: dg.DagsterInstance, run_id: str) -> bool:
 def _partitions(
     instance: dg.DagsterInstance, run_id: str
 ) -> Mapping[dg.AssetKey, Collection[str | None]]:
-    """The partitions the run set out to materialise, by the run's own log or, slower, by all."""
+    """Returns the partitions that the run planned or materialised; None is an asset without any.
+
+    If the run's own log is missing, the log of all runs is searched, which is slower.
+    """
     kinds = {_MATERIALIZATION, dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED}
     partitions = instance.get_asset_partitions_for_run(run_id, kinds)
     if partitions:
@@ -131,41 +132,3 @@ def _partitions(
         key: {record.partition for record in records if record.asset_key == key}
         for key in {record.asset_key for record in records}
     }
-
-
-def _delete(instance: dg.DagsterInstance, run_id: str) -> None:
-    """The run goes after all it holds, so that a deletion cut short is found and done again.
-
-    Only its file, which Dagster opens to delete a run, goes after it.
-    """
-    instance.compute_log_manager.delete_logs(prefix=[run_id])
-    instance.event_log_storage.delete_events(run_id)
-    _delete_check_results(instance, run_id)
-    instance.delete_run(run_id)
-    _delete_file(instance, run_id)
-
-
-def _delete_check_results(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Dagster keeps them all; the newest of each check and partition stays here, too."""
-    storage = instance.event_log_storage
-    if not isinstance(storage, SqlEventLogStorage):
-        return
-    result = AssetCheckExecutionsTable.c
-    newer = AssetCheckExecutionsTable.alias("newer")
-    is_old = sa.exists().where(
-        newer.c.asset_key == result.asset_key,
-        newer.c.check_name == result.check_name,
-        newer.c.partition.is_not_distinct_from(result.partition),
-        newer.c.id > result.id,
-    )
-    with storage.index_connection() as connection:
-        connection.execute(
-            AssetCheckExecutionsTable.delete().where(result.run_id == run_id, is_old)
-        )
-
-
-def _delete_file(instance: dg.DagsterInstance, run_id: str) -> None:
-    storage = instance.event_log_storage
-    if isinstance(storage, SqliteEventLogStorage):
-        for suffix in ("", "-wal", "-shm"):
-            Path(storage.path_for_shard(run_id) + suffix).unlink(missing_ok=True)

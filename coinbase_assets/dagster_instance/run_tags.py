@@ -1,6 +1,6 @@
-"""Tags of runs: Dagster's own, which its documentation names, and this project's.
+"""Tags of runs: Dagster's and this project's.
 
-Dagster documents these strings, but its constants for them are private.
+Dagster's documentation gives its tags as strings; its constants for them are private.
 """
 
 PARTITION_TAG = "dagster/partition"
@@ -18,15 +18,15 @@ SENSOR_NAME_TAG = "dagster/sensor_name"
 RUN_FAILURE_REASON_TAG = "dagster/failure_reason"
 WILL_RETRY_TAG = "dagster/will_retry"
 
-# The tag of runs that ask only for what came since the last answer. They are served first, and give
-# up after so many seconds, since the next one is soon.
+# Marks a live run: it asks only for the candles since the last answer. Live runs come first in the
+# queue. They give up after this many seconds, because the next live run is soon.
 LIVE = "coinbase_assets/live"
 LIVE_GIVE_UP_AFTER = 10.0
 
-# The tags of runs that Dagster runs again, up to three times, also where an asset failed.
+# Dagster retries a run with these tags up to three times, also if an asset failed.
 RETRIED = {MAX_RETRIES_TAG: "3", RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"}
 
 
 def range_tags(first: str, last: str) -> dict[str, str]:
-    """The tags of a run over the partitions from the first key to the last."""
+    """Returns the tags of a run over the partitions from the key `first` to the key `last`."""
     return {PARTITION_RANGE_START_TAG: first, PARTITION_RANGE_END_TAG: last}

@@ -9,11 +9,15 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 from dagster import DagsterInvariantViolationError, Field, StringSource
-from dagster._core.storage.runs import SqliteRunStorage
-from dagster._core.storage.schedules import SqliteScheduleStorage
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
-from dagster._serdes import ConfigurableClassData
 from sqlalchemy.util import LRUCache
+
+from coinbase_assets.dagster_instance.private_names import ConfigurableClassData
+from coinbase_assets.dagster_instance.private_storage_names import (
+    SQLITE_BUSY_TIMEOUT_SECONDS,
+    SqliteRunStorage,
+    SqliteScheduleStorage,
+    create_db_conn_string,
+)
 
 CONFIG = {"base_dir": Field(StringSource, is_required=False)}
 _compiled: LRUCache[Any, Any] = LRUCache(500)

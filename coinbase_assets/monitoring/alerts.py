@@ -1,9 +1,8 @@
-"""`alerts_sensor`: tells people what goes wrong with series, once, and when it is over."""
+"""`alerts_sensor`: sends messages about incidents and ended back-fills."""
 
-import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -11,63 +10,14 @@ import httpx
 
 from coinbase_assets.alert_urls import silence
 from coinbase_assets.candles.series import Series
+from coinbase_assets.monitoring.alert_state import AlertState, load_state, save_state
 from coinbase_assets.monitoring.backfills import backfill_message, ended_backfills
 from coinbase_assets.monitoring.delivery import deliver
 from coinbase_assets.monitoring.destinations import Destination, Message
-from coinbase_assets.monitoring.incidents import Incident, update_incidents
-from coinbase_assets.monitoring.problems import (
-    Failures,
-    failed_runs,
-    shown_failures,
-    standing_problems,
-)
+from coinbase_assets.monitoring.incidents import update_incidents
+from coinbase_assets.monitoring.problems import find_problems, update_failures, watched_subjects
 
 log = logging.getLogger(__name__)
-
-# Under this name the state lies in the Dagster instance.
-_STATE = "coinbase_assets/alerts"
-# Messages kept for a destination that takes none.
-_MOST_KEPT = 100
-
-
-@dataclass(frozen=True)
-class AlertState:
-    """What is known from one evaluation to the next, also across restarts.
-
-    `outbox` holds what each destination, by its key, has not taken yet; `looked_at` is the time of
-    the last evaluation, `backfills` are those already told of.
-    """
-
-    incidents: Sequence[Incident] = ()
-    outbox: Mapping[str, Sequence[Message]] = field(default_factory=dict)
-    failures: Failures = field(default_factory=dict)
-    backfills: Sequence[str] = ()
-    looked_at: str = ""
-
-    def without(self, destination: str, message: str) -> "AlertState":
-        left = [one for one in self.outbox.get(destination, ()) if one.id != message]
-        return replace(self, outbox={**self.outbox, destination: left})
-
-
-def load_state(instance: dg.DagsterInstance) -> AlertState:
-    text = instance.daemon_cursor_storage.get_cursor_values({_STATE}).get(_STATE)
-    if not text:
-        return AlertState()
-    stored = json.loads(text)
-    return AlertState(
-        [Incident(**one) for one in stored["incidents"]],
-        {key: [Message(**one) for one in kept] for key, kept in stored["outbox"].items()},
-        {
-            name: {asset: (run_id, when) for asset, (run_id, when) in assets.items()}
-            for name, assets in stored["failures"].items()
-        },
-        stored["backfills"],
-        stored["looked_at"],
-    )
-
-
-def save_state(instance: dg.DagsterInstance, state: AlertState) -> None:
-    instance.daemon_cursor_storage.set_cursor_values({_STATE: json.dumps(asdict(state))})
 
 
 def build_alerts_sensor(
@@ -76,29 +26,28 @@ def build_alerts_sensor(
     destinations: Sequence[Destination],
     heartbeat_url: str | None,
 ) -> dg.SensorDefinition:
-    """The sensor over all series and their checks; without destinations it only logs."""
+    """The sensor over these series and checks. It also logs each message as a warning."""
 
     @dg.sensor(
         name="alerts_sensor",
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            "Tells what goes wrong with a series, once, and once that it is over, to"
-            " COINBASE_ALERT_URLS; calls COINBASE_HEARTBEAT_URL."
+            "Sends a message to COINBASE_ALERT_URLS when a series has trouble, another when it has"
+            " recovered, and one when a back-fill ends. Calls COINBASE_HEARTBEAT_URL every time."
         ),
     )
     def alerts_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        now = datetime.now(UTC)
         state, messages = evaluate(
-            context.instance, load_state(context.instance), series, checks, now
+            context.instance, load_state(context.instance), series, checks, datetime.now(UTC)
         )
         for message in messages:
             log.warning("%s\n%s", message.title, message.body)
-        state = _with_outbox(state, messages, destinations)
+        state = state.with_outbox(messages, destinations)
         save_state(context.instance, state)
         _send(context.instance, state, destinations)
         if heartbeat_url:
-            _beat(heartbeat_url)
+            _call_heartbeat(heartbeat_url)
         return dg.SkipReason(_summary(state))
 
     return alerts_sensor
@@ -111,56 +60,43 @@ def evaluate(
     checks: Sequence[dg.AssetCheckKey],
     now: datetime,
 ) -> tuple[AlertState, list[Message]]:
-    """The state as of now, and what to tell; the first evaluation looks at nothing past."""
+    """Returns the state as of `now`, and the new messages.
+
+    The first evaluation reports neither earlier failed runs nor earlier back-fills.
+    """
     since = datetime.fromisoformat(state.looked_at) if state.looked_at else now
-    failures, urgent = failed_runs(instance, since, state.failures)
-    problems = {
-        name: list(what) for name, what in standing_problems(instance, series, checks).items()
-    }
-    for name, what in shown_failures(failures).items():
-        problems[name] = [*problems.get(name, ()), *what]
-    change = update_incidents(state.incidents, problems, now, failures if urgent else ())
+    failures = update_failures(instance, since, state.failures)
+    problems = find_problems(instance, series, checks, failures)
+    watched = watched_subjects(series, checks, state.failures)
+    update = update_incidents(state.incidents, problems, now, watched)
     ended = ended_backfills(instance, now)
-    new = (
-        [one for one in ended if one.backfill_id not in state.backfills] if state.looked_at else []
+    new = [b for b in ended if state.looked_at and b.backfill_id not in state.backfills]
+    after = replace(
+        state,
+        incidents=update.incidents,
+        failures=failures,
+        backfills=[backfill.backfill_id for backfill in ended],
+        looked_at=now.isoformat(),
     )
-    return (
-        AlertState(
-            change.incidents,
-            state.outbox,
-            failures,
-            [one.backfill_id for one in ended],
-            now.isoformat(),
-        ),
-        [*change.messages, *(backfill_message(one, now) for one in new)],
-    )
-
-
-def _with_outbox(
-    state: AlertState, messages: Sequence[Message], destinations: Sequence[Destination]
-) -> AlertState:
-    outbox = {
-        one.key: [*state.outbox.get(one.key, ()), *messages][-_MOST_KEPT:] for one in destinations
-    }
-    return replace(state, outbox=outbox)
+    return after, [*update.messages, *(backfill_message(backfill, now) for backfill in new)]
 
 
 def _send(
     instance: dg.DagsterInstance, state: AlertState, destinations: Sequence[Destination]
 ) -> None:
-    """What is delivered is crossed off at once, so that a crash sends nothing twice."""
+    """Deliver the outbox. Each delivery is saved at once, so that a crash repeats no message."""
 
-    def sent(destination: str, message: str) -> None:
+    def sent(destination: str, message_id: str) -> None:
         nonlocal state
-        state = state.without(destination, message)
+        state = state.without(destination, message_id)
         save_state(instance, state)
 
     for failure in deliver(state.outbox, destinations, sent):
         log.warning("alert not delivered, trying again: %s", failure)
 
 
-def _beat(url: str) -> None:
-    """Tell an outside watchdog that somebody is looking. The URL may hold a secret."""
+def _call_heartbeat(url: str) -> None:
+    """Show an external watchdog that the alerts are running. The URL may hold a secret."""
     try:
         with silence():
             httpx.get(url, timeout=5).raise_for_status()
@@ -169,5 +105,5 @@ def _beat(url: str) -> None:
 
 
 def _summary(state: AlertState) -> str:
-    told = [name for one in state.incidents for name in one.open]
-    return f"Trouble with {', '.join(told)}" if told else "All is well"
+    subjects = [subject for incident in state.incidents for subject in incident.standing_texts]
+    return f"Trouble with {', '.join(subjects)}" if subjects else "All is well"

@@ -1,4 +1,4 @@
-"""Sending messages to their destinations, all at once, each in order."""
+"""Delivers messages to all destinations at the same time, and to each in order."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +12,14 @@ def deliver(
     destinations: Sequence[Destination],
     sent: Callable[[str, str], None],
 ) -> list[NotDelivered]:
-    """Send each destination its messages, by key, in order; return what failed, within 20 seconds.
+    """Send each destination its messages, which `outbox` has by the destination's key.
 
-    All destinations at once, each up to its first failure. After each delivery `sent` is called
-    with the keys of destination and message, in this thread, before the next message goes there;
-    what is not called for is to be delivered again. What `sent` raises is raised.
+    A destination gets no more messages after its first failure. All ends within 20 seconds. After
+    each delivery, `sent` is called in this thread with the destination's key and the message's id,
+    before the destination gets its next message; the caller keeps the other messages for the next
+    try. Returns the failures. Raises what `sent` raises.
     """
-    waiting = {one: iter(tuple(outbox.get(one.key, ()))) for one in destinations}
+    waiting = {place: iter(tuple(outbox.get(place.key, ()))) for place in destinations}
     running = dict[Future[None], tuple[Destination, Message]]()
     failures: list[NotDelivered] = []
     last_begin = time.monotonic() + SECONDS

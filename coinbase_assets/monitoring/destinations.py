@@ -1,4 +1,4 @@
-"""Where alerts go, through apprise: by mail, chat or webhook. Knows no Dagster."""
+"""Destinations of alerts: mail, chat and webhooks, through apprise. Does not import Dagster."""
 
 import hashlib
 import logging
@@ -16,7 +16,7 @@ SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Message:
-    """What to tell people; `id` is unique, and only for the sender's bookkeeping."""
+    """A message for people. `id` is unique and is not sent."""
 
     id: str
     title: str
@@ -24,17 +24,17 @@ class Message:
 
 
 class NotDelivered(Exception):
-    """A destination did not take a message: its name, and why, in one line without secrets."""
+    """A destination did not accept a message. The error names it and the cause, without secrets."""
 
-    def __init__(self, destination: "Destination", why: str) -> None:
-        super().__init__(f"{destination}: {why}")
-        self.key, self.why = destination.key, why
+    def __init__(self, destination: "Destination", cause: str) -> None:
+        super().__init__(f"{destination}: {cause}")
+        self.key, self.cause = destination.key, cause
 
 
 class Destination:
-    """Where messages go. `key` identifies its URL and tells nothing of it; `name` is for people.
+    """A URL that takes messages. `key` is a hash of the URL; `name` shows no secret.
 
-    Raises ValueError for a URL that apprise cannot make sense of.
+    Raises ValueError for a URL that apprise does not support.
     """
 
     def __init__(self, url: str) -> None:
@@ -46,22 +46,22 @@ class Destination:
         return self.name
 
     def send(self, message: Message) -> None:
-        """Deliver the message within 10 seconds, else raise NotDelivered.
+        """Deliver the message. Raises NotDelivered if it is not accepted within 10 seconds.
 
-        A destination that takes it, but does not say so in time, will get it twice.
+        A destination that accepts a message but answers too late gets it twice.
         """
         outcome: Future[str | None] = Future()
 
         def work() -> None:
-            with silence() as heard:
-                outcome.set_result(None if self._notify(message) else _why(heard))
+            with silence() as logged:
+                outcome.set_result(None if self._notify(message) else _cause(logged))
 
-        # Not one of a pool, for which the process would wait at its end.
+        # A daemon thread: at its end, the process would wait for the thread of a pool.
         threading.Thread(target=work, daemon=True).start()
         wait([outcome], SECONDS)
-        why = outcome.result() if outcome.done() else f"no answer within {SECONDS:g} s"
-        if why:
-            raise NotDelivered(self, why)
+        cause = outcome.result() if outcome.done() else f"no answer within {SECONDS:g} s"
+        if cause:
+            raise NotDelivered(self, cause)
 
     def _notify(self, message: Message) -> bool:
         from apprise import Apprise, NotifyFormat
@@ -75,21 +75,21 @@ class Destination:
 
 
 def parse_destinations(text: str) -> tuple[Destination, ...]:
-    """The destinations of the URLs in the text, each once. Raises ValueError, without the URL."""
+    """Returns the destinations in `text`, each once. Raises ValueError, without the URL."""
     return tuple(map(Destination, parse_alert_urls(text)))
 
 
-def _why(heard: Sequence[str]) -> str:
-    """The cause in what apprise logged, of which only numbers are safe to tell."""
-    said = "\n".join(heard)
-    if number := re.search(r"\[Errno (\d+)\]", said):
+def _cause(logged: Sequence[str]) -> str:
+    """Returns the cause that apprise logged. Only its numbers are shown: the text may be secret."""
+    text = "\n".join(logged)
+    if number := re.search(r"\[Errno (\d+)\]", text):
         return os.strerror(int(number[1]))
-    if re.search(r"\[Errno -\d+\]", said):
+    if re.search(r"\[Errno -\d+\]", text):
         return "its host has no address"
-    if "CERTIFICATE_VERIFY_FAILED" in said:
+    if "CERTIFICATE_VERIFY_FAILED" in text:
         return "its certificate cannot be verified"
-    if "timed out" in said:
+    if "timed out" in text:
         return "no answer in time"
-    if status := re.search(r"(?:error=|\()(\d{3})\b", said):
+    if status := re.search(r"(?:error=|\()(\d{3})\b", text):
         return f"refused with status {status[1]}"
     return "apprise could not deliver it"

@@ -1,4 +1,4 @@
-"""How far behind the exchange a series may be, and the policies that say so in the web UI."""
+"""How long after its last refresh a series is late or stale, and the freshness policies for it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,24 +10,25 @@ from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES
 from coinbase_assets.candles.series import Granularity, Series
 from coinbase_assets.settings import Settings
 
-_KINDS = (RAW_CANDLES, CANDLE_HISTORY)
-# A refresh takes a few seconds, and one may fail: no alarm before these.
+_REFRESHED = (RAW_CANDLES, CANDLE_HISTORY)
+# A refresh takes a few seconds and may fail once, so no window is shorter than these.
 _EARLIEST_WARNING = timedelta(minutes=5)
 _EARLIEST_FAILURE = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
 class FreshnessWindows:
-    """After how long without news a series is late (`warn`), and stale (`fail`)."""
+    """The time since the last refresh after which a series is late (`warn`) or stale (`fail`)."""
 
     warn: timedelta
     fail: timedelta
 
 
 def freshness_windows(series: Series, settings: Settings) -> FreshnessWindows:
-    """As set, else by the granularity: a bucket, and two or seven refreshes missed.
+    """Returns the windows of the settings or, by default, of the series' granularity.
 
-    45 minutes and 2 hours for 15m.
+    By default a series is late after one bucket and two missed refreshes, and stale after one
+    bucket and seven missed refreshes: 45 minutes and 2 hours for 15m.
     """
     bucket, step = series.granularity.delta, refresh_step(series)
     warn = max(_EARLIEST_WARNING, bucket + 2 * step)
@@ -44,11 +45,11 @@ def freshness_windows(series: Series, settings: Settings) -> FreshnessWindows:
 def with_freshness(
     assets: Iterable[dg.AssetsDefinition], settings: Settings
 ) -> list[dg.AssetsDefinition]:
-    """The assets with a policy on raw candles and history of every series."""
+    """Returns the assets; raw candles and history of every series now have a freshness policy."""
     windows = {
-        dg.AssetKey(kind.asset_key(one)): freshness_windows(one, settings)
-        for one in settings.series
-        for kind in _KINDS
+        dg.AssetKey(dataset.asset_key(series)): freshness_windows(series, settings)
+        for series in settings.series
+        for dataset in _REFRESHED
     }
 
     def apply(spec: dg.AssetSpec) -> dg.AssetSpec:
@@ -61,5 +62,5 @@ def with_freshness(
 
 
 def refresh_step(series: Series) -> timedelta:
-    """How often the series is refreshed."""
+    """Returns how often the series is refreshed: once a bucket, at least every 15 minutes."""
     return min(series.granularity, Granularity.FIFTEEN_MINUTES, key=lambda g: g.seconds).delta

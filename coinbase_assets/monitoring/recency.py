@@ -1,7 +1,8 @@
-"""How far behind a series is, told by the blobs' own metadata; two asset checks say so.
+"""How far a series is behind the exchange, computed from the metadata of its blobs.
 
-Dagster's freshness policies look at when an asset was last materialised, whichever partition that
-was; these checks look at how far the exchange has answered, and at the newest candle.
+Two asset checks report it. Dagster's freshness policies see only when an asset was last
+materialised, in any partition; these checks see up to which time the exchange has answered, and how
+old the newest candle is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,16 +23,20 @@ if TYPE_CHECKING:
 
 ANSWERS, CANDLES = CHECKS = ("answers_are_recent", "latest_candle_is_recent")
 DESCRIPTIONS = {
-    ANSWERS: "The exchange has answered up to within the freshness windows.",
-    CANDLES: "The newest candle is no older than the series' usual pauses allow.",
+    ANSWERS: "The exchange's last answer is younger than the freshness windows.",
+    CANDLES: "The newest candle is no older than the usual pauses of the series allow.",
 }
 NOTHING_COLLECTED = "nothing is collected yet"
 
 
 @dataclass(frozen=True)
 class Recency:
-    """Up to which instant the exchange has answered, where the newest candle's bucket ends (both
-    None where there is none), and how long the pauses between candles usually are at most."""
+    """How recent a series is.
+
+    `answered_through` is the time up to which the exchange has answered. `last_candle_end` is the
+    end of the newest candle's bucket. Both are None if nothing is collected. `usual_pause` is the
+    longest time without candles that is usual in this series.
+    """
 
     answered_through: datetime | None
     last_candle_end: datetime | None
@@ -39,7 +44,7 @@ class Recency:
 
 
 def read_recency(store: "ParquetStore", series: Series, now: datetime) -> Recency:
-    """By listing the newest month's blobs. Raises StorageError."""
+    """Returns the recency in the blobs of the newest month. Raises StorageError."""
     days = _newest(store, series, RAW_CANDLES, now)
     ledgers = _newest(store, series, CANDLE_COVERAGE, now)
     last = max(_times(days, "last_candle"), default=None)
@@ -54,7 +59,7 @@ def read_recency(store: "ParquetStore", series: Series, now: datetime) -> Recenc
 def judge(
     recency: Recency, windows: FreshnessWindows, now: datetime
 ) -> Mapping[str, tuple[dg.AssetCheckSeverity | None, str]]:
-    """Of each check how bad it is, None if it passes, and what was found."""
+    """Returns, by check, its severity (None if it passes) and a sentence with what was found."""
     allowed = windows.warn + 2 * recency.usual_pause
     behind, age = (
         None if time is None else max(now - time, timedelta(0))
@@ -78,15 +83,18 @@ def judge(
 def judge_series(
     store: "ParquetStore", series: Series, windows: FreshnessWindows
 ) -> Mapping[str, tuple[dg.AssetCheckSeverity | None, str]]:
-    """What cannot be told is as bad as what is late."""
+    """Reads and judges the recency of the series. A storage error fails both checks."""
     now = datetime.now(UTC)
     try:
         return judge(read_recency(store, series, now), windows, now)
     except StorageError as error:
-        return dict.fromkeys(CHECKS, (dg.AssetCheckSeverity.ERROR, f"cannot be told: {error}"))
+        return dict.fromkeys(
+            CHECKS, (dg.AssetCheckSeverity.ERROR, f"cannot be determined: {error}")
+        )
 
 
 def thresholds(windows: FreshnessWindows) -> Mapping[str, dg.MetadataValue]:
+    """Returns the windows as metadata of a check's result, in seconds."""
     return {
         "warn_after_seconds": dg.MetadataValue.int(int(windows.warn.total_seconds())),
         "fail_after_seconds": dg.MetadataValue.int(int(windows.fail.total_seconds())),
@@ -96,7 +104,7 @@ def thresholds(windows: FreshnessWindows) -> Mapping[str, dg.MetadataValue]:
 def _newest(
     store: "ParquetStore", series: Series, dataset: Dataset, now: datetime
 ) -> Sequence[StoredBlob]:
-    """The blobs of the newest month that has one; seldom more than a month is listed."""
+    """Returns the blobs of this month, else of the month before, else all of the series."""
     folder = dataset.path(series).partition("{")[0]
     last_month = now.replace(day=1) - timedelta(days=1)
     for prefix in (f"{folder}{now:%Y-%m}", f"{folder}{last_month:%Y-%m}", folder):
@@ -113,4 +121,4 @@ def _times(blobs: Sequence[StoredBlob], field: str) -> list[datetime]:
 def _sentence(what: str, age: timedelta | None, allowed: timedelta) -> str:
     if age is None:
         return NOTHING_COLLECTED
-    return f"{what} {str(age).split('.')[0]} ago, {allowed} is usual at most"
+    return f"{what} {str(age).split('.')[0]} ago; up to {allowed} is usual"

@@ -17,7 +17,7 @@ from coinbase_assets.candles.table import SCHEMA
 from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.dagster_instance.run_tags import range_tags
 from coinbase_assets.definitions import build_definitions
-from coinbase_assets.monitoring.problems import failed_runs
+from coinbase_assets.monitoring.problems import update_failures
 from coinbase_assets.setting_values import parse_rollups
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.parquet_store import ParquetStore
@@ -176,7 +176,7 @@ def test_rollup_failed_run_is_a_problem_of_the_rollup(
     )
     assert not run.success
     assert lake.list("candle_rollup/") == {}
-    failures, _ = failed_runs(instance, began, {})
+    failures = update_failures(instance, began, {})
     assert failures["ETH-EUR:4h"].keys() == {"ETH-EUR/4h/candle_rollup"}
 
 

@@ -338,7 +338,7 @@ def test_alerts_test_prints_result_per_destination(new_user: NewUser, run_here: 
             "",
             "COINBASE_ALERT_URLS is not set; set it to a URL, for example mailto://USER:PASSWORD@HOST",
         ),
-        (f"json://a,slack://{TOKEN}", "COINBASE_ALERT_URLS: URL 2 (slack://...) is none that"),
+        (f"json://a,slack://{TOKEN}", "COINBASE_ALERT_URLS: URL 2 (slack://...) is not a"),
     ],
 )
 def test_alerts_test_without_destination_names_setting(

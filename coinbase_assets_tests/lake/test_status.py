@@ -14,7 +14,7 @@ from coinbase_assets.cli.status_report import print_json, print_status
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State, count_buckets
 from coinbase_assets.lake.status import SeriesStatus, UnexplainedInterval, series_status
 from coinbase_assets.monitoring.freshness import FreshnessWindows
-from coinbase_assets.monitoring.incidents import Incident
+from coinbase_assets.monitoring.incidents import Incident, Problem
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.table_metadata import with_fields
 
@@ -300,7 +300,7 @@ def test_print_json_has_freshness_and_problems(
 ) -> None:
     through = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=behind)
     store_days(lake, "01-01", answered_through=f"{through:%FT%TZ}")
-    incidents = [Incident("now", ["ETH-EUR:1h"], {"ETH-EUR:1h": ["late"]})]
+    incidents = [Incident("now", ["ETH-EUR:1h"], [Problem("ETH-EUR:1h", "late", "late")])]
     print_json(lake, {HOURS: WINDOWS}, incidents)
     (shown,) = json.loads(capsys.readouterr().out)
     assert shown["answered_through"] == f"{through:%FT%TZ}"

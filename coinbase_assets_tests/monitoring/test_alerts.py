@@ -1,4 +1,4 @@
-"""Alerts: what Dagster recorded becomes messages at real receivers, once each."""
+"""Problems that Dagster recorded become messages at real receivers, once each."""
 
 import logging
 import threading
@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from coinbase_assets.definitions import build_definitions
-from coinbase_assets.monitoring.alerts import load_state
+from coinbase_assets.monitoring.alert_state import load_state
 from coinbase_assets.settings import Settings, project_folder
 from coinbase_assets_tests.running import collect_raw, settings_for
 from coinbase_assets_tests.stand_in.receivers import TOKEN, Webhook
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("lake")
 
 
 class Alerts:
-    """The sensor's evaluations, each as in a process of its own."""
+    """Evaluations of the sensor, each with new definitions."""
 
     def __init__(self, instance: dg.DagsterInstance, *names: str) -> None:
         self.instance = instance
@@ -56,9 +56,7 @@ def webhook() -> Iterator[Webhook]:
         yield webhook
 
 
-def test_one_message_when_it_begins_and_one_when_it_is_over(
-    instance: dg.DagsterInstance, webhook: Webhook
-) -> None:
+def test_alerts_report_begin_and_end(instance: dg.DagsterInstance, webhook: Webhook) -> None:
     alerts = Alerts(instance, *NAMES[:2])
     summaries = [alerts.tick(webhook.url)]
     alerts.find(False, *NAMES[:2])
@@ -72,7 +70,7 @@ def test_one_message_when_it_begins_and_one_when_it_is_over(
     assert summaries[3] == f"Trouble with {NAMES[0]}, {NAMES[1]}"
 
 
-def test_a_storm_is_one_message_at_each_end(instance: dg.DagsterInstance, webhook: Webhook) -> None:
+def test_alerts_report_storm_once(instance: dg.DagsterInstance, webhook: Webhook) -> None:
     alerts = Alerts(instance, *NAMES)
     alerts.find(False, *NAMES)
     for _ in range(3):
@@ -87,7 +85,7 @@ def test_a_storm_is_one_message_at_each_end(instance: dg.DagsterInstance, webhoo
     assert webhook.titles == ["6 series: trouble", "6 series: recovered"]
 
 
-def test_a_destination_that_fails_gets_it_later_and_blocks_nobody(
+def test_alerts_retry_failed_destination(
     instance: dg.DagsterInstance, webhook: Webhook, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -106,7 +104,7 @@ def test_a_destination_that_fails_gets_it_later_and_blocks_nobody(
     assert TOKEN not in str(load_state(instance))
 
 
-def test_without_a_destination_it_is_logged_and_kept(
+def test_alerts_without_destination_are_logged(
     instance: dg.DagsterInstance, caplog: pytest.LogCaptureFixture
 ) -> None:
     alerts = Alerts(instance, NAMES[0])
@@ -114,10 +112,10 @@ def test_without_a_destination_it_is_logged_and_kept(
     for _ in range(2):
         alerts.tick()
     assert f"{NAMES[0]}: trouble" in caplog.text
-    assert [one.series for one in load_state(instance).incidents] == [[NAMES[0]]]
+    assert [incident.subjects for incident in load_state(instance).incidents] == [[NAMES[0]]]
 
 
-def test_a_failed_run_is_told_until_its_asset_is_made(
+def test_alerts_report_failed_run_until_materialised(
     instance: dg.DagsterInstance, webhook: Webhook
 ) -> None:
     alerts = Alerts(instance, "ETH-EUR:15m")
@@ -134,9 +132,7 @@ def test_a_failed_run_is_told_until_its_asset_is_made(
     assert webhook.titles == ["ETH-EUR:15m: trouble", "ETH-EUR:15m: recovered"]
 
 
-def test_a_check_under_way_is_neither_trouble_nor_its_end(
-    instance: dg.DagsterInstance, webhook: Webhook
-) -> None:
+def test_alerts_ignore_check_under_way(instance: dg.DagsterInstance, webhook: Webhook) -> None:
     alerts = Alerts(instance, NAMES[0])
     alerts.find(False, NAMES[0])
     for _ in range(2):
@@ -148,7 +144,7 @@ def test_a_check_under_way_is_neither_trouble_nor_its_end(
     assert webhook.titles == [f"{NAMES[0]}: trouble"]
 
 
-def test_the_heartbeat_is_called_at_each_evaluation_and_may_fail(
+def test_alerts_call_heartbeat_which_may_fail(
     instance: dg.DagsterInstance, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls: list[str] = []
@@ -160,7 +156,7 @@ def test_the_heartbeat_is_called_at_each_evaluation_and_may_fail(
             self.end_headers()
 
         def log_message(self, *args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     alerts = Alerts(instance, NAMES[0])
     with ThreadingHTTPServer(("127.0.0.1", 0), Watchdog) as watchdog:
@@ -175,7 +171,7 @@ def test_the_heartbeat_is_called_at_each_evaluation_and_may_fail(
     assert TOKEN not in caplog.text
 
 
-def test_the_policies_for_dagster_plus_tell_of_the_same() -> None:
+def test_alert_policies_cover_same_events() -> None:
     text = (project_folder() / "alert_policies.yaml").read_text()
     policies = yaml.safe_load(text)["alert_policies"]
     events = {event for policy in policies for event in policy["event_types"]}

@@ -1,4 +1,4 @@
-"""Messages arrive at real receivers, in order and once, and nobody learns a secret."""
+"""Messages arrive at real receivers, in order and once, and no secret is shown."""
 
 import dataclasses
 import json
@@ -44,7 +44,7 @@ def failure(url: str) -> NotDelivered:
 
 
 def crash(destination: Destination, monkeypatch: pytest.MonkeyPatch) -> NotDelivered:
-    """What a destination says of an error in the library that delivers."""
+    """The failure after an unexpected error in apprise."""
     with monkeypatch.context() as patch:
         patch.setattr(destinations, "load_plugin", lambda url: {}[url])
         with pytest.raises(NotDelivered) as refused:
@@ -53,10 +53,10 @@ def crash(destination: Destination, monkeypatch: pytest.MonkeyPatch) -> NotDeliv
 
 
 class Outbox:
-    """What is to be delivered, with what was taken off it once it was sent."""
+    """Undelivered messages by destination; a delivered message is removed."""
 
     def __init__(self, *destinations: Destination) -> None:
-        self.waiting = {one.key: list(MESSAGES) for one in destinations}
+        self.waiting = {destination.key: list(MESSAGES) for destination in destinations}
         self.destinations: Sequence[Destination] = destinations
 
     def sent(self, key: str, message_id: str) -> None:
@@ -68,18 +68,18 @@ class Outbox:
             self.destinations,
             self.sent,
         )
-        return {failure.key: failure.why for failure in failures}
+        return {failure.key: failure.cause for failure in failures}
 
 
-# What arrives.
+# Delivered.
 
 
-def test_a_webhook_is_told_title_and_body(webhook: Webhook) -> None:
+def test_send_webhook_has_title_and_body(webhook: Webhook) -> None:
     Destination(webhook.url).send(MESSAGES[0])
     assert (webhook.titles, webhook.bodies) == ([MESSAGES[0].title], [MESSAGES[0].body])
 
 
-def test_a_mail_has_title_and_body_and_reaches_every_recipient(
+def test_send_mail_reaches_every_recipient(
     mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Apprise would pause longer than this between recipients.
@@ -90,9 +90,7 @@ def test_a_mail_has_title_and_body_and_reaches_every_recipient(
     assert mailbox.mails[0].get_content().splitlines() == MESSAGES[0].body.splitlines()
 
 
-def test_each_destination_gets_its_own_messages_in_order_once(
-    webhook: Webhook, mailbox: Mailbox
-) -> None:
+def test_deliver_in_order_once(webhook: Webhook, mailbox: Mailbox) -> None:
     outbox = Outbox(Destination(webhook.url), Destination(mailbox.url))
     outbox.waiting[Destination(mailbox.url).key].pop(0)
     assert outbox.deliver() == outbox.deliver() == {}
@@ -101,53 +99,51 @@ def test_each_destination_gets_its_own_messages_in_order_once(
     assert list(outbox.waiting.values()) == [[], []]
 
 
-def test_what_is_for_an_unknown_destination_stays(webhook: Webhook) -> None:
+def test_deliver_keeps_messages_of_unknown_destination(webhook: Webhook) -> None:
     assert deliver({"gone": MESSAGES}, [Destination(webhook.url)], Outbox().sent) == []
     assert deliver({"gone": MESSAGES}, [], Outbox().sent) == []
     assert webhook.asked == 0
 
 
-# What does not.
+# Not delivered.
 
 
 @pytest.mark.parametrize(
-    ("status", "why"), [(500, "refused with status 500"), (0, "no answer in time")]
+    ("status", "cause"), [(500, "refused with status 500"), (0, "no answer in time")]
 )
-def test_a_webhook_that_fails_says_why(webhook: Webhook, status: int, why: str) -> None:
+def test_send_webhook_failure_has_cause(webhook: Webhook, status: int, cause: str) -> None:
     webhook.status, webhook.patience = status, 0.5
-    assert str(failure(webhook.url)) == f"json://127.0.0.1: {why}"
+    assert str(failure(webhook.url)) == f"json://127.0.0.1: {cause}"
     assert failure(webhook.url).key == Destination(webhook.url).key
 
 
 @pytest.mark.parametrize("scheme", ["json", "mailto"])
 @pytest.mark.parametrize(
-    ("place", "why"),
+    ("place", "cause"),
     [
         ("127.0.0.1:1", "Connection refused"),
         ("nowhere.invalid", "its host has no address"),
     ],
 )
-def test_what_cannot_be_reached_says_why(scheme: str, place: str, why: str) -> None:
+def test_send_unreachable_has_cause(scheme: str, place: str, cause: str) -> None:
     url = f"{scheme}://user:{TOKEN}@{place}?from=a@example.com"
-    assert failure(url).why == why
+    assert failure(url).cause == cause
 
 
-def test_a_mail_server_that_wants_another_password_says_so() -> None:
+def test_send_mail_wrong_password_has_cause() -> None:
     with mail_server("another") as mailbox:
-        assert failure(mailbox.url).why == "refused with status 535"
+        assert failure(mailbox.url).cause == "refused with status 535"
     assert mailbox.mails == []
 
 
-def test_the_text_of_a_message_is_not_taken_for_the_reason(webhook: Webhook) -> None:
+def test_send_cause_ignores_message_text(webhook: Webhook) -> None:
     webhook.status = 503
     with pytest.raises(NotDelivered, match="status 503"):
         Destination(webhook.url).send(Message("1", "Late", "[Errno 13] timed out error=418"))
 
 
 @pytest.mark.parametrize("trouble", ["closed", "500", "silent"])
-def test_a_failing_destination_takes_nothing_from_others_and_gets_its_messages_later(
-    mailbox: Mailbox, trouble: str
-) -> None:
+def test_deliver_failing_destination_does_not_block_others(mailbox: Mailbox, trouble: str) -> None:
     failing = Webhook(status={"500": 500, "silent": 0}.get(trouble, 200), patience=1)
     outbox = Outbox(Destination(failing.url), Destination(mailbox.url))
     with ExitStack() as stack:
@@ -164,7 +160,7 @@ def test_a_failing_destination_takes_nothing_from_others_and_gets_its_messages_l
     assert len(mailbox.mails) == 4
 
 
-def test_a_destination_that_fails_in_the_middle_keeps_the_rest(webhook: Webhook) -> None:
+def test_deliver_keeps_rest_after_failure(webhook: Webhook) -> None:
     outbox = Outbox(Destination(webhook.url))
 
     def sent(key: str, message_id: str) -> None:
@@ -172,13 +168,13 @@ def test_a_destination_that_fails_in_the_middle_keeps_the_rest(webhook: Webhook)
         webhook.status = 500
 
     (failure,) = deliver({**outbox.waiting}, outbox.destinations, sent)
-    assert failure.why == "refused with status 500"
+    assert failure.cause == "refused with status 500"
     webhook.status = 200
     assert outbox.deliver() == {}
     assert webhook.titles == TITLES
 
 
-def test_after_a_crash_what_was_stored_as_sent_is_not_sent_again(webhook: Webhook) -> None:
+def test_deliver_repeats_nothing_after_crash(webhook: Webhook) -> None:
     outbox = Outbox(Destination(webhook.url))
 
     def crash(key: str, message_id: str) -> None:
@@ -194,23 +190,21 @@ def test_after_a_crash_what_was_stored_as_sent_is_not_sent_again(webhook: Webhoo
     assert webhook.titles == TITLES
 
 
-def test_a_silent_destination_is_given_up(
+def test_send_gives_up_silent_destination(
     webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     webhook.status = 0
     monkeypatch.setattr(destinations, "SECONDS", 0.2)
-    assert failure(webhook.url).why == "no answer within 0.2 s"
+    assert failure(webhook.url).cause == "no answer within 0.2 s"
 
 
-def test_a_url_cannot_ask_for_more_patience(
-    webhook: Webhook, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_send_limits_timeout_of_url(webhook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
     webhook.status, webhook.patience = 0, 60
     monkeypatch.setattr(alert_urls, "_SOCKET_SECONDS", 0.2)
-    assert failure(webhook.url).why == "no answer in time"
+    assert failure(webhook.url).cause == "no answer in time"
 
 
-def test_no_message_is_begun_when_the_time_is_over(
+def test_deliver_begins_no_message_after_deadline(
     webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outbox = Outbox(Destination(webhook.url))
@@ -241,17 +235,17 @@ def test_no_message_is_begun_when_the_time_is_over(
         (f"ntfy://{TOKEN}", "ntfy://"),
     ],
 )
-def test_a_name_is_scheme_and_host_where_that_is_no_token(url: str, name: str) -> None:
+def test_destination_name_is_scheme_and_host(url: str, name: str) -> None:
     (destination,) = parse_destinations(url)
     assert [destination.name, str(destination), repr(destination)] == [name] * 3
 
 
-def test_a_key_is_the_urls_own_and_does_not_change() -> None:
+def test_destination_key_is_stable() -> None:
     assert Destination("json://a/b").key == Destination("json://a/b").key == "ed2b7cfa1f63eb8b"
     assert Destination("json://a/c").key != Destination("json://a/b").key
 
 
-def test_no_log_and_no_exception_holds_a_secret(
+def test_deliver_shows_no_secret(
     webhook: Webhook,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
@@ -275,7 +269,7 @@ def test_no_log_and_no_exception_holds_a_secret(
     assert {error.__context__ for error in failures} == {None}
     logging.getLogger("coinbase_assets").info("after")
     assert caplog.messages[-1] == "after"
-    # The mail server in this process logs what it is told.
+    # The mail server in this process logs the messages that it receives.
     names = {record.name for record in caplog.records}
     assert names <= {"coinbase_assets", "mail.log", "asyncio"}
     assert TOKEN not in "".join(capfd.readouterr())
@@ -293,7 +287,7 @@ def test_no_log_and_no_exception_holds_a_secret(
         "json://a/x;;mailto://u:p@b.com?to=c@d.com,e@f.com;",
     ],
 )
-def test_commas_and_whitespace_separate_urls_that_may_hold_commas(text: str) -> None:
+def test_parse_destinations_separators(text: str) -> None:
     keys = [Destination(url).key for url in ("json://a/x", "mailto://u:p@b.com?to=c@d.com,e@f.com")]
     assert [destination.key for destination in parse_destinations(text)] == keys
 
@@ -309,15 +303,13 @@ def test_commas_and_whitespace_separate_urls_that_may_hold_commas(text: str) -> 
         (",", "URL 1 is"),
     ],
 )
-def test_a_url_that_apprise_does_not_know_is_named_by_position_and_scheme(
-    text: str, named: str
-) -> None:
-    with pytest.raises(ValueError, match="write such as mailto://") as refused:
+def test_parse_destinations_names_position_and_scheme(text: str, named: str) -> None:
+    with pytest.raises(ValueError, match="as in mailto://") as refused:
         parse_destinations(text)
     assert str(refused.value).startswith(named)
     assert TOKEN not in "".join(traceback.format_exception(refused.value))
 
 
-def test_a_message_is_json_and_comes_back() -> None:
+def test_message_survives_json() -> None:
     stored = json.dumps([dataclasses.asdict(message) for message in MESSAGES])
     assert [Message(**message) for message in json.loads(stored)] == MESSAGES

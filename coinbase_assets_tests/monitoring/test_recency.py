@@ -1,4 +1,4 @@
-"""How far behind a series is: by the lake's blobs, and told by a sensor on its own."""
+"""How far a series is behind the exchange, by its blobs, and the sensor that reports it."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -41,7 +41,7 @@ def store_day(store: ParquetStore, start: datetime, hours: int, through: datetim
         ("ETH-EUR:1d", 24 * 60 + 30, 24 * 60 + 105),
     ],
 )
-def test_windows_follow_from_the_granularity(series: str, warn: int, fail: int) -> None:
+def test_freshness_windows_by_granularity(series: str, warn: int, fail: int) -> None:
     settings = settings_for("http://127.0.0.1:1")
     windows = freshness_windows(Series.parse(series), settings)
     assert (windows.warn, windows.fail) == (warn * MINUTE, fail * MINUTE)
@@ -51,7 +51,7 @@ def test_windows_follow_from_the_granularity(series: str, warn: int, fail: int) 
     ("warn", "fail", "windows"),
     [(3, 9, (3, 9)), (None, 60, (30, 60)), (None, 600, (45, 600)), (240, None, (240, 480))],
 )
-def test_windows_that_are_set_count(
+def test_freshness_windows_by_settings(
     warn: int | None, fail: int | None, windows: tuple[int, int]
 ) -> None:
     changes = {
@@ -73,9 +73,7 @@ def test_windows_that_are_set_count(
         (166, dg.AssetCheckSeverity.ERROR),
     ],
 )
-def test_answers_are_late_and_then_stale(
-    behind: int, severity: dg.AssetCheckSeverity | None
-) -> None:
+def test_judge_answers_late_then_stale(behind: int, severity: dg.AssetCheckSeverity | None) -> None:
     recency = Recency(NOW - behind * MINUTE, NOW, timedelta(0))
     assert judge(recency, WINDOWS, NOW)[ANSWERS][0] == severity
 
@@ -83,16 +81,14 @@ def test_answers_are_late_and_then_stale(
 @pytest.mark.parametrize(
     ("age", "pause", "warns"), [(90, 0, False), (91, 0, True), (91, 1, False), (211, 60, True)]
 )
-def test_an_old_candle_only_warns_and_usual_pauses_are_allowed(
-    age: int, pause: int, warns: bool
-) -> None:
+def test_judge_old_candle_warns_beyond_usual_pause(age: int, pause: int, warns: bool) -> None:
     recency = Recency(NOW, NOW - age * MINUTE, pause * MINUTE)
     judged = judge(recency, WINDOWS, NOW)
     assert judged[ANSWERS][0] is None
     assert judged[CANDLES][0] == (dg.AssetCheckSeverity.WARN if warns else None)
 
 
-def test_recency_is_that_of_the_newest_day_whatever_is_filled_in_later(lake: ParquetStore) -> None:
+def test_recency_ignores_older_days_stored_later(lake: ParquetStore) -> None:
     nothing = Recency(None, None, timedelta(0))
     assert read_recency(lake, SERIES, NOW) == nothing
     today = NOW.replace(hour=0)
@@ -104,9 +100,7 @@ def test_recency_is_that_of_the_newest_day_whatever_is_filled_in_later(lake: Par
     assert read_recency(lake, SERIES, NOW + 200 * DAY) == expected
 
 
-def test_the_sensor_tells_what_changes_though_nothing_is_collected(
-    lake: ParquetStore, instance: dg.DagsterInstance
-) -> None:
+def test_recency_sensor_reports_changes(lake: ParquetStore, instance: dg.DagsterInstance) -> None:
     settings = settings_for("http://127.0.0.1:1", "ETH-EUR:1h")
     repository = build_definitions(settings).get_repository_def()
     sensor = repository.get_sensor_def("recency_sensor")
@@ -119,23 +113,23 @@ def test_the_sensor_tells_what_changes_though_nothing_is_collected(
             resources={"lake": repository.get_top_level_resources()["lake"]},
         ) as context:
             result = sensor.evaluate_tick(context)
-        told = {
+        results = {
             event.check_name: (event.passed, event.severity.value)
             for event in result.asset_events
             if isinstance(event, dg.AssetCheckEvaluation)
         }
-        return told, result.cursor
+        return results, result.cursor
 
-    told, cursor = tick(None)
-    assert told == {}  # nothing is collected yet, and it has only begun
+    results, cursor = tick(None)
+    assert results == {}  # Nothing is collected yet, and the sensor has just begun.
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     late = now - timedelta(minutes=100)
     store_day(lake, late.replace(hour=0, minute=0), 0, late)
-    told, cursor = tick(cursor)
-    assert told[ANSWERS][0] is False
-    told, cursor = tick(cursor)
-    assert told == {}
+    results, cursor = tick(cursor)
+    assert results[ANSWERS][0] is False
+    results, cursor = tick(cursor)
+    assert results == {}
     store_day(lake, now.replace(hour=0), now.hour, now)
-    told, cursor = tick(cursor)
-    assert told[ANSWERS] == (True, "WARN")
+    results, cursor = tick(cursor)
+    assert results[ANSWERS] == (True, "WARN")
     assert json.loads(cursor or "")["ETH-EUR:1h answers_are_recent"][0] == ""

@@ -1,0 +1,43 @@
+"""Private names of Dagster's event log in SQLite. See private_names.py."""
+
+from coinbase_assets.dagster_instance.supported_dagster import require, requiring_tested_dagster
+
+with requiring_tested_dagster():
+    # The types of events that concern assets: the public enumeration does not group its types.
+    from dagster._core.events import ASSET_EVENTS as ASSET_EVENTS
+
+    # The storages themselves: the public API opens an instance, but does not name its storages.
+    from dagster._core.storage.event_log import SqlEventLogStorage as SqlEventLogStorage
+    from dagster._core.storage.event_log import SqliteEventLogStorage as SqliteEventLogStorage
+
+    # The tables: the public API deletes no check results, and stores events one by one.
+    from dagster._core.storage.event_log.schema import (
+        AssetCheckExecutionsTable as AssetCheckExecutionsTable,
+    )
+    from dagster._core.storage.event_log.schema import (
+        SqlEventLogStorageMetadata as SqlEventLogStorageMetadata,
+    )
+    from dagster._core.storage.event_log.schema import (
+        SqlEventLogStorageTable as SqlEventLogStorageTable,
+    )
+
+    # The name of the file with the events of all runs: no public name.
+    from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
+        INDEX_SHARD_NAME as INDEX_SHARD_NAME,
+    )
+
+    require(
+        SqliteEventLogStorage,
+        "_connect",
+        "_initdb",
+        "_store_asset_event",
+        "_store_asset_event_tags",
+        "conn_string_for_shard",
+        "delete_events_for_run",
+        "index_connection",
+        "index_transaction",
+        "path_for_shard",
+        "prepare_insert_event",
+        "run_connection",
+        "store_event_batch",
+    )

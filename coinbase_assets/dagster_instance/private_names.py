@@ -1,0 +1,75 @@
+"""Dagster's private names, which any release of Dagster may change or remove.
+
+Each is imported here and nowhere else; a comment says why no public name does it. Names that load
+more of Dagster than `import dagster` stand in private_event_log_names.py and
+private_storage_names.py. See docs/decisions/2026-11-27-private-names.md.
+"""
+
+from typing import TYPE_CHECKING
+
+from coinbase_assets.dagster_instance.supported_dagster import require, requiring_tested_dagster
+
+if TYPE_CHECKING:
+    # Types of values that public functions take or return; the types themselves are private.
+    from dagster._core.execution.backfill import PartitionBackfill as PartitionBackfill
+    from dagster._core.execution.context.system import (
+        PlanOrchestrationContext as PlanOrchestrationContext,
+    )
+    from dagster._core.execution.plan.plan import ExecutionPlan as ExecutionPlan
+    from dagster._core.storage.asset_check_execution_record import (
+        AssetCheckExecutionRecord as AssetCheckExecutionRecord,
+    )
+    from dagster._utils.error import SerializableErrorInfo as SerializableErrorInfo
+
+with requiring_tested_dagster():
+    # The job of all assets: a schedule or sensor with `target` would define a job of its own.
+    from dagster._core.definitions.assets.job.asset_job import (
+        IMPLICIT_ASSET_JOB_NAME as IMPLICIT_ASSET_JOB_NAME,
+    )
+
+    # The state of an asset's freshness: the public API has policies, but not their outcome.
+    from dagster._core.definitions.freshness import FreshnessState
+
+    # Why a run failed: the public API has the run's tag, but not the values.
+    from dagster._core.events import RunFailureReason as RunFailureReason
+
+    # Filters of back-fills: the public API has no query for back-fills.
+    from dagster._core.execution.backfill import BulkActionsFilter as BulkActionsFilter
+    from dagster._core.execution.backfill import BulkActionStatus
+
+    # Dagster's modes of retries: the public executor of one process takes them from run config.
+    from dagster._core.execution.retries import RetryMode
+
+    # Whether Dagster should retry a run: the public API has only the tags it decides by.
+    from dagster._core.execution.retries import (
+        auto_reexecution_should_retry_run as auto_reexecution_should_retry_run,
+    )
+
+    # The executor class of one process: dg.in_process_executor is a definition, which has no
+    # `execute` to extend.
+    from dagster._core.executor.in_process import InProcessExecutor as InProcessExecutor
+
+    # An instance with some settings overridden: DagsterInstance.get() takes no overrides.
+    from dagster._core.instance.ref import InstanceRef as InstanceRef
+
+    # Statuses of check results: dg.AssetCheckResult says `passed`, but records have a status.
+    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
+    # What Dagster passes to a storage named in dagster.yaml: storages of others need it, too.
+    from dagster._serdes import ConfigurableClassData as ConfigurableClassData
+
+    CHECK_FAILED = AssetCheckExecutionRecordStatus.FAILED
+    EVALUATED_CHECKS = {AssetCheckExecutionRecordStatus.SUCCEEDED, CHECK_FAILED}
+    ENDED_BACKFILLS = [
+        BulkActionStatus.COMPLETED,
+        BulkActionStatus.COMPLETED_SUCCESS,
+        BulkActionStatus.COMPLETED_FAILED,
+        BulkActionStatus.FAILED,
+        BulkActionStatus.CANCELED,
+    ]
+    NOT_FRESH = (FreshnessState.WARN, FreshnessState.FAIL)
+    RETRIES_ENABLED = RetryMode.ENABLED
+    require(InProcessExecutor, "execute")
+
+# The module that runs as the daemon: its public command may not be on the path.
+DAEMON_MODULE = "dagster._daemon"

@@ -1,0 +1,75 @@
+"""What the alerts remember between evaluations, stored in the Dagster instance as JSON."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+import dagster as dg
+
+from coinbase_assets.monitoring.destinations import Destination, Message
+from coinbase_assets.monitoring.incidents import Incident, read_incident
+from coinbase_assets.monitoring.problems import Failures
+
+# The key of the state in the instance.
+_STATE = "coinbase_assets/alerts"
+# The outbox keeps at most this many messages for a destination that accepts none.
+_MOST_KEPT = 100
+
+
+@dataclass(frozen=True)
+class AlertState:
+    """What is known from one evaluation to the next, also after a restart.
+
+    `outbox` has the undelivered messages of each destination, by the destination's key. `failures`
+    are the failed runs not made good. `backfills` are the ids of the ended back-fills that have
+    been reported. `looked_at` is the time of the last evaluation, in ISO 8601; empty before the
+    first.
+    """
+
+    incidents: Sequence[Incident] = ()
+    outbox: Mapping[str, Sequence[Message]] = field(default_factory=dict)
+    failures: Failures = field(default_factory=dict)
+    backfills: Sequence[str] = ()
+    looked_at: str = ""
+
+    def without(self, destination: str, message_id: str) -> "AlertState":
+        """The state after this message was delivered to this destination (a key)."""
+        messages = self.outbox.get(destination, ())
+        left = [message for message in messages if message.id != message_id]
+        return replace(self, outbox={**self.outbox, destination: left})
+
+    def with_outbox(
+        self, messages: Sequence[Message], destinations: Sequence[Destination]
+    ) -> "AlertState":
+        """The state with these messages queued for each of these destinations, and for no other."""
+        outbox = {
+            key: [*self.outbox.get(key, ()), *messages][-_MOST_KEPT:]
+            for key in (destination.key for destination in destinations)
+        }
+        return replace(self, outbox=outbox)
+
+
+def load_state(instance: dg.DagsterInstance) -> AlertState:
+    """The stored state; an empty one if none is stored."""
+    text = instance.daemon_cursor_storage.get_cursor_values({_STATE}).get(_STATE)
+    if not text:
+        return AlertState()
+    stored = json.loads(text)
+    return AlertState(
+        [read_incident(incident) for incident in stored["incidents"]],
+        {
+            key: [Message(**message) for message in messages]
+            for key, messages in stored["outbox"].items()
+        },
+        {
+            subject: {asset: (run_id, when) for asset, (run_id, when) in assets.items()}
+            for subject, assets in stored["failures"].items()
+        },
+        stored["backfills"],
+        stored["looked_at"],
+    )
+
+
+def save_state(instance: dg.DagsterInstance, state: AlertState) -> None:
+    """Store the state in place of the one before."""
+    instance.daemon_cursor_storage.set_cursor_values({_STATE: json.dumps(asdict(state))})
