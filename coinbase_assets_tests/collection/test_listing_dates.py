@@ -71,7 +71,7 @@ def collect(tmp_path: Path, lake: ParquetStore) -> Collect:
         ) as exchange:
             with resource(exchange, tmp_path).get_client() as client:
                 updates = DayUpdates(plan, lake, exchange.url, logging.getLogger())
-                list(updates.all(nullcontext(client)))
+                list(updates.updates(nullcontext(client)))
             return Counter(one.params.get("granularity", CATALOGUE) for one in exchange.requests)
 
     return days

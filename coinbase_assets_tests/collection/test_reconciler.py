@@ -289,7 +289,7 @@ def collect(tmp_path: Path, lake: ParquetStore) -> Collect:
         plan = DaysToCollect(series, ["2024-01-10"], found, {}, {}, live=False)
         with connected(tmp_path, market, now=now) as (client, exchange):
             updates = DayUpdates(plan, lake, "", logging.getLogger())
-            ((_, update),) = updates.all(nullcontext(client))
+            ((_, update),) = updates.updates(nullcontext(client))
             table = update(stored)
             asked = requests_of(exchange)[series.granularity]
         assert table is not None
