@@ -145,7 +145,7 @@ def new_york() -> Iterator[None]:
 # Windows
 
 
-def test_answers_come_in_order_though_they_arrive_in_another(fetch: Fetch) -> None:
+def test_fetch_candles_keeps_order(fetch: Fetch) -> None:
     faults = {1: "slow"}
     with StandInExchange(rate=None, slow_seconds=0.2, faults=lambda n, *_: faults.get(n)) as it:
         answers = fetch(it.url, end=START + 6 * WINDOW)
@@ -155,7 +155,7 @@ def test_answers_come_in_order_though_they_arrive_in_another(fetch: Fetch) -> No
     assert all(left < right for left, right in pairwise(times))
 
 
-def test_windows_are_asked_for_before_the_first_is_answered(budget_file: Path) -> None:
+def test_fetch_candles_requests_ahead(budget_file: Path) -> None:
     async def asked(exchange: StandInExchange) -> list[int]:
         budget = RequestBudget(BudgetFile(budget_file), exchange.url, 1000, 1000)
         async with ExchangeClient(exchange.url, budget) as client:
@@ -166,7 +166,7 @@ def test_windows_are_asked_for_before_the_first_is_answered(budget_file: Path) -
         assert asyncio.run(asked(exchange)) == [10] * 10
 
 
-def test_reading_an_answer_holds_up_no_request(
+def test_fetch_candles_requests_while_parsing(
     fetch: Fetch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read_once_all_are_asked(*arguments: Any) -> pa.Table:
@@ -185,7 +185,7 @@ def test_reading_an_answer_holds_up_no_request(
 
 @pytest.mark.parametrize("second", [59, 299])
 @pytest.mark.parametrize("granularity", Granularity)
-def test_a_full_window_is_whole_at_any_time(
+def test_fetch_candles_gets_full_window_at_any_time(
     fetch: Fetch, granularity: Granularity, second: int
 ) -> None:
     market = full_market(seconds=granularity.seconds, candles=400)
@@ -199,26 +199,26 @@ def test_a_full_window_is_whole_at_any_time(
     assert answer.answered_through == answer.window.end
 
 
-def test_rows_before_the_window_are_clipped(fetch: Fetch, right: pa.Table) -> None:
+def test_fetch_candles_clips_early_rows(fetch: Fetch, right: pa.Table) -> None:
     with StandInExchange(rate=None, early_rows=7) as exchange:
         assert candles(fetch(exchange.url)) == right
 
 
 @pytest.mark.usefixtures("new_york")
-def test_the_machines_time_zone_does_not_shift_windows(fetch: Fetch) -> None:
+def test_fetch_candles_ignores_machine_time_zone(fetch: Fetch) -> None:
     market = full_market()
     with StandInExchange(clock=Clock(), markets={"BTC-USD": market}) as exchange:
         answers = fetch(exchange.url, end=START + DAY)
     assert candles(answers)["time"].to_pylist() == [START + n * MINUTE.delta for n in range(510)]
 
 
-def test_an_empty_range_is_not_asked_for(fetch: Fetch) -> None:
+def test_fetch_candles_requests_nothing_for_empty_range(fetch: Fetch) -> None:
     with StandInExchange() as exchange:
         assert fetch(exchange.url, START, START) == []
     assert exchange.requests == []
 
 
-def test_iteration_stopped_early_ends_outstanding_requests(budget_file: Path) -> None:
+def test_fetch_candles_stopped_early_ends_requests(budget_file: Path) -> None:
     async def stop_early(url: str) -> None:
         budget = RequestBudget(BudgetFile(budget_file), url, 30, 5)
         async with ExchangeClient(url, budget) as client:
@@ -237,7 +237,7 @@ def test_iteration_stopped_early_ends_outstanding_requests(budget_file: Path) ->
         assert len(exchange.requests) == sent
 
 
-def test_connections_are_used_again(fetch: Fetch) -> None:
+def test_fetch_candles_reuses_connections(fetch: Fetch) -> None:
     connections = set()
 
     def note(answer: http.Answer) -> http.Answer:
@@ -255,7 +255,7 @@ def test_connections_are_used_again(fetch: Fetch) -> None:
 KINDS = ["500", "503", "429", "cut", "cut-body", "truncated", "html"]
 
 
-def test_a_passing_fault_of_any_kind_changes_no_candle(fetch: Fetch) -> None:
+def test_fetch_candles_survives_each_fault(fetch: Fetch) -> None:
     faults = dict(enumerate(KINDS, start=1))
     with StandInExchange(rate=None, faults=lambda n, *_: faults.get(n)) as faulty:
         found = fetch(faulty.url, end=START + 8 * WINDOW)
@@ -265,7 +265,7 @@ def test_a_passing_fault_of_any_kind_changes_no_candle(fetch: Fetch) -> None:
     assert sum(answer.requests for answer in found) == len(faulty.requests)
 
 
-def test_many_faults_change_no_candle(fetch: Fetch) -> None:
+def test_fetch_candles_survives_many_faults(fetch: Fetch) -> None:
     with StandInExchange(rate=None, faults=random_faults(0.3)) as faulty:
         found = fetch(faulty.url, end=START + 20 * WINDOW)
     with StandInExchange(rate=None) as flawless:
@@ -285,7 +285,7 @@ def test_many_faults_change_no_candle(fetch: Fetch) -> None:
         ("429", RateLimited, "answered 429 .*Public rate limit exceeded"),
     ],
 )
-def test_giving_up_tells_what_was_asked_how_often_and_why_it_failed(
+def test_fetch_candles_gives_up_with_cause(
     fetch: Fetch, kind: str, error: type[ExchangeError], cause: str
 ) -> None:
     with (
@@ -298,7 +298,7 @@ def test_giving_up_tells_what_was_asked_how_often_and_why_it_failed(
     assert str(failure.value).startswith(f"{FIRST_WINDOW}, attempts {attempts}: ")
 
 
-def test_giving_up_comes_after_the_time_given_and_not_before(fetch: Fetch) -> None:
+def test_fetch_candles_gives_up_after_given_time(fetch: Fetch) -> None:
     with StandInExchange(rate=None, faults=lambda *_: "500") as exchange:
         began = time.monotonic()
         with pytest.raises(ExchangeUnavailable):
@@ -307,7 +307,7 @@ def test_giving_up_comes_after_the_time_given_and_not_before(fetch: Fetch) -> No
     assert time.monotonic() - began < 4
 
 
-def test_the_error_names_the_window_that_failed(fetch: Fetch) -> None:
+def test_fetch_candles_names_failed_window(fetch: Fetch) -> None:
     def faults(number: int, product: str, params: Any) -> str | None:
         return "500" if params["end"].startswith("2024-01-01T14:59") else None
 
@@ -317,20 +317,20 @@ def test_the_error_names_the_window_that_failed(fetch: Fetch) -> None:
             fetch(exchange.url, end=START + DAY, give_up_after=0.1)
 
 
-def test_waiting_for_the_budget_counts_as_no_failure(fetch: Fetch) -> None:
+def test_fetch_candles_does_not_count_budget_waits(fetch: Fetch) -> None:
     with StandInExchange(rate=None, faults=lambda n, *_: "500" if n == 15 else None) as exchange:
         answers = fetch(exchange.url, end=START + 16 * WINDOW, give_up_after=1.2, budget=(10, 1))
     assert sum(answer.requests for answer in answers) == 17
 
 
-def test_a_host_that_does_not_answer_is_named(fetch: Fetch) -> None:
+def test_fetch_candles_names_host_without_answer(fetch: Fetch) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(ExchangeUnavailable, match=f": no answer from {url} ") as failure:
         fetch(url, give_up_after=0.4)
     assert str(failure.value).startswith(f"{FIRST_WINDOW}, attempts ")
 
 
-def test_an_unknown_product_is_asked_for_once(fetch: Fetch) -> None:
+def test_fetch_candles_requests_unknown_product_once(fetch: Fetch) -> None:
     with (
         StandInExchange() as exchange,
         pytest.raises(ProductNotFound, match="does not know the product NO-SUCH;") as failure,
@@ -340,7 +340,7 @@ def test_an_unknown_product_is_asked_for_once(fetch: Fetch) -> None:
     assert f"{exchange.url}/products lists" in str(failure.value)
 
 
-def test_a_refused_request_is_sent_once(fetch: Fetch) -> None:
+def test_fetch_candles_sends_refused_request_once(fetch: Fetch) -> None:
     with (
         StandInExchange(faults=lambda *_: "400") as exchange,
         pytest.raises(ExchangeError, match=r"answered 400 .*Bad request") as failure,
@@ -354,13 +354,13 @@ def test_a_refused_request_is_sent_once(fetch: Fetch) -> None:
 # The rate limit
 
 
-def test_the_exchanges_limit_is_never_hit(fetch: Fetch) -> None:
+def test_fetch_candles_keeps_exchange_limit(fetch: Fetch) -> None:
     with StandInExchange(rate=10, burst=15) as exchange:
         assert len(fetch(exchange.url, end=START + 25 * WINDOW, budget=(10,))) == 25
     assert [request.status for request in exchange.requests] == [200] * 25
 
 
-def test_retry_after_is_honoured(fetch: Fetch) -> None:
+def test_fetch_candles_honours_retry_after(fetch: Fetch) -> None:
     faults = {0: "429"}
     with StandInExchange(retry_after=2, faults=lambda n, *_: faults.get(n)) as exchange:
         fetch(exchange.url)
@@ -368,7 +368,7 @@ def test_retry_after_is_honoured(fetch: Fetch) -> None:
     assert 1.95 <= repeated - limited < 6
 
 
-def test_a_date_to_retry_after_without_the_exchanges_own_is_a_second(fetch: Fetch) -> None:
+def test_fetch_candles_waits_second_without_date(fetch: Fetch) -> None:
     headers = {"Retry-After": "Mon, 01 Jan 2024 08:31:00 GMT", "Date": None}
 
     def undated(answer: http.Answer) -> http.Answer:
@@ -381,7 +381,7 @@ def test_a_date_to_retry_after_without_the_exchanges_own_is_a_second(fetch: Fetc
     assert repeated - limited >= 0.95
 
 
-def test_a_429_holds_back_every_process(fetch: Fetch, budget_file: Path) -> None:
+def test_fetch_candles_pauses_every_process_after_429(fetch: Fetch, budget_file: Path) -> None:
     async def another_process(url: str) -> None:
         await asyncio.wait_for(
             RequestBudget(BudgetFile(budget_file), url, 1000).wait(), timeout=0.3
@@ -408,7 +408,7 @@ def answered(exchange: ExchangeResource, windows: int = 1, **options: Any) -> in
         return len(list(client.fetch_candles(series, START, START + windows * WINDOW)))
 
 
-def test_urgent_clients_among_others_never_hit_the_exchanges_limit(budget_file: Path) -> None:
+def test_urgent_clients_keep_exchange_limit(budget_file: Path) -> None:
     with StandInExchange(rate=10, burst=15) as exchange, ThreadPoolExecutor() as threads:
         shared = resource(exchange.url, budget_file, rate=10)
         backfills = [threads.submit(answered, shared, 15) for _ in range(3)]
@@ -417,7 +417,7 @@ def test_urgent_clients_among_others_never_hit_the_exchanges_limit(budget_file: 
     assert [request.status for request in exchange.requests] == [200] * 55
 
 
-def test_an_urgent_client_does_not_wait_for_others(budget_file: Path) -> None:
+def test_urgent_client_does_not_wait_for_others(budget_file: Path) -> None:
     with StandInExchange() as exchange:
         shared = resource(exchange.url, budget_file, rate=0.05)
         assert answered(shared, BURST - HEADROOM) == BURST - HEADROOM
@@ -426,7 +426,7 @@ def test_an_urgent_client_does_not_wait_for_others(budget_file: Path) -> None:
     assert time.monotonic() - began < 15  # another one would wait for 20 s
 
 
-def test_a_client_can_give_up_earlier_than_others(budget_file: Path) -> None:
+def test_client_gives_up_after_its_own_time(budget_file: Path) -> None:
     with StandInExchange(rate=None, faults=lambda *_: "500") as exchange:
         with pytest.raises(ExchangeUnavailable):
             answered(resource(exchange.url, budget_file, rate=1000), give_up_after=0)
@@ -436,7 +436,7 @@ def test_a_client_can_give_up_earlier_than_others(budget_file: Path) -> None:
 # Empty answers
 
 
-def test_a_spurious_empty_answer_is_not_believed(fetch: Fetch, right: pa.Table) -> None:
+def test_fetch_candles_doubts_empty_answer(fetch: Fetch, right: pa.Table) -> None:
     with StandInExchange(faults=lambda number, *_: None if number else "empty") as exchange:
         (answer,) = fetch(exchange.url)
     assert answer.candles == right
@@ -444,7 +444,7 @@ def test_a_spurious_empty_answer_is_not_believed(fetch: Fetch, right: pa.Table) 
 
 
 @pytest.mark.parametrize("granularity", Granularity)
-def test_an_empty_answer_is_believed_when_another_url_gives_it_too(
+def test_fetch_candles_confirms_empty_answer_at_other_url(
     fetch: Fetch, granularity: Granularity
 ) -> None:
     with StandInExchange(markets={"NEW-USD": ListMarket({})}) as exchange:
@@ -456,7 +456,7 @@ def test_an_empty_answer_is_believed_when_another_url_gives_it_too(
     assert answer.requests == 2
 
 
-def test_an_empty_answer_need_not_be_confirmed(budget_file: Path) -> None:
+def test_fetch_candles_accepts_unconfirmed_empty_answer(budget_file: Path) -> None:
     series = Series("NEW-USD", MINUTE)
     with (
         StandInExchange(markets={"NEW-USD": ListMarket({})}) as exchange,
@@ -471,7 +471,7 @@ def test_an_empty_answer_need_not_be_confirmed(budget_file: Path) -> None:
 
 
 @pytest.mark.parametrize("year", [2024, 2100])
-def test_the_exchanges_clock_tells_what_is_closed(fetch: Fetch, year: int) -> None:
+def test_fetch_candles_closes_by_exchange_clock(fetch: Fetch, year: int) -> None:
     start, clock = START.replace(year=year), Clock(NOW.replace(year=year))
     with StandInExchange(clock=clock, markets={"BTC-USD": full_market(start)}) as exchange:
         answers = fetch(exchange.url, start, start + DAY)
@@ -482,7 +482,7 @@ def test_the_exchanges_clock_tells_what_is_closed(fetch: Fetch, year: int) -> No
 
 
 @pytest.mark.parametrize("hours", [-5, 5])
-def test_a_wrong_clock_of_the_machine_changes_nothing(fetch: Fetch, hours: int) -> None:
+def test_fetch_candles_ignores_wrong_machine_clock(fetch: Fetch, hours: int) -> None:
     market, mine = full_market(), Clock(NOW + hours * HOUR)
     with StandInExchange(clock=Clock(), markets={"BTC-USD": market}) as exchange:
         answers = fetch(exchange.url, end=START + DAY, clock=mine)
@@ -490,7 +490,7 @@ def test_a_wrong_clock_of_the_machine_changes_nothing(fetch: Fetch, hours: int) 
     assert len(exchange.requests) == 2  # the windows from 10:00 on lie in the future
 
 
-def test_a_clock_set_back_meanwhile_leaves_no_window_out(budget_file: Path) -> None:
+def test_fetch_candles_survives_clock_set_back(budget_file: Path) -> None:
     async def count(url: str) -> int:
         mine, answers = Clock(), 0
         async with ExchangeClient(
@@ -505,7 +505,7 @@ def test_a_clock_set_back_meanwhile_leaves_no_window_out(budget_file: Path) -> N
         assert asyncio.run(count(exchange.url)) == 5
 
 
-def test_of_a_range_in_the_future_the_first_window_is_asked_for_once(fetch: Fetch) -> None:
+def test_fetch_candles_requests_future_range_once(fetch: Fetch) -> None:
     with StandInExchange(clock=Clock()) as exchange:
         (answer,) = fetch(exchange.url, START + DAY, START + 3 * DAY, clock=Clock())
     assert len(exchange.requests) == answer.requests == 1
@@ -513,7 +513,7 @@ def test_of_a_range_in_the_future_the_first_window_is_asked_for_once(fetch: Fetc
     assert answer.answered_through == START + DAY
 
 
-def test_a_clock_years_ahead_makes_no_answer_of_the_future(fetch: Fetch) -> None:
+def test_fetch_candles_survives_clock_years_ahead(fetch: Fetch) -> None:
     with StandInExchange(clock=Clock(), markets={"BTC-USD": full_market()}) as exchange:
         answers = fetch(exchange.url, end=START + 3 * DAY, clock=Clock(NOW + 700 * DAY))
     assert candles(answers).num_rows == 510
@@ -521,7 +521,7 @@ def test_a_clock_years_ahead_makes_no_answer_of_the_future(fetch: Fetch) -> None
 
 
 @pytest.mark.parametrize("cdn_date", ["now", "origin"])
-def test_a_cached_answer_is_as_old_as_its_candles(
+def test_fetch_candles_dates_cached_answer(
     fetch: Fetch, cdn_date: Literal["now", "origin"]
 ) -> None:
     clock, mine = Clock(NOW - timedelta(seconds=40)), Clock()
@@ -541,7 +541,7 @@ def test_a_cached_answer_is_as_old_as_its_candles(
 
 @pytest.mark.parametrize("seconds", [20, 60])
 @pytest.mark.parametrize("hour", [8, 22])
-def test_a_live_request_is_answered_by_no_cache(fetch: Fetch, hour: int, seconds: int) -> None:
+def test_fetch_candles_live_avoids_caches(fetch: Fetch, hour: int, seconds: int) -> None:
     clock, market = Clock(START + hour * HOUR), full_market()
     with StandInExchange(cache_seconds=300, clock=clock, markets={"BTC-USD": market}) as exchange:
         fetch(exchange.url, end=START + DAY, clock=clock)
@@ -552,7 +552,7 @@ def test_a_live_request_is_answered_by_no_cache(fetch: Fetch, hour: int, seconds
 
 
 @pytest.mark.usefixtures("new_york")
-def test_a_date_in_the_old_form_is_utc(fetch: Fetch) -> None:
+def test_exchange_time_reads_old_form_as_utc(fetch: Fetch) -> None:
     with AlteredExchange(change=with_headers(Date="Mon Jan  1 08:30:30 2024")) as exchange:
         assert fetch(exchange.url)[0].as_of == NOW
 
@@ -575,7 +575,7 @@ def test_a_date_in_the_old_form_is_utc(fetch: Fetch) -> None:
         ([row(1, volume=10**400)], "row "),
     ],
 )
-def test_an_answer_that_breaks_a_rule_is_refused_at_once(
+def test_parse_candles_response_refuses_broken_rule(
     fetch: Fetch, rows: list[Any], refusal: str
 ) -> None:
     with (
@@ -588,7 +588,7 @@ def test_an_answer_that_breaks_a_rule_is_refused_at_once(
     assert len(exchange.requests) == 1
 
 
-def test_candles_of_a_finer_granularity_are_refused_at_once(fetch: Fetch) -> None:
+def test_parse_candles_response_refuses_finer_granularity(fetch: Fetch) -> None:
     with (
         AlteredExchange(change=with_rows(row(0), row(1), row(2))) as exchange,
         pytest.raises(InvalidAnswer, match=r"00:01:00Z .*: time lies on the 15m grid"),
@@ -598,7 +598,7 @@ def test_candles_of_a_finer_granularity_are_refused_at_once(fetch: Fetch) -> Non
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b'{"message":"Bad Gateway"}', b"\xff", b"0"])
-def test_an_answer_without_a_list_of_candles_is_refused(fetch: Fetch, body: bytes) -> None:
+def test_parse_candles_response_refuses_missing_list(fetch: Fetch, body: bytes) -> None:
     with (
         AlteredExchange(change=lambda answer: replace(answer, body=body)) as exchange,
         pytest.raises(InvalidAnswer, match=r": not (JSON|a list of candles): ") as failure,
@@ -618,7 +618,7 @@ def test_an_answer_without_a_list_of_candles_is_refused(fetch: Fetch, body: byte
         {"Age": "9" * 30},
     ],
 )
-def test_an_answer_without_a_time_is_refused(fetch: Fetch, headers: dict[str, str]) -> None:
+def test_exchange_time_refuses_unusable_date(fetch: Fetch, headers: dict[str, str]) -> None:
     with (
         AlteredExchange(change=with_headers(**headers)) as exchange,
         pytest.raises(InvalidAnswer, match="no usable Date header") as failure,
@@ -636,7 +636,7 @@ def products(url: str, budget_file: Path, give_up_after: float = 10) -> Catalogu
         return client.fetch_products()
 
 
-def test_the_products_come_in_order_with_the_exchanges_own_values(budget_file: Path) -> None:
+def test_fetch_products_sorts_by_id(budget_file: Path) -> None:
     markets = synthetic_markets(["LTC-USD", "BTC-EUR", "ETH-EUR"])
     with StandInExchange(clock=Clock(), markets=markets, delisted=["LTC-USD"]) as exchange:
         catalogue = products(exchange.url, budget_file)
@@ -656,7 +656,7 @@ def test_the_products_come_in_order_with_the_exchanges_own_values(budget_file: P
     assert catalogue.requests == 1
 
 
-def test_a_cached_list_of_products_is_as_old_as_it_was_made(budget_file: Path) -> None:
+def test_fetch_products_dates_cached_answer(budget_file: Path) -> None:
     clock = Clock()
     with StandInExchange(clock=clock, cache_seconds=5) as exchange:
         products(exchange.url, budget_file)
@@ -666,14 +666,14 @@ def test_a_cached_list_of_products_is_as_old_as_it_was_made(budget_file: Path) -
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "empty"])
-def test_the_products_survive_a_passing_fault(budget_file: Path, kind: str) -> None:
+def test_fetch_products_survives_each_fault(budget_file: Path, kind: str) -> None:
     with StandInExchange(faults=lambda number, *_: None if number else kind) as exchange:
         catalogue = products(exchange.url, budget_file)
     assert catalogue.products.num_rows == 8
     assert catalogue.requests == len(exchange.requests) == 2
 
 
-def test_the_products_wait_for_the_shared_budget(budget_file: Path) -> None:
+def test_fetch_products_waits_for_budget(budget_file: Path) -> None:
     with StandInExchange() as exchange:
         asyncio.run(RequestBudget(BudgetFile(budget_file), exchange.url, 1000).pause(0.5))
         began = time.monotonic()
@@ -691,7 +691,7 @@ def test_the_products_wait_for_the_shared_budget(budget_file: Path) -> None:
         ("empty", InvalidAnswer, "a list without a product$"),
     ],
 )
-def test_giving_up_on_the_products_tells_why(
+def test_fetch_products_gives_up_with_cause(
     budget_file: Path, kind: str, error: type[ExchangeError], cause: str
 ) -> None:
     with (
@@ -717,7 +717,7 @@ def test_giving_up_on_the_products_tells_why(
         ([{"id": "A-B", "trading_disabled": "no"}], "'A-B': trading_disabled 'no' is no bool"),
     ],
 )
-def test_a_list_of_products_that_breaks_a_rule_is_refused_at_once(
+def test_parse_products_response_refuses_broken_rule(
     budget_file: Path, rows: list[Any], refusal: str
 ) -> None:
     with (
@@ -730,7 +730,7 @@ def test_a_list_of_products_that_breaks_a_rule_is_refused_at_once(
     assert len(exchange.requests) == 1
 
 
-def test_what_the_exchange_says_of_a_product_may_be_more_or_less(budget_file: Path) -> None:
+def test_parse_products_response_accepts_missing_and_new_fields(budget_file: Path) -> None:
     with AlteredExchange(change=with_rows({"id": "A-B", "status": None, "new": [1]})) as exchange:
         (product,) = products(exchange.url, budget_file).products.to_pylist()
     assert product == dict.fromkeys(PRODUCT_SCHEMA.names) | {"id": "A-B"}
