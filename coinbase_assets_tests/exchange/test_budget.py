@@ -222,7 +222,7 @@ class Simulation:
             times.append(round(self.loop.time() - self.began, 3))
 
     async def backfill(self, processes: int, requests: int) -> None:
-        """Run processes that each send five times so many requests, as fast as the budget allows."""
+        """Run processes that each send 5 times `requests`, as fast as the budget allows."""
         budgets = [self.process() for _ in range(processes)]
         await asyncio.gather(
             *(self.send(each, self.sent, requests) for each in budgets for _ in range(5))
@@ -272,7 +272,7 @@ async def pause_at(simulation: Simulation, at: float, seconds: float) -> None:
 
 
 SLOTS = [0.0] * 12 + [float(second) for second in range(1, 1000)]
-"""The times of ordinary requests at one a second, without urgent requests."""
+"""The times of ordinary requests at one a second, if there are no urgent requests."""
 
 
 @pytest.mark.parametrize("processes", [3, 10, 30])
