@@ -132,12 +132,12 @@ def require_heartbeat_url(text: str) -> None:
 
 def parse_api_url(text: str) -> str:
     """Return the URL of the exchange, without slashes at its end."""
-    return _plain_url(text, "write it without user, password and query")
+    return _plain_url(text, "write the URL without user, password and query")
 
 
 def parse_account_url(text: str) -> str:
     """Return the URL of the storage account, without slashes at its end."""
-    return _plain_url(text, "write it without its SAS, and the SAS in AZURE_STORAGE_SAS_TOKEN")
+    return _plain_url(text, "write the URL without its SAS, and the SAS in AZURE_STORAGE_SAS_TOKEN")
 
 
 def _plain_url(text: str, remedy: str) -> str:
@@ -161,13 +161,13 @@ def _split_url(text: str, remedy: str) -> SplitResult:
 def require_container(name: str) -> None:
     if not _CONTAINER.fullmatch(name):
         raise ValueError(
-            "not a container name; write 3 to 63 of a-z, 0-9 and single dashes between them"
+            "not a container name; write 3 to 63 characters: a-z, 0-9 and single dashes inside"
         )
 
 
 def require_absolute(path: Path) -> None:
     if not path.is_absolute():
-        raise ValueError("not an absolute path; Dagster needs one, so write the full path")
+        raise ValueError("not an absolute path, which Dagster needs; write the full path")
 
 
 def require_connection_string(text: str) -> None:

@@ -15,7 +15,7 @@ from coinbase_assets.exchange.resource import BlockingExchange
 
 # The exchange was founded later than this.
 FLOOR = datetime(2012, 1, 1, tzinfo=UTC)
-# The search allows for so many windows in a row without a trade in the middle of a product's life.
+# Windows in a row without a trade that the search allows for in the middle of a product's life.
 _SILENT_WINDOWS = 3
 # To find any window with a trade, every 8th window is asked first, then every 4th, and so on.
 _STRIDE = 8
@@ -49,9 +49,9 @@ def fetch_listing(exchange: BlockingExchange, product: str, today: date) -> List
     Only closed days count: a product first traded `today` (UTC) has no first day yet. See
     find_listing for the assumption.
 
-    Until 2038, and without failures, at most so many requests are sent: 14 for a product that is
-    traded all the time, 27 if it stopped or paused for 300 days or more, 57 if it was never traded
-    (three for each window).
+    Until 2038, failures aside, at most 14 requests are sent for a product that is traded all the
+    time, 27 for a product that stopped or paused for 300 days or more, and 57 for a product that
+    was never traded (three for each window).
     Raises ExchangeError, and of that ProductNotFound if the exchange does not know the product.
     """
     series, sent = Series(product, Granularity.ONE_DAY), []

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 from coinbase_assets.exchange.budget_stores import BudgetStore, Lanes
 
-# The exchange allows bursts of so many requests (its documentation).
+# The largest burst of requests that the exchange allows (its documentation).
 BURST = 15
-# So many requests of the burst stay unused: one because an urgent request may be sent at the same
-# time as an ordinary one, the others because requests may arrive up to 0.2 s closer together.
+# Requests of that burst that stay unused: one because an urgent and an ordinary request may be sent
+# at the same time, two because evenly sent requests may arrive up to 0.2 s closer together.
 HEADROOM = 3
 MAX_RESERVED = 3
 

@@ -1,7 +1,8 @@
 """Request budgets in PostgreSQL or Redis, for several machines behind one IP address.
 
-Times come from the server's clock, so the machines' clocks need not agree. A step takes two round
-trips to PostgreSQL or four to Redis, about twenty times a second, so the server should be near.
+Times come from the server's clock, so the machines' clocks need not agree. An update takes two
+round trips to PostgreSQL or four to Redis. There are about twenty updates a second, so the server
+should be near.
 """
 
 import json
@@ -18,7 +19,7 @@ from coinbase_assets.exchange.errors import ExchangeUnavailable
 if TYPE_CHECKING:
     import psycopg
 
-# A failed step is repeated for so many seconds: enough for a restart or a broken connection.
+# Seconds for which a failed step is repeated: enough for a restart or a broken connection.
 PATIENCE = 10.0
 # Seconds to wait for one answer of the server.
 _TIMEOUT = 5

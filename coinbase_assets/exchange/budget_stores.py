@@ -34,7 +34,7 @@ class Lanes(NamedTuple):
 
 
 Change = Callable[[Lanes, float], Lanes]
-"""Returns the new lanes, given the stored lanes (empty at first) and the store's time."""
+"""Takes the stored lanes (empty at first) and the store's time (epoch seconds); returns new lanes."""
 
 
 class BudgetStore(Protocol):
@@ -55,8 +55,9 @@ class BudgetFile:
         self._connection: sqlite3.Connection | None = None
 
     def update(self, exchange: str, change: Change) -> Lanes:
-        """See BudgetStore. Locks for its thread, which goes on when the task is cancelled."""
+        """See BudgetStore."""
         try:
+            # A thread's lock, because the thread goes on when its task is cancelled.
             with self._using, self._connect() as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute(TABLE)

@@ -36,10 +36,10 @@ from coinbase_assets.exchange.retries import retrying
 log = logging.getLogger(__name__)
 
 GIVE_UP_AFTER = 120.0
-# So many requests under way keep up 10 a second when an answer takes 3 seconds.
+# Requests under way: enough to send 10 a second when an answer takes 3 seconds.
 _AHEAD = 30
 _TIMEOUT = httpx.Timeout(20, connect=10)
-# Caches may keep an answer for so many seconds (the exchange's Cache-Control header).
+# Seconds for which caches may keep an answer (the exchange's Cache-Control header).
 _CACHE_LIFE = 300
 _EARLIEST = 30
 _LONGEST_PAUSE = 60.0

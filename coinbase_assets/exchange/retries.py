@@ -19,8 +19,9 @@ def retrying(
     sleep: Callable[[float], Awaitable[None]],
     log: logging.Logger,
 ) -> tenacity.AsyncRetrying:
-    """Call a request until it succeeds or `give_up_after` seconds are over; raise its last error.
+    """Return an object that calls a request until it succeeds or `give_up_after` seconds are over.
 
+    If no call succeeds, the object raises the error of the last call.
     `question` names the request in the log; `sleep` waits for a number of seconds.
     """
     return tenacity.AsyncRetrying(
