@@ -34,7 +34,7 @@ class Lanes(NamedTuple):
 
 
 Change = Callable[[Lanes, float], Lanes]
-"""Takes the stored lanes (empty at first) and the store's time (epoch seconds); returns new lanes."""
+"""Returns the new lanes from the stored lanes (empty at first) and the store's epoch seconds."""
 
 
 class BudgetStore(Protocol):
