@@ -1,15 +1,21 @@
-"""How the values of settings are written. Each function raises ValueError with the rule."""
+"""How the values of settings are written.
+
+Every function takes the text of a setting and raises ValueError with the rule and a remedy. The
+message leaves out a value that may be secret. `settings` adds the variable's name.
+"""
 
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from importlib.util import find_spec
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from coinbase_assets.candles.series import Rollup, RollupGranularity, Series
+from coinbase_assets.candles.series import Granularity, Rollup, RollupGranularity, Series
 
 DEVELOPMENT_STORAGE = "UseDevelopmentStorage=true"
 
+_CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9](-?[a-z0-9])+")
 _DURATION = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {
     "s": timedelta(seconds=1),
@@ -26,105 +32,146 @@ _DRIVERS = {
 
 
 def parse_series(text: str) -> tuple[Series, ...]:
-    """Read `ETH-EUR:15m,BTC-USD:1m`, each once. Raises ValueError with the value and the rule."""
+    """Return the series in a text like `ETH-EUR:15m,BTC-USD:1m`, each once."""
     series = tuple(Series.parse(part) for part in text.split(",") if part.strip())
     if not series:
-        raise ValueError("names no series; write PRODUCT:GRANULARITY, such as ETH-EUR:15m")
+        raise ValueError("names no series; write PRODUCT:GRANULARITY, for example ETH-EUR:15m")
     return tuple(dict.fromkeys(series))
 
 
 def parse_rollups(text: str) -> tuple[Rollup, ...]:
-    """Read `ETH-EUR:1m>5m,1h;BTC-USD:1m>1d`. Raises ValueError with the value and the rule."""
+    """Return the rollups in a text like `ETH-EUR:1m>5m,1h;BTC-USD:1m>1d`, each once."""
     rollups: dict[str, Rollup] = {}
     for part in filter(None, map(str.strip, text.split(";"))):
-        for one in _rollups_of(part):
-            other = rollups.setdefault(str(one), one)
-            if other != one:
-                raise ValueError(f"{one} is made of both {other.source} and {one.source}; keep one")
+        for rollup in _rollups_of(part):
+            other = rollups.setdefault(str(rollup), rollup)
+            if other != rollup:
+                raise ValueError(
+                    f"{rollup} is to be made from both {other.source} and {rollup.source};"
+                    " remove one of them"
+                )
     return tuple(rollups.values())
 
 
 def _rollups_of(part: str) -> Iterator[Rollup]:
+    """Yield the rollups in a text like `ETH-EUR:1m>5m,1h`."""
     source, arrow, targets = part.partition(">")
     if not arrow:
-        raise ValueError(f"{part!r}: names nothing to make of it; write such as ETH-EUR:1m>5m,1h")
+        raise ValueError(
+            f"{part!r}: names no granularity to make; write for example ETH-EUR:1m>5m,1h"
+        )
     series = Series.parse(source)
     for target in map(str.strip, targets.split(",")):
-        if target not in set(RollupGranularity):
-            raise ValueError(
-                f"{part!r}: unknown granularity {target!r};"
-                f" allowed are {' '.join(RollupGranularity)}"
-            )
-        granularity = RollupGranularity(target)
-        times, rest = divmod(granularity.seconds, series.granularity.seconds)
-        if times < 2 or rest:
-            raise ValueError(
-                f"{part!r}: {series.granularity} candles do not sum up to {granularity} ones;"
-                f" give a multiple of {series.granularity}"
-            )
-        yield Rollup(series.product, granularity, series)
+        yield Rollup(series.product, _rollup_granularity(part, target, series.granularity), series)
+
+
+def _rollup_granularity(part: str, target: str, fine: Granularity) -> RollupGranularity:
+    if target not in set(RollupGranularity):
+        raise ValueError(
+            f"{part!r}: unknown granularity {target!r}; allowed are {' '.join(RollupGranularity)}"
+        )
+    allowed = [coarse for coarse in RollupGranularity if _can_be_made(coarse, fine)]
+    if target not in allowed:
+        raise ValueError(
+            f"{part!r}: {target} candles cannot be made from {fine} candles;"
+            f" give a multiple of {fine} that is at least twice {fine}: {' '.join(allowed)}"
+        )
+    return RollupGranularity(target)
+
+
+def _can_be_made(coarse: RollupGranularity, fine: Granularity) -> bool:
+    times, rest = divmod(coarse.seconds, fine.seconds)
+    return times >= 2 and not rest
 
 
 def parse_start(text: str) -> date:
-    """Read `2024-01-31`, a day that is not in the future. Raises ValueError with the rule."""
+    """Return the day in a text like `2024-01-31`. A day in the future (UTC) is refused."""
     try:
         start = date.fromisoformat(text)
     except ValueError:
         raise ValueError("not a day; write YYYY-MM-DD") from None
     if start > datetime.now(UTC).date():
-        raise ValueError("in the future; give the first day to collect")
+        raise ValueError("in the future; give today or an earlier day")
     return start
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read `90s`, `45m`, `2h` or `1d`, at least a minute. Raises ValueError with the rule."""
+    """Return the duration in a text like `90s`, `45m`, `2h` or `1d`. At least a minute."""
     if not (match := _DURATION.fullmatch(text)):
-        raise ValueError("not a duration; write such as 90s, 45m or 2h")
+        raise ValueError("not a duration; write for example 90s, 45m, 2h or 1d")
     duration = int(match[1]) * _UNITS[match[2]]
     if duration < _UNITS["m"]:
-        raise ValueError("shorter than Dagster allows; give 60s or more")
+        raise ValueError("shorter than Dagster allows; give at least 60s")
     return duration
 
 
 def check_budget_url(url: str) -> None:
-    """Raises ValueError, without the URL, which may hold a password."""
+    """Require the URL of a PostgreSQL or Redis server whose driver is installed."""
     try:
         parts = urlsplit(url)
-        # PostgreSQL's sockets are folders, which its URLs name in the query.
-        named = (parts.hostname or "host=/" in parts.query) and parts.port != 0
+        # The URL of a PostgreSQL socket has no host, but the socket's folder in its query.
+        has_host = (parts.hostname or "host=/" in parts.query) and parts.port != 0
     except ValueError:
-        named = False
-    if not named or parts.scheme not in _DRIVERS:
+        has_host = False
+    if not has_host or parts.scheme not in _DRIVERS:
         raise ValueError(
-            "not a server's URL; write postgresql://USER:PASSWORD@HOST/DATABASE or redis://HOST"
+            "not the URL of a budget server; write postgresql://USER:PASSWORD@HOST/DATABASE or"
+            " redis://HOST"
         )
     driver, extra = _DRIVERS[parts.scheme]
     if not find_spec(driver):
         raise ValueError(
-            f"{driver} is not installed, which {parts.scheme} needs;"
-            f" pip install 'coinbase-assets[{extra}]'"
+            f"{driver} is not installed, but needed for {parts.scheme}:// URLs;"
+            f" run pip install 'coinbase-assets[{extra}]'"
         )
 
 
-def require_url(value: str, remedy: str) -> SplitResult:
+def require_heartbeat_url(text: str) -> None:
+    _split_url(text, "write https://HOST/PATH")
+
+
+def parse_api_url(text: str) -> str:
+    """Return the URL of the exchange, without slashes at its end."""
+    return _plain_url(text, "write the URL without user, password and query")
+
+
+def parse_account_url(text: str) -> str:
+    """Return the URL of the storage account, without slashes at its end."""
+    return _plain_url(text, "write the URL without its SAS, and the SAS in AZURE_STORAGE_SAS_TOKEN")
+
+
+def _plain_url(text: str, remedy: str) -> str:
+    parts = _split_url(text, "write https://HOST, or http://HOST:PORT for an emulator")
+    if parts.query or parts.username or parts.password:
+        raise ValueError(f"may hold a secret; {remedy}")
+    return text.rstrip("/")
+
+
+def _split_url(text: str, remedy: str) -> SplitResult:
     try:
-        parts = urlsplit(value)
+        parts = urlsplit(text)
         is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         is_url = False
-    if not is_url or re.search(r"\s", value):
+    if not is_url or re.search(r"\s", text):
         raise ValueError(f"not a URL; {remedy}")
     return parts
 
 
-def require_plain_url(value: str, no_secrets: str) -> None:
-    parts = require_url(value, "write https://HOST, or http://HOST:PORT for an emulator")
-    if parts.query or parts.username or parts.password:
-        raise ValueError(f"holds what may be secret; {no_secrets}")
+def require_container(name: str) -> None:
+    if not _CONTAINER.fullmatch(name):
+        raise ValueError(
+            "not a container name; write 3 to 63 characters: a-z, 0-9 and single dashes inside"
+        )
 
 
-def require_connection_string(value: str) -> None:
-    parts = dict(part.partition("=")[::2] for part in value.split(";") if part)
+def require_absolute(path: Path) -> None:
+    if not path.is_absolute():
+        raise ValueError("not an absolute path, which Dagster needs; write the full path")
+
+
+def require_connection_string(text: str) -> None:
+    parts = dict(part.partition("=")[::2] for part in text.split(";") if part)
     if parts.get("UseDevelopmentStorage") == "true":
         return
     if not all(parts.values()) or not {"AccountName", "BlobEndpoint"} & parts.keys():

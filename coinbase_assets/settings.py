@@ -1,26 +1,36 @@
-"""Settings from the environment and `.env`. A wrong one is a SettingsError of one line."""
+"""Settings from the environment and `.env`. A wrong setting raises SettingsError, in one line."""
 
 import difflib
 import os
-import re
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from dotenv import load_dotenv
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from coinbase_assets.candles.series import Rollup, Series
 from coinbase_assets.setting_values import (
     check_budget_url,
+    parse_account_url,
+    parse_api_url,
     parse_duration,
     parse_rollups,
     parse_series,
     parse_start,
+    require_absolute,
     require_connection_string,
-    require_plain_url,
-    require_url,
+    require_container,
+    require_heartbeat_url,
 )
 
 CONNECTION_STRING = "AZURE_STORAGE_CONNECTION_STRING"
@@ -37,43 +47,83 @@ _SECRETS = (
 )
 
 
-_CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9](-?[a-z0-9])+")
-
-
 class SettingsError(Exception):
-    """A setting is wrong: the message names the variable, the value and what is allowed."""
+    """A setting is wrong. The message has the variable, the value unless secret, and the rule."""
 
 
 def project_folder() -> Path:
-    """The folder of the checkout this code runs from, else the current one."""
+    """Return the folder of the checkout that this code runs from, else the current folder."""
     checkout = Path(__file__).resolve().parent.parent
     return checkout if (checkout / "pyproject.toml").exists() else Path.cwd()
 
 
+def _parsed_by(parse: Callable[[str], object]) -> BeforeValidator:
+    """Parses text; leaves other values as they are."""
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
+
+
+def _checked_by(check: Callable[[Any], object]) -> AfterValidator:
+    """Checks a value, and a secret in clear text; keeps the value."""
+
+    def checked(value: Any) -> Any:
+        check(value.get_secret_value() if isinstance(value, SecretStr) else value)
+        return value
+
+    return AfterValidator(checked)
+
+
+def _check_alert_urls(text: str) -> None:
+    # Imported late, because apprise takes a second to load.
+    from coinbase_assets.alert_urls import parse_alert_urls
+
+    parse_alert_urls(text)
+
+
+_Duration = Annotated[timedelta, _parsed_by(parse_duration)]
+
+
 class Settings(BaseSettings):
-    """See the README's table; use `load_settings`, which also reads `.env`."""
+    """The settings in the README's table. Use `load_settings`, which also reads `.env`."""
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True)
 
-    series: Annotated[tuple[Series, ...], NoDecode] = Field(
+    series: Annotated[tuple[Series, ...], NoDecode, _parsed_by(parse_series)] = Field(
         (Series.parse("ETH-EUR:15m"),), alias="COINBASE_SERIES"
     )
-    rollups: Annotated[tuple[Rollup, ...], NoDecode] = Field((), alias="COINBASE_ROLLUPS")
-    start: date = Field(date(2018, 1, 1), alias="COINBASE_START")
-    container: str = Field("coinbasedata", alias="COINBASE_CONTAINER")
-    api_url: str = Field("https://api.exchange.coinbase.com", alias="COINBASE_API_URL")
+    rollups: Annotated[tuple[Rollup, ...], NoDecode, _parsed_by(parse_rollups)] = Field(
+        (), alias="COINBASE_ROLLUPS"
+    )
+    start: Annotated[date, _parsed_by(parse_start)] = Field(
+        date(2018, 1, 1), alias="COINBASE_START"
+    )
+    container: Annotated[str, _checked_by(require_container)] = Field(
+        "coinbasedata", alias="COINBASE_CONTAINER"
+    )
+    api_url: Annotated[str, AfterValidator(parse_api_url)] = Field(
+        "https://api.exchange.coinbase.com", alias="COINBASE_API_URL"
+    )
     requests_per_second: float = Field(10, alias="COINBASE_REQUESTS_PER_SECOND", gt=0, le=1000)
-    budget_url: SecretStr | None = Field(None, alias="COINBASE_BUDGET_URL")
+    budget_url: Annotated[SecretStr, _checked_by(check_budget_url)] | None = Field(
+        None, alias=BUDGET_URL
+    )
     give_up_after: float = Field(120, alias="COINBASE_GIVE_UP_AFTER", gt=0, le=86_400)
-    freshness_warn: timedelta | None = Field(None, alias="COINBASE_FRESHNESS_WARN")
-    freshness_fail: timedelta | None = Field(None, alias="COINBASE_FRESHNESS_FAIL")
-    connection_string: SecretStr | None = Field(None, alias="AZURE_STORAGE_CONNECTION_STRING")
-    account_url: str | None = Field(None, alias="AZURE_STORAGE_ACCOUNT_URL")
+    freshness_warn: _Duration | None = Field(None, alias="COINBASE_FRESHNESS_WARN")
+    freshness_fail: _Duration | None = Field(None, alias="COINBASE_FRESHNESS_FAIL")
+    connection_string: Annotated[SecretStr, _checked_by(require_connection_string)] | None = Field(
+        None, alias=CONNECTION_STRING
+    )
+    account_url: Annotated[str, AfterValidator(parse_account_url)] | None = Field(
+        None, alias=ACCOUNT_URL
+    )
     account_key: SecretStr | None = Field(None, alias="AZURE_STORAGE_KEY")
     sas_token: SecretStr | None = Field(None, alias="AZURE_STORAGE_SAS_TOKEN")
-    alert_urls: SecretStr | None = Field(None, alias="COINBASE_ALERT_URLS")
-    heartbeat_url: SecretStr | None = Field(None, alias="COINBASE_HEARTBEAT_URL")
-    dagster_home: Path = Field(
+    alert_urls: Annotated[SecretStr, _checked_by(_check_alert_urls)] | None = Field(
+        None, alias="COINBASE_ALERT_URLS"
+    )
+    heartbeat_url: Annotated[SecretStr, _checked_by(require_heartbeat_url)] | None = Field(
+        None, alias="COINBASE_HEARTBEAT_URL"
+    )
+    dagster_home: Annotated[Path, _checked_by(require_absolute)] = Field(
         default_factory=lambda: project_folder() / ".dagster", alias="DAGSTER_HOME"
     )
 
@@ -84,113 +134,34 @@ class Settings(BaseSettings):
 
     @property
     def storage_account(self) -> dict[str, str]:
-        """The account in clear text, as `blob_service` takes it."""
-        given = {
+        """The storage account as `blob_service` takes it, secrets in clear text."""
+        secrets = {
             "connection_string": self.connection_string,
             "account_key": self.account_key,
             "sas_token": self.sas_token,
         }
-        clear = {name: secret.get_secret_value() for name, secret in given.items() if secret}
+        clear = {name: secret.get_secret_value() for name, secret in secrets.items() if secret}
         return {**clear, "account_url": self.account_url or ""}
-
-    @field_validator("series", mode="before")
-    @classmethod
-    def _parse_series(cls, value: object) -> object:
-        return parse_series(value) if isinstance(value, str) else value
-
-    @field_validator("rollups", mode="before")
-    @classmethod
-    def _parse_rollups(cls, value: object) -> object:
-        return parse_rollups(value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _check_rollups(self) -> Self:
         for rollup in self.rollups:
             if rollup.source not in self.series:
                 raise ValueError(
-                    f"COINBASE_ROLLUPS: {rollup.source}, of which {rollup} is to be made, is not"
-                    " in COINBASE_SERIES; add it there"
+                    f"COINBASE_ROLLUPS: {rollup} is made from {rollup.source}, which is not in"
+                    f" COINBASE_SERIES; add {rollup.source} there"
                 )
         return self
-
-    @field_validator("start", mode="before")
-    @classmethod
-    def _parse_start(cls, value: object) -> object:
-        return parse_start(value) if isinstance(value, str) else value
-
-    @field_validator("freshness_warn", "freshness_fail", mode="before")
-    @classmethod
-    def _parse_duration(cls, value: object) -> object:
-        return parse_duration(value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _check_freshness(self) -> Self:
         warn, fail = self.freshness_warn, self.freshness_fail
         if warn and fail and warn >= fail:
             raise ValueError(
-                f"COINBASE_FRESHNESS_WARN: {warn} is not before COINBASE_FRESHNESS_FAIL={fail};"
-                " give a shorter one"
+                f"COINBASE_FRESHNESS_WARN: {warn} is not shorter than"
+                f" COINBASE_FRESHNESS_FAIL={fail}; give a shorter duration"
             )
         return self
-
-    @field_validator("container")
-    @classmethod
-    def _check_container(cls, value: str) -> str:
-        if not _CONTAINER.fullmatch(value):
-            raise ValueError("not a container name; use 3 to 63 of a-z, 0-9 and single dashes")
-        return value
-
-    @field_validator("api_url")
-    @classmethod
-    def _check_api_url(cls, value: str) -> str:
-        require_plain_url(value, "takes neither a query nor a login")
-        return value.rstrip("/")
-
-    @field_validator("account_url")
-    @classmethod
-    def _check_account_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        require_plain_url(value, "give its SAS in AZURE_STORAGE_SAS_TOKEN")
-        return value.rstrip("/")
-
-    @field_validator("connection_string")
-    @classmethod
-    def _check_connection_string(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            require_connection_string(value.get_secret_value())
-        return value
-
-    @field_validator("budget_url")
-    @classmethod
-    def _check_budget_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            check_budget_url(value.get_secret_value())
-        return value
-
-    @field_validator("alert_urls")
-    @classmethod
-    def _check_alert_urls(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            # It takes apprise a second to load.
-            from coinbase_assets.alert_urls import parse_alert_urls
-
-            parse_alert_urls(value.get_secret_value())
-        return value
-
-    @field_validator("heartbeat_url")
-    @classmethod
-    def _check_heartbeat_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            require_url(value.get_secret_value(), "write https://HOST/PATH")
-        return value
-
-    @field_validator("dagster_home")
-    @classmethod
-    def _check_home(cls, value: Path) -> Path:
-        if not value.is_absolute():
-            raise ValueError("not an absolute path, which Dagster requires")
-        return value
 
     @model_validator(mode="after")
     def _check_one_storage(self) -> Self:
@@ -202,13 +173,14 @@ class Settings(BaseSettings):
             )
         if (self.account_key or self.sas_token) and not self.names_storage:
             raise ValueError(
-                f"AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN is set, {ACCOUNT_URL} is not; set it"
+                "AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN is set, but not the account's URL;"
+                f" set {ACCOUNT_URL}"
             )
         return self
 
 
 def load_settings() -> Settings:
-    """The settings of this process. Raises SettingsError."""
+    """Return the settings of this process. Raises SettingsError."""
     load_dotenv(project_folder() / ".env")
     _refuse_misspelt_names()
     try:

@@ -1,15 +1,16 @@
-"""COINBASE_ROLLUPS as it is written, and what of it is refused."""
+"""The values of settings: what is read, and what is refused."""
 
 import re
+import sys
 
 import pytest
 
 from coinbase_assets.candles.datasets import CANDLE_ROLLUP
 from coinbase_assets.candles.series import Granularity, Rollup, RollupGranularity, Series
-from coinbase_assets.setting_values import parse_rollups
+from coinbase_assets.setting_values import check_budget_url, parse_rollups
 
 
-def test_a_rollup_says_what_it_is_made_of() -> None:
+def test_parse_rollups_reads_sources() -> None:
     minutes, hours = Series.parse("ETH-EUR:1m"), Series.parse("BTC-USD:1h")
     found = parse_rollups(" ETH-EUR:1m>5m, 1w ;BTC-USD:1h>2h;")
     assert found == (
@@ -21,11 +22,11 @@ def test_a_rollup_says_what_it_is_made_of() -> None:
     assert CANDLE_ROLLUP.asset_key(found[1]) == ["ETH-EUR", "1w", "candle_rollup"]
 
 
-def test_one_named_twice_is_one() -> None:
+def test_parse_rollups_drops_duplicates() -> None:
     assert len(parse_rollups("ETH-EUR:1m>1h;ETH-EUR:1m>4h,1h")) == 2
 
 
-def test_minutes_sum_up_to_every_granularity_there_is() -> None:
+def test_parse_rollups_makes_every_granularity_from_minutes() -> None:
     everything = ",".join(RollupGranularity)
     assert everything == "5m,15m,30m,1h,2h,4h,6h,12h,1d,1w"
     assert len(parse_rollups(f"ETH-EUR:1m>{everything}")) == 10
@@ -33,9 +34,12 @@ def test_minutes_sum_up_to_every_granularity_there_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("ETH-EUR:1m", "'ETH-EUR:1m': names nothing to make of it; write such as ETH-EUR:1m>5m,1h"),
+        (
+            "ETH-EUR:1m",
+            "'ETH-EUR:1m': names no granularity to make; write for example ETH-EUR:1m>5m,1h",
+        ),
         ("eth:1m>1h", "'eth:1m': 'eth' is not a product"),
         ("ETH-EUR:4h>1d", "'ETH-EUR:4h': unknown granularity '4h'; allowed are 1m 5m 15m 1h 6h 1d"),
         (
@@ -45,16 +49,30 @@ def test_minutes_sum_up_to_every_granularity_there_is() -> None:
         ("BTC-USD:1m>1h;ETH-EUR:1m>", "'ETH-EUR:1m>': unknown granularity ''; allowed are 5m"),
         (
             "ETH-EUR:6h>1d,4h",
-            "'ETH-EUR:6h>1d,4h': 6h candles do not sum up to 4h ones; give a multiple of 6h",
+            "'ETH-EUR:6h>1d,4h': 4h candles cannot be made from 6h candles;"
+            " give a multiple of 6h that is at least twice 6h: 12h 1d 1w",
         ),
-        ("ETH-EUR:1h>1h", "'ETH-EUR:1h>1h': 1h candles do not sum up to 1h ones; give a multiple"),
-        ("ETH-EUR:1d>1h", "'ETH-EUR:1d>1h': 1d candles do not sum up to 1h ones"),
+        (
+            "ETH-EUR:1h>1h",
+            "'ETH-EUR:1h>1h': 1h candles cannot be made from 1h candles;"
+            " give a multiple of 1h that is at least twice 1h: 2h 4h 6h 12h 1d 1w",
+        ),
+        ("ETH-EUR:1d>1h", "'ETH-EUR:1d>1h': 1h candles cannot be made from 1d candles"),
         (
             "ETH-EUR:1m>1h,4h;ETH-EUR:15m>1d,1h",
-            "ETH-EUR:1h is made of both ETH-EUR:1m and ETH-EUR:15m; keep one",
+            "ETH-EUR:1h is to be made from both ETH-EUR:1m and ETH-EUR:15m; remove one of them",
         ),
     ],
 )
-def test_what_cannot_be_made_is_told_with_the_rule(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
+def test_parse_rollups_refuses_wrong_text(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         parse_rollups(text)
+
+
+@pytest.mark.parametrize(("scheme", "driver"), [("postgresql", "psycopg"), ("redis", "redis")])
+def test_check_budget_url_refuses_missing_driver(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, driver: str
+) -> None:
+    monkeypatch.setitem(sys.modules, driver, None)
+    with pytest.raises(ValueError, match=rf"^{driver} is not installed.*coinbase-assets\["):
+        check_budget_url(f"{scheme}://127.0.0.1")

@@ -1,4 +1,4 @@
-"""Settings: what is read, what is refused and how, and that no secret is ever shown."""
+"""Settings: which values are read and which are refused. No error shows a secret."""
 
 import os
 import traceback
@@ -20,6 +20,8 @@ CONTAINER = "COINBASE_CONTAINER"
 API = "COINBASE_API_URL"
 RATE = "COINBASE_REQUESTS_PER_SECOND"
 GIVE_UP = "COINBASE_GIVE_UP_AFTER"
+WARN = "COINBASE_FRESHNESS_WARN"
+FAIL = "COINBASE_FRESHNESS_FAIL"
 CONNECTION = "AZURE_STORAGE_CONNECTION_STRING"
 ACCOUNT = "AZURE_STORAGE_ACCOUNT_URL"
 KEY = "AZURE_STORAGE_KEY"
@@ -58,7 +60,7 @@ def load(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
 
 
 def refusal(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
-    """The message with which these settings are refused: always one line, without the secret."""
+    """Return the message that refuses these settings: one line, without the secret."""
     with pytest.raises(SettingsError) as refused:
         load(monkeypatch, **environment)
     message = str(refused.value)
@@ -67,7 +69,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
     return message
 
 
-def test_without_any_setting_the_defaults_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_have_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(HOME)
     settings = load_settings()
     values = {name: getattr(settings, name) for name in DEFAULTS}
@@ -76,7 +78,7 @@ def test_without_any_setting_the_defaults_hold(monkeypatch: pytest.MonkeyPatch) 
     assert not settings.names_storage
 
 
-def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_ignore_empty_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     names = (str(field.alias) for field in Settings.model_fields.values())
     settings = load(monkeypatch, **dict.fromkeys(names, ""))
     assert {name: getattr(settings, name) for name in DEFAULTS} == DEFAULTS
@@ -97,7 +99,7 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
         (HOME, "/var/lib/dagster", "dagster_home", Path("/var/lib/dagster")),
     ],
 )
-def test_a_setting_is_read(
+def test_settings_read_value(
     monkeypatch: pytest.MonkeyPatch, name: str, text: str, field: str, value: object
 ) -> None:
     assert getattr(load(monkeypatch, **{name: text}), field) == value
@@ -107,7 +109,7 @@ def test_a_setting_is_read(
     ("secret", "others"),
     [(CONNECTION, {}), (KEY, {ACCOUNT: URL}), (SAS, {ACCOUNT: URL})],
 )
-def test_a_secret_is_read_and_not_shown(
+def test_settings_hide_secret(
     monkeypatch: pytest.MonkeyPatch, secret: str, others: dict[str, str]
 ) -> None:
     text = STRING if secret == CONNECTION else f"sig={SECRET}"
@@ -128,7 +130,7 @@ def test_a_secret_is_read_and_not_shown(
         (BUDGET, "budget_url", f"postgresql://me:{SECRET}@a.com/budgets?sslmode=require"),
     ],
 )
-def test_urls_that_hold_secrets_are_read_and_not_shown(
+def test_settings_hide_secret_url(
     monkeypatch: pytest.MonkeyPatch, name: str, field: str, text: str
 ) -> None:
     settings = load(monkeypatch, **{name: text})
@@ -152,48 +154,48 @@ def test_urls_that_hold_secrets_are_read_and_not_shown(
         ),
         (ALERTS, f"https://a.com/{SECRET}", "URL 1 (https://...) is not a URL"),
         (HEARTBEAT, SECRET, "not a URL; write https://HOST/PATH"),
-        (BUDGET, SECRET, "not a server's URL; write postgresql://USER:PASSWORD@HOST/DATABASE or"),
-        (BUDGET, f"mysql://me:{SECRET}@a.com", "not a server's URL"),
-        (BUDGET, f"redis://:{SECRET}@", "not a server's URL"),
-        (BUDGET, f"redis://:{SECRET}@a.com:no", "not a server's URL"),
+        (BUDGET, SECRET, "not the URL of a budget server; write postgresql://USER:PASSWORD@HOST"),
+        (BUDGET, f"mysql://me:{SECRET}@a.com", "not the URL of a budget server"),
+        (BUDGET, f"redis://:{SECRET}@", "not the URL of a budget server"),
+        (BUDGET, f"redis://:{SECRET}@a.com:no", "not the URL of a budget server"),
         (HEARTBEAT, f"json://a.com/{SECRET}", "not a URL"),
         (HEARTBEAT, f"https://a.com/{SECRET} https://b.com/", "not a URL"),
     ],
 )
-def test_a_wrong_url_that_may_hold_a_secret_is_refused_without_showing_it(
+def test_settings_refuse_secret_url_without_showing_it(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, rule: str
 ) -> None:
     assert refusal(monkeypatch, **{name: value}).startswith(f"{name}: {rule}")
 
 
-def test_azurite_is_named_as_every_azure_tool_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_accept_azurite(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(monkeypatch, **{CONNECTION: "UseDevelopmentStorage=true"}).names_storage
 
 
-def test_series_are_a_list_in_which_repetitions_and_spaces_do_not_count(
+def test_settings_read_list_of_series(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = load(monkeypatch, **{SERIES: "ETH-EUR:15m, BTC-USD:1m,ETH-EUR:15m,,\nETH-EUR:1d"})
     assert list(map(str, settings.series)) == ["ETH-EUR:15m", "BTC-USD:1m", "ETH-EUR:1d"]
 
 
-def test_rollups_are_of_series_that_are_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_refuse_rollup_of_missing_series(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "ETH-EUR:15m>1h;BTC-USD:1m>1d"
     assert refusal(monkeypatch, **{ROLLUPS: text}) == (
-        "COINBASE_ROLLUPS: BTC-USD:1m, of which BTC-USD:1d is to be made, is not in"
-        " COINBASE_SERIES; add it there"
+        "COINBASE_ROLLUPS: BTC-USD:1d is made from BTC-USD:1m, which is not in"
+        " COINBASE_SERIES; add BTC-USD:1m there"
     )
     settings = load(monkeypatch, **{ROLLUPS: text, SERIES: "BTC-USD:1m,ETH-EUR:15m"})
     assert settings.rollups == parse_rollups(text)
 
 
 @pytest.mark.parametrize("value", ["2018-01-01", str(datetime.now(UTC).date())])
-def test_the_first_day_may_be_any_until_today(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_settings_accept_start_until_today(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     assert str(load(monkeypatch, **{START: value}).start) == value
 
 
 @pytest.mark.parametrize("value", ["abc", "a" * 63, "0-1-2"])
-def test_azures_container_names_are_taken(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_settings_accept_container_name(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     assert load(monkeypatch, **{CONTAINER: value}).container == value
 
 
@@ -212,9 +214,9 @@ def test_azures_container_names_are_taken(monkeypatch: pytest.MonkeyPatch, value
         (SERIES, "ETH-EUR:15m BTC-USD:1m", "allowed are 1m 5m 15m 1h 6h 1d"),
         (SERIES, ",", "write PRODUCT:GRANULARITY"),
         (ROLLUPS, "ETH-EUR:15m>3h", "allowed are 5m 15m 30m 1h 2h 4h 6h 12h 1d 1w"),
-        (ROLLUPS, "ETH-EUR:15m>5m", "give a multiple of 15m"),
-        (ROLLUPS, "ETH-EUR:15m", "write such as ETH-EUR:1m>5m,1h"),
-        (ROLLUPS, "ETH-EUR:15m>1h;ETH-EUR:5m>1h", "keep one"),
+        (ROLLUPS, "ETH-EUR:15m>5m", "give a multiple of 15m that is at least twice 15m: 30m 1h"),
+        (ROLLUPS, "ETH-EUR:15m", "write for example ETH-EUR:1m>5m,1h"),
+        (ROLLUPS, "ETH-EUR:15m>1h;ETH-EUR:5m>1h", "remove one of them"),
         (START, FUTURE, "in the future"),
         (START, "2024-02-30", "write YYYY-MM-DD"),
         (START, "01.02.2024", "write YYYY-MM-DD"),
@@ -242,11 +244,15 @@ def test_azures_container_names_are_taken(monkeypatch: pytest.MonkeyPatch, value
         (GIVE_UP, "soon", "valid number"),
         (GIVE_UP, "0", "greater than 0"),
         (GIVE_UP, "86401", "less than or equal to 86400"),
+        (WARN, "soon", "not a duration; write for example 90s, 45m, 2h or 1d"),
+        (WARN, "59s", "give at least 60s"),
+        (FAIL, "1 week", "not a duration"),
+        (FAIL, "0d", "give at least 60s"),
         (HOME, ".dagster", "absolute path"),
         (HOME, "~/dagster", "absolute path"),
     ],
 )
-def test_a_wrong_value_is_named_with_its_variable_and_the_rule(
+def test_settings_refuse_wrong_value(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, rule: str
 ) -> None:
     message = refusal(monkeypatch, **{name: value})
@@ -256,7 +262,7 @@ def test_a_wrong_value_is_named_with_its_variable_and_the_rule(
 
 
 @pytest.mark.parametrize("name", [SERIES, START, CONTAINER])
-def test_a_value_of_two_lines_is_refused_in_one(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_settings_refuse_two_lines_in_one_line(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     assert refusal(monkeypatch, **{name: "ETH-EUR:15m\nBTC-USD:1m"}).startswith(name)
 
 
@@ -271,13 +277,13 @@ def test_a_value_of_two_lines_is_refused_in_one(monkeypatch: pytest.MonkeyPatch,
         STRING,
     ],
 )
-def test_a_url_with_a_secret_is_refused_without_showing_it(
+def test_settings_refuse_url_with_secret(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     assert refusal(monkeypatch, **{name: value}).startswith(name)
 
 
-def test_where_a_sas_belongs_is_said_of_the_account_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_explain_sas_for_account_only(monkeypatch: pytest.MonkeyPatch) -> None:
     assert SAS not in refusal(monkeypatch, **{API: "https://user:password@127.0.0.1"})
     monkeypatch.delenv(API)
     assert SAS in refusal(monkeypatch, **{ACCOUNT: f"{URL}?sig={SECRET}"})
@@ -293,7 +299,7 @@ def test_where_a_sas_belongs_is_said_of_the_account_alone(monkeypatch: pytest.Mo
         f"AccountName=account;AccountKey={SECRET};and-so-on",
     ],
 )
-def test_a_wrong_connection_string_is_refused_without_showing_it(
+def test_settings_refuse_connection_string_without_showing_it(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     message = refusal(monkeypatch, **{CONNECTION: value})
@@ -307,11 +313,12 @@ def test_a_wrong_connection_string_is_refused_without_showing_it(
     [
         ({CONNECTION: STRING, ACCOUNT: URL}, [CONNECTION, ACCOUNT, "unset one"]),
         ({ACCOUNT: URL, KEY: SECRET, SAS: SECRET}, [KEY, SAS, "unset one"]),
-        ({KEY: SECRET}, [KEY, ACCOUNT, "set it"]),
-        ({SAS: SECRET}, [SAS, ACCOUNT, "set it"]),
+        ({KEY: SECRET}, [KEY, f"set {ACCOUNT}"]),
+        ({SAS: SECRET}, [SAS, f"set {ACCOUNT}"]),
+        ({WARN: "2h", FAIL: "2h"}, [WARN, FAIL, "2:00:00", "give a shorter duration"]),
     ],
 )
-def test_settings_that_do_not_go_together_are_all_named(
+def test_settings_refuse_conflicting_variables(
     monkeypatch: pytest.MonkeyPatch, together: dict[str, str], named: list[str]
 ) -> None:
     message = refusal(monkeypatch, **together)
@@ -328,7 +335,7 @@ def test_settings_that_do_not_go_together_are_all_named(
         ("DAGSTER_HOM", HOME),
     ],
 )
-def test_a_misspelt_variable_is_refused_with_the_right_spelling(
+def test_settings_refuse_misspelt_variable(
     monkeypatch: pytest.MonkeyPatch, wrong: str, right: str
 ) -> None:
     message = refusal(monkeypatch, **{wrong: SECRET})
@@ -341,20 +348,18 @@ def test_a_misspelt_variable_is_refused_with_the_right_spelling(
     [
         "COINBASE_API_KEY",
         "COINBASE_API_SECRET",
-        "AZURE_STORAGE_ACCOUNT",  # az, the command line of Azure, reads this one.
+        "AZURE_STORAGE_ACCOUNT",  # read by az, the command line of Azure
         "AZURE_STORAGE_AUTH_MODE",
         "AZURE_CLIENT_ID",
     ],
 )
-def test_variables_of_other_tools_are_nobodys_error(
+def test_settings_ignore_variables_of_other_tools(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     assert load(monkeypatch, **{name: "x"}).container == "coinbasedata"
 
 
-def test_an_env_file_is_read_and_the_environment_wins(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_settings_read_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(f"{SERIES}=BTC-USD:1h\n{CONTAINER}=from-file\n#{RATE}=1\n")
     monkeypatch.setattr("coinbase_assets.settings.load_dotenv", dotenv.load_dotenv)
     monkeypatch.setattr("coinbase_assets.settings.project_folder", lambda: tmp_path)
@@ -365,9 +370,7 @@ def test_an_env_file_is_read_and_the_environment_wins(
     assert settings.requests_per_second == 10
 
 
-def test_a_wrong_or_misspelt_setting_in_an_env_file_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_settings_refuse_wrong_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("coinbase_assets.settings.load_dotenv", dotenv.load_dotenv)
     monkeypatch.setattr("coinbase_assets.settings.project_folder", lambda: tmp_path)
     for line in ("COINBASE_SERIES=ETH-EUR:2m", "COINBASE_SERIS=ETH-EUR:15m"):
@@ -376,7 +379,7 @@ def test_a_wrong_or_misspelt_setting_in_an_env_file_is_refused(
             assert refusal(monkeypatch).startswith(line.split("=")[0])
 
 
-def test_the_example_env_file_names_every_setting_with_its_default(
+def test_settings_match_example_env_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lines = (project_folder() / ".env.example").read_text().splitlines()
@@ -389,6 +392,6 @@ def test_the_example_env_file_names_every_setting_with_its_default(
     )
 
 
-def test_settings_cannot_be_changed_by_accident() -> None:
+def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().container = "other"  # type: ignore[misc]

@@ -51,7 +51,9 @@ def build_raw_candles(series: Series, start: date) -> dg.AssetsDefinition:
             kept = {key for key in stored if key not in recorded and is_settled(stored[key].fields)}
         client = exchange.get_client(live, LIVE_GIVE_UP_AFTER if live else None)
         plan = DaysToCollect(series, context.partition_keys, stored, kept, since, live)
-        return dg.Output(DayUpdates(plan, lake.store, exchange.api_url, context.log).all(client))
+        return dg.Output(
+            DayUpdates(plan, lake.store, exchange.api_url, context.log).updates(client)
+        )
 
     return raw_candles
 

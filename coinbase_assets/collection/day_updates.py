@@ -1,4 +1,4 @@
-"""What becomes of the blobs of raw days: asked for, compared, merged, and what changed recorded."""
+"""Updates of the raw days in the lake: fetched, compared, merged, and their changes recorded."""
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -35,10 +35,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DaysToCollect:
-    """Partition keys of a series, ascending, and those of their blobs that are `stored`.
+    """The days of a series to collect: partition keys, ascending.
 
-    Days `kept` are not asked for, others from their start, or from `since`. Those of a `live`
-    refresh are not compared with coarser candles.
+    `stored` has the blobs of the days that are in the lake. Days in `kept` are left as they are,
+    without a request. Other days are fetched from their start, or from their time in `since`. Days
+    of a `live` refresh are not compared with coarser candles.
     """
 
     series: Series
@@ -51,26 +52,31 @@ class DaysToCollect:
 
 @dataclass(frozen=True)
 class DayUpdates:
-    """The updates of the days' blobs in the lake at `store`; `source` is the exchange's URL."""
+    """The updates of the days' blobs in the lake at `store`.
+
+    `fetched_from` is the exchange's URL, which is stored with each day.
+    """
 
     days: DaysToCollect
     store: "ParquetStore"
-    source: str
+    fetched_from: str
     log: logging.Logger
 
-    def all(self, client: AbstractContextManager[BlockingExchange]) -> Iterator[tuple[str, Update]]:
-        """Each day's key and what to do with its blob. Raises ExchangeError, StorageError."""
+    def updates(
+        self, client: AbstractContextManager[BlockingExchange]
+    ) -> Iterator[tuple[str, Update]]:
+        """Yield each day's key and the update of its blob. Raises ExchangeError, StorageError."""
         with client as exchange:
             for is_kept, span in groupby(self.days.keys, key=self.days.kept.__contains__):
                 keys = list(span)
                 if is_kept:
                     yield from ((key, leave_as_it_is) for key in keys)
                 else:
-                    asked = self._ask(exchange, keys)
-                    yield from zip(keys, map(self.update, asked), strict=True)
+                    fetched = self._fetch(exchange, keys)
+                    yield from zip(keys, map(self.update, fetched), strict=True)
 
-    def _ask(self, exchange: BlockingExchange, keys: Sequence[str]) -> Iterator[Reconciled]:
-        """The days as the exchange answers, compared with its coarser candles unless live."""
+    def _fetch(self, exchange: BlockingExchange, keys: Sequence[str]) -> Iterator[Reconciled]:
+        """Yield the days from the exchange, compared with its coarser candles unless `live`."""
         series, starts = self.days.series, [day_start(key) for key in keys]
         since = self.days.since.get(keys[0], starts[0])
         days = cut_days(exchange.fetch_candles(series, since, starts[-1] + DAY), series, starts)
@@ -86,44 +92,48 @@ class DayUpdates:
                 yield reconciled
 
     def _stored(self, key: str) -> Day | None:
-        """What is stored of the day by now, if it was when the run began."""
+        """Return the day as it is stored now, None if it was not stored when the run began."""
         blob = self.days.stored.get(key)
         return self._read(day_start(key), blob.path) if blob else None
 
     def _read(self, start: datetime, path: str, etag: str | None = None) -> Day:
         return Day.from_table(self.days.series, start, self.store.get(path, etag=etag))
 
-    def update(self, asked: Reconciled) -> Update:
-        """Merge the day into its blob; first record what that changes of the candles stored.
+    def update(self, fetched: Reconciled) -> Update:
+        """Return the Update that merges the day into its blob.
 
-        An update that loses the race for the blob runs again and records again, under the same
-        name. If by then nothing changes, the first record stays: the exchange did answer so, it may
-        be the winner's own of the same second, and normal operation deletes nothing.
+        Before it returns the new table, the Update stores a record of the candles that change. If
+        another run writes the blob first, the Update runs again and replaces its record. If nothing
+        is left to change then, the first record stays: the exchange did give that answer, the other
+        run may have made the record itself, and normal operation deletes nothing.
         """
 
         def replacement(stored: StoredBlob | None) -> pa.Table:
-            start = asked.day.start
-            before = self._read(start, stored.path, stored.etag) if stored else None
-            merged = self._merged(asked, before)
+            day = fetched.day
+            before = self._read(day.start, stored.path, stored.etag) if stored else None
+            merged = self._merged(fetched, before)
             revisions = REVISION_SCHEMA.empty_table()
             if before:
-                revisions = compare_days(before, asked.day, merged)
-                # The answer before may be this one, if its own put was not acknowledged.
-                earlier = before.closed and before.refreshed_at < asked.day.refreshed_at
+                revisions = compare_days(before, day, merged)
+                # If an earlier put succeeded unnoticed, `before` holds this very answer.
+                earlier = before.closed and before.refreshed_at < day.refreshed_at
                 merged = replace(merged, repeated=earlier and not revisions.num_rows)
-            if revisions.num_rows:
-                path = revisions_path(asked.day)
-                self.store.put(path, revisions, self.store.find([path]).get(path))
-            unanswered = _covered(merged, asked.day).num_rows - asked.day.candles.num_rows
+            self._record(day, revisions)
+            unanswered = _covered(merged, day).num_rows - day.candles.num_rows
             fields = {**count_changes(revisions), "candles_unanswered": str(unanswered)}
-            return with_fields(merged.to_table(self.source), fields)
+            return with_fields(merged.to_table(self.fetched_from), fields)
 
         return replacement
 
-    def _merged(self, asked: Reconciled, before: Day | None) -> Day:
-        """The day that replaces the one before. Raises InvalidCandles."""
-        day, reference = asked.day, asked.reference
-        merged = day.merged_with(before, asked.absent) if before else day
+    def _record(self, day: Day, revisions: pa.Table) -> None:
+        if revisions.num_rows:
+            path = revisions_path(day)
+            self.store.put(path, revisions, self.store.find([path]).get(path))
+
+    def _merged(self, fetched: Reconciled, before: Day | None) -> Day:
+        """Return the day that replaces `before`. Raises InvalidCandles."""
+        day, reference = fetched.day, fetched.reference
+        merged = day.merged_with(before, fetched.absent) if before else day
         validate_candles(merged.candles, day.series.granularity, day.start, day.start + DAY)
         if not reference:
             return merged
@@ -133,14 +143,15 @@ class DayUpdates:
         return replace(merged, evidence=evidence)
 
 
-def _covered(day: Day, asked: Day) -> pa.Table:
-    return clip_candles(day.candles, asked.answered_from, asked.answered_through)
+def _covered(day: Day, fetched: Day) -> pa.Table:
+    """Return the candles of `day` in the time range that `fetched` covers."""
+    return clip_candles(day.candles, fetched.answered_from, fetched.answered_through)
 
 
 def _learn_lifetime(
     lifetimes: Lifetimes, exchange: BlockingExchange, reconciler: Reconciler, day: Day
 ) -> None:
-    """Find out whether the product was listed after the day began, or delisted before its end."""
+    """Find out the product's first or last day, if the day may be outside its lifetime."""
     product, as_of = day.series.product, day.refreshed_at
     if reconciler.may_precede_listing(day):
         lifetimes.learn_listing(exchange, product, as_of)

@@ -1,4 +1,4 @@
-"""When products were traded: asked of the exchange once, and kept in the lake."""
+"""When products were traded: found out once from the exchange, then kept in the lake."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -31,7 +31,7 @@ _SCHEMA = pa.schema(
 
 
 class Lifetimes:
-    """The lifetimes of products, in the lake at `store`, read once. Raises StorageError."""
+    """The lifetimes of products in the lake at `store`, each read once. Raises StorageError."""
 
     def __init__(self, store: "ParquetStore") -> None:
         self._store = store
@@ -40,11 +40,15 @@ class Lifetimes:
 
     def get(self, product: str) -> Lifetime:
         if product not in self._known:
-            self._known[product] = self._read(self._found(product))
+            self._known[product] = self._read(self._find(product))
         return self._known[product]
 
     def learn_listing(self, exchange: BlockingExchange, product: str, as_of: datetime) -> None:
-        """Find the first day, if it is not known; once a day while there is none."""
+        """Find out the first day from the exchange and store it, if it is not known yet.
+
+        While the product has no first day, the exchange is asked at most once a day, by its time
+        `as_of`. Raises ExchangeError.
+        """
         known = self.get(product)
         if known.first_day:
             return
@@ -56,9 +60,10 @@ class Lifetimes:
     def learn_delisting(
         self, exchange: BlockingExchange, product: str, day: date, as_of: datetime
     ) -> None:
-        """Find the last day, if the exchange has delisted the product; `day` had no trade.
+        """Find out the last day and store it, if the exchange has delisted the product.
 
-        The catalogue is asked for once.
+        `day` is a day without trades; days before the listing are ignored. The list of products is
+        requested at most once for each product. Raises ExchangeError.
         """
         known = self.get(product)
         if known.last_day or product in self._still_listed or _precedes_listing(day, known):
@@ -69,11 +74,11 @@ class Lifetimes:
         last_day = fetch_last_day(exchange, product, as_of.date())
         self._put(product, last_day=last_day, asked_at=as_of)
 
-    def _put(self, product: str, **learnt: Any) -> None:
-        """Add to what is known by now: somebody else may learn the other day at the same time."""
+    def _put(self, product: str, **changes: Any) -> None:
+        """Change the stored lifetime, and keep what another run has stored there meanwhile."""
         while True:
-            found = self._found(product)
-            known = replace(self._read(found), **learnt)
+            found = self._find(product)
+            known = replace(self._read(found), **changes)
             table = pa.Table.from_pylist([vars(known)], _SCHEMA)
             with suppress(BlobChanged):
                 self._store.put(_path(product), with_fields(table, {"product": product}), found)
@@ -83,18 +88,18 @@ class Lifetimes:
     def _read(self, found: StoredBlob | None) -> Lifetime:
         return Lifetime(**self._store.get(found.path).to_pylist()[0]) if found else Lifetime()
 
-    def _found(self, product: str) -> StoredBlob | None:
+    def _find(self, product: str) -> StoredBlob | None:
         return self._store.find([_path(product)]).get(_path(product))
 
 
 def _precedes_listing(day: date, known: Lifetime) -> bool:
-    """Whether the product had not been traded by that day, as far as was asked."""
+    """Whether the day is before the product's first trade, as far as that is known."""
     return known.asked_at is not None and (known.first_day is None or day < known.first_day)
 
 
 def _is_delisted(exchange: BlockingExchange, product: str) -> bool:
     products = exchange.fetch_products().products.to_pylist()
-    return any(one["id"] == product and one["status"] == DELISTED for one in products)
+    return any(row["id"] == product and row["status"] == DELISTED for row in products)
 
 
 def _path(product: str) -> str:

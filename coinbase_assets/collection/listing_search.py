@@ -1,4 +1,7 @@
-"""When a product was first traded: the exchange tells no listing date, so its candles must."""
+"""The days of a product's first and last trade.
+
+The exchange does not publish these days, so they are searched for in its daily candles.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,40 +13,46 @@ from coinbase_assets.candles.series import Granularity, Series
 from coinbase_assets.candles.windows import MAX_CANDLES, Window, request_windows
 from coinbase_assets.exchange.resource import BlockingExchange
 
-# Before the exchange was founded.
+# The exchange was founded later than this.
 FLOOR = datetime(2012, 1, 1, tzinfo=UTC)
-# A product may be silent for so many windows on end and be traded again.
+# Windows in a row without a trade that the search allows for in the middle of a product's life.
 _SILENT_WINDOWS = 3
-# The furthest apart that windows are looked at to find one with a trade; halved until none is left.
+# To find any window with a trade, every 8th window is asked first, then every 4th, and so on.
 _STRIDE = 8
 
-# Of a window of at most 300 UTC days: the day of its first daily candle, None where it has none.
-# With True, an empty answer counts only when it came twice; else a spurious one may be told.
+# Returns the day of the first daily candle in a window of at most 300 UTC days, or None. If the
+# second argument is True, an empty answer is confirmed by a second request.
 FirstCandleOf = Callable[[Window, bool], date | None]
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The UTC day of a product's first trade, None if there was none, and the requests it took."""
+    """The UTC day of a product's first trade, None if there was no trade.
+
+    `requests` is the number of requests that were sent to find it.
+    """
 
     day: date | None
     requests: int
 
 
 class _Traded(NamedTuple):
-    """A window that has a candle: its place among the windows, and its first candle's day."""
+    """A window with a candle: its place in the list of windows, and the first candle's day."""
 
     place: int
     day: date
 
 
 def fetch_listing(exchange: BlockingExchange, product: str, today: date) -> Listing:
-    """Ask the exchange for daily candles; see find_listing for what is assumed.
+    """Find the day of a product's first trade by asking the exchange for daily candles.
 
-    Only closed days count: a product first traded `today` (UTC) has no first day yet. A product
-    traded ever since takes at most 14 requests (until 2038, failed ones not counted), one that was
-    silent at last or for long at most 27, and one that was never traded three a window, 57.
-    Raises ExchangeError; ProductNotFound for a product the exchange does not know.
+    Only closed days count: a product first traded `today` (UTC) has no first day yet. See
+    find_listing for the assumption.
+
+    Until 2038, failures aside, at most 14 requests are sent for a product that is traded all the
+    time, 27 for a product that stopped or paused for 300 days or more, and 57 for a product that
+    was never traded (three for each window).
+    Raises ExchangeError, and of that ProductNotFound if the exchange does not know the product.
     """
     series, sent = Series(product, Granularity.ONE_DAY), []
 
@@ -57,9 +66,9 @@ def fetch_listing(exchange: BlockingExchange, product: str, today: date) -> List
 
 
 def fetch_last_day(exchange: BlockingExchange, product: str, today: date) -> date | None:
-    """The UTC day of a product's last trade up to `today`, None if nothing was ever traded.
+    """Return the UTC day of a product's last trade up to `today`, None if there was no trade.
 
-    Takes a request, and two for each 300 days since. Raises ExchangeError.
+    Sends one request, and two more for each 300 days since that trade. Raises ExchangeError.
     """
     series = Series(product, Granularity.ONE_DAY)
     for window in reversed(_windows(today)):
@@ -70,14 +79,15 @@ def fetch_last_day(exchange: BlockingExchange, product: str, today: date) -> dat
 
 
 def find_listing(first_candle_of: FirstCandleOf, today: date) -> date | None:
-    """The day of the first trade between FLOOR and `today` (UTC), None if nothing was ever traded.
+    """Return the day of the first trade from FLOOR to `today` (UTC), None if there was no trade.
 
-    Bisects windows of 300 days, starting from one that has a trade: the last one, or for a product
-    delisted or halted, whose last ones are empty, any. Then the windows before the one found are
-    asked again, now to be sure: a spurious empty answer on the way is found out there.
+    Windows of 300 days are bisected, beginning with a window that has a trade. That is the newest
+    window, or any other if the newest is empty because the product is delisted or halted. Then the
+    windows before the first one found are asked again, with confirmation. If one of them has a
+    trade, an empty answer was spurious, and the search goes on from there.
 
-    Assumed: no product is silent for 1,200 days (four windows) and then traded again. It may stop
-    for good, and may have three empty windows on end in its life.
+    Assumption: no product is silent for 1,200 days (four windows) and then traded again. A product
+    may stop for good, and may have three empty windows in a row.
     """
 
     def look(places: Iterable[int], confirm: bool = False) -> Iterator[_Traded]:
@@ -96,20 +106,20 @@ def find_listing(first_candle_of: FirstCandleOf, today: date) -> date | None:
 
 
 def _windows(today: date) -> Sequence[Window]:
-    """Windows of 300 days up to and with `today`, from FLOOR or shortly before."""
+    """Return windows of 300 days that end with `today` and begin at FLOOR or shortly before."""
     end = datetime.combine(today, time(), UTC) + DAY
     days = MAX_CANDLES * DAY
     return list(request_windows(end + (FLOOR - end) // days * days, end, Granularity.ONE_DAY))
 
 
 def _far_apart(places: Sequence[int]) -> Iterable[int]:
-    """All places, the last one first, then such as are far from those before."""
+    """Return all places: every 8th, beginning with the last; then every 4th, 2nd, and the rest."""
     strides = [_STRIDE >> halved for halved in range(_STRIDE.bit_length())]
     return dict.fromkeys(place for stride in strides for place in places[::-stride])
 
 
 def _bisect(earliest: _Traded, look_at: Callable[[int], _Traded | None]) -> _Traded:
-    """The first window with a trade, if none but those before it are empty."""
+    """Return the first window with a trade, if all windows from there to `earliest` have trades."""
     low = 0
     while low < earliest.place:
         middle = (low + earliest.place) // 2

@@ -1,1 +1,1 @@
-"""Asking the exchange: requests, answers, budget, errors. Only `resource` knows Dagster."""
+"""Requests to the exchange, their answers, budget and errors. Only `resource` imports Dagster."""

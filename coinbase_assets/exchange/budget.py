@@ -1,11 +1,12 @@
 """The request budget that all processes behind one IP address share.
 
-A leaky bucket for each exchange: every process reserves the next free slot and sleeps until it
-comes. Reservations are served in the order they were made, and a process holds only MAX_RESERVED of
-them, so processes get equal shares and one that dies takes that little with it.
+Each exchange has a leaky bucket: a process reserves the next free slot, and sleeps until then.
+Slots are given in the order of the reservations, and a process holds at most MAX_RESERVED of them.
+So all processes get equal shares, and a process that dies wastes only the slots that it holds.
 
-An urgent request waits for other urgent ones only. Where ordinary ones wait, it takes a slot before
-them and is counted; each of them looks at that count when its own slot comes, and sleeps longer.
+An urgent request waits only for other urgent requests. If ordinary requests wait, the urgent
+request takes a slot before them and adds 1 to a shared count. An ordinary request reads this count
+when its slot comes, and sleeps longer by as many slots as were added.
 """
 
 import asyncio
@@ -14,19 +15,19 @@ from urllib.parse import urlsplit
 
 from coinbase_assets.exchange.budget_stores import BudgetStore, Lanes
 
-# Bursts the exchange allows (its documentation).
+# The largest burst of requests that the exchange allows (its documentation).
 BURST = 15
-# Kept back of the burst: one for an urgent request at the moment of an ordinary one; the others
-# because requests sent evenly may arrive up to 0.2 s closer together.
+# Requests of that burst that stay unused: one because an urgent and an ordinary request may be sent
+# at the same time, two because evenly sent requests may arrive up to 0.2 s closer together.
 HEADROOM = 3
 MAX_RESERVED = 3
 
 
 class RequestBudget:
-    """`rate` requests a second to the exchange at `api_url`, shared by all who use the store.
+    """Allows `rate` requests a second to the exchange at `api_url`, for all users of the store.
 
-    With `urgent`, its requests come before those of every budget without; both together keep to
-    the rate. Every method raises ExchangeError where the store cannot be used.
+    Requests of an `urgent` budget come before the requests of other budgets; all together keep to
+    the rate. Every method raises ExchangeError if the store cannot be used.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class RequestBudget:
             await (self._go_first() if self._urgent else self._queue())
 
     async def pause(self, seconds: float) -> None:
-        """Let no process send its next request for so many seconds, nor ordinary ones that wait."""
+        """Let no process send for `seconds`, except urgent requests that already wait."""
 
         def push_back(lanes: Lanes) -> Lanes:
             slots = max(0.0, seconds * self.rate - lanes.urgent_backlog)
@@ -82,7 +83,7 @@ class RequestBudget:
             slot += (lanes.pushed_back - seen) / self.rate
 
     def _with_urgent(self, lanes: Lanes) -> Lanes:
-        """One more urgent request; while the burst lasts, it goes before nobody."""
+        """Add an urgent request; it delays ordinary requests only if the burst is used up."""
         first = lanes.backlog + 1 > self._burst
         return lanes._replace(
             backlog=lanes.backlog + 1,
@@ -97,7 +98,7 @@ class RequestBudget:
         return await asyncio.to_thread(self._store.update, self._exchange, drain_and_change)
 
     def _drained(self, lanes: Lanes, now: float) -> Lanes:
-        """The lanes as of now. A clock set back works off nothing: late, never too many."""
+        """Return the lanes as of `now`. If the clock was set back, nothing has drained."""
         done = max(0.0, now - lanes.at) * self.rate
         return lanes._replace(
             backlog=max(0.0, lanes.backlog - done),

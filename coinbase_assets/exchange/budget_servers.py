@@ -1,7 +1,8 @@
-"""A request budget in PostgreSQL or Redis, for several machines behind one IP address.
+"""Request budgets in PostgreSQL or Redis, for several machines behind one IP address.
 
-The time is the server's, so that the machines' clocks need not agree. A step takes two round trips
-to PostgreSQL and four to Redis, some twenty times a second: the server should be near.
+Times come from the server's clock, so the machines' clocks need not agree. An update takes two
+round trips to PostgreSQL or four to Redis. There are about twenty updates a second, so the server
+should be near.
 """
 
 import json
@@ -18,9 +19,9 @@ from coinbase_assets.exchange.errors import ExchangeUnavailable
 if TYPE_CHECKING:
     import psycopg
 
-# Seconds in which a server that restarts, or a connection that broke, may be back.
+# Seconds for which a failed step is repeated: enough for a restart or a broken connection.
 PATIENCE = 10.0
-# Seconds for one answer.
+# Seconds to wait for one answer of the server.
 _TIMEOUT = 5
 _LOCKED = """INSERT INTO request_lanes VALUES
     (%s, 0, 0, 0, extract(epoch FROM clock_timestamp()))
@@ -29,19 +30,19 @@ _LOCKED = """INSERT INTO request_lanes VALUES
     extract(epoch FROM clock_timestamp())::float8"""
 _CHANGED = """UPDATE request_lanes
     SET backlog = %s, urgent_backlog = %s, pushed_back = %s, at = %s WHERE exchange = %s"""
-# Many processes may find at the same time that the table is not there yet.
+# The lock is needed because many processes may find at the same time that the table is missing.
 _CREATED = f"""DO $$ BEGIN IF to_regclass('request_lanes') IS NULL THEN
     PERFORM pg_advisory_xact_lock(hashtext('request_lanes')); {TABLE}; END IF; END $$"""
 
 
 def budget_server(url: str) -> BudgetStore:
-    """The store of the server at `url`, which `check_budget_url` accepts."""
+    """Return the store on the server at `url`, a URL that `check_budget_url` accepts."""
     scheme = urlsplit(url).scheme
     return BudgetInRedis(url) if scheme.startswith("redis") else BudgetInPostgres(url)
 
 
 class BudgetInPostgres:
-    """One row an exchange, in the table `request_lanes`, which is created if it is missing."""
+    """Keeps a row for each exchange in the table `request_lanes`; creates the table if missing."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -62,7 +63,7 @@ class BudgetInPostgres:
     def _step(self, exchange: str, change: Change) -> Lanes:
         connection = self._connect()
         with connection.pipeline(), connection.transaction():
-            # A lost backlog is worked off by the time the server is back.
+            # A crash may lose the backlog, but it has drained by the time the server is back.
             connection.execute("SET LOCAL synchronous_commit = off")
             connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{_TIMEOUT}s'")
             row = connection.execute(_LOCKED, (exchange,)).fetchone()
@@ -79,7 +80,7 @@ class BudgetInPostgres:
                 self._url,
                 autocommit=True,
                 connect_timeout=_TIMEOUT,
-                # Some poolers give each transaction another connection.
+                # Prepared statements fail if a pooler gives each transaction another connection.
                 prepare_threshold=None,
             )
             self._connection.execute(_CREATED)
@@ -87,13 +88,13 @@ class BudgetInPostgres:
 
 
 class BudgetInRedis:
-    """One key an exchange; a step is tried again where another process came between."""
+    """Keeps a key for each exchange; repeats a step if another process changed the key."""
 
     def __init__(self, url: str) -> None:
         from redis import Redis
 
         self._url = url
-        # Its type says that a transaction yields no value.
+        # Any, because the type of `transaction` wrongly says that it returns nothing.
         self._client: Any = Redis.from_url(
             url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT, decode_responses=True
         )
@@ -122,9 +123,10 @@ class BudgetInRedis:
 
 
 def _patiently(step: Callable[[], Lanes], errors: type[Exception], url: str) -> Lanes:
-    """The step's result. What was lost with its answer is a slot nobody uses, never one too many.
+    """Return the step's result; a step that fails is repeated for PATIENCE seconds.
 
-    Raises ExchangeUnavailable.
+    If only the server's answer was lost, the repeated step takes another slot, and the first slot
+    stays unused: requests never exceed the rate. Raises ExchangeUnavailable.
     """
     try:
         return tenacity.Retrying(
@@ -143,7 +145,7 @@ def _patiently(step: Callable[[], Lanes], errors: type[Exception], url: str) -> 
 
 
 def _cause(error: Exception, parts: SplitResult) -> str:
-    """The error's first line, without what the URL keeps secret."""
+    """Return the first line of the error, without the URL's password."""
     line = next(iter(str(error).strip().splitlines()), type(error).__name__)
     for secret in filter(None, (parts.password, unquote(parts.password or ""))):
         line = line.replace(secret, "***")

@@ -1,6 +1,6 @@
-"""Where a request budget is kept: a file for one machine, a server for several.
+"""Where a request budget is stored: in a file for one machine, on a server for several.
 
-Each store changes an exchange's lanes in one step, which no other process comes between.
+A store changes the lanes of an exchange in one atomic step.
 """
 
 import sqlite3
@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from coinbase_assets.exchange.errors import ExchangeError
 
-# Not `request_budget`: files made by older versions hold that one, without the urgent lane.
+# Files of older versions hold another table, `request_budget`, without the urgent lane.
 TABLE = """CREATE TABLE IF NOT EXISTS request_lanes
     (exchange TEXT PRIMARY KEY, backlog DOUBLE PRECISION NOT NULL,
     urgent_backlog DOUBLE PRECISION NOT NULL, pushed_back DOUBLE PRECISION NOT NULL,
@@ -20,8 +20,12 @@ TABLE = """CREATE TABLE IF NOT EXISTS request_lanes
 
 
 class Lanes(NamedTuple):
-    """Requests not worked off yet, urgent ones in both backlogs, and the number of slots by which
-    ordinary reservations were ever pushed back; as of `at`, epoch seconds of the store's clock."""
+    """The ordinary and the urgent lane of an exchange, as of `at` (epoch seconds, store's clock).
+
+    `backlog` is the number of requests that have not drained yet, `urgent_backlog` the number of
+    urgent requests among them. `pushed_back` counts all slots by which ordinary reservations were
+    ever pushed back.
+    """
 
     backlog: float
     urgent_backlog: float
@@ -30,11 +34,11 @@ class Lanes(NamedTuple):
 
 
 Change = Callable[[Lanes, float], Lanes]
-"""The new lanes from the stored ones, which are empty at first, and the time by the store."""
+"""Returns the new lanes from the stored lanes (empty at first) and the store's epoch seconds."""
 
 
 class BudgetStore(Protocol):
-    """Used by many threads and processes; every method raises ExchangeError if it fails."""
+    """A store for many threads and processes. Every method raises ExchangeError if it fails."""
 
     def update(self, exchange: str, change: Change) -> Lanes: ...
 
@@ -51,8 +55,9 @@ class BudgetFile:
         self._connection: sqlite3.Connection | None = None
 
     def update(self, exchange: str, change: Change) -> Lanes:
-        """The lock outlives a task that is cancelled meanwhile."""
+        """See BudgetStore."""
         try:
+            # A thread's lock, because the thread goes on when its task is cancelled.
             with self._using, self._connect() as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute(TABLE)
@@ -79,7 +84,7 @@ class BudgetFile:
             self._connection = sqlite3.connect(
                 self._path, timeout=30, isolation_level=None, check_same_thread=False
             )
-            # A backlog lost in a power cut is worked off by then.
+            # A power cut may lose the backlog, but it has drained by the time the machine is back.
             self._connection.execute("PRAGMA synchronous = OFF")
         return self._connection
 

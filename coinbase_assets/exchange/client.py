@@ -1,4 +1,4 @@
-"""Requests to the exchange and their answers: sent within the budget, retried, validated."""
+"""Sends requests to the exchange within the budget, retries them and validates the answers."""
 
 import asyncio
 import logging
@@ -24,11 +24,11 @@ from coinbase_assets.exchange.errors import (
     InvalidAnswer,
     RateLimited,
 )
-from coinbase_assets.exchange.products import Catalogue, read_products
+from coinbase_assets.exchange.products import Catalogue, parse_products_response
 from coinbase_assets.exchange.responses import (
     GarbledAnswer,
     exchange_time,
-    read_candles,
+    parse_candles_response,
     refuse_errors,
 )
 from coinbase_assets.exchange.retries import retrying
@@ -36,23 +36,23 @@ from coinbase_assets.exchange.retries import retrying
 log = logging.getLogger(__name__)
 
 GIVE_UP_AFTER = 120.0
-# Enough requests under way for 10 a second at answers that take up to 3 seconds.
+# Requests under way: enough to send 10 a second when an answer takes 3 seconds.
 _AHEAD = 30
 _TIMEOUT = httpx.Timeout(20, connect=10)
-# The exchange lets caches keep an answer for so long (its Cache-Control header), in seconds.
+# Seconds for which caches may keep an answer (the exchange's Cache-Control header).
 _CACHE_LIFE = 300
 _EARLIEST = 30
 _LONGEST_PAUSE = 60.0
 
-# What an answer holds, and the exchange's time of it.
+# The table in an answer, and the exchange's time when it made the answer.
 _Page = tuple[pa.Table, datetime]
 
 
 class ExchangeClient:
-    """The exchange at `api_url`, asked within `budget`; use it as an async context manager.
+    """A client of the exchange at `api_url`; use it as an async context manager.
 
-    A request that fails on the way or on the exchange's side is sent again, with growing pauses,
-    for `give_up_after` seconds.
+    Requests keep to `budget`. A request that fails on the way or on the exchange's side is sent
+    again, with growing pauses, for `give_up_after` seconds.
     """
 
     def __init__(
@@ -91,12 +91,12 @@ class ExchangeClient:
         *,
         confirm_empty: bool = True,
     ) -> AsyncGenerator[Answer, None]:
-        """Answers for the windows from `start` to before `end`, in order, fetched ahead.
+        """Yield the answers for the windows from `start` to before `end`, in order, fetched ahead.
 
-        Windows in the exchange's future are not asked for, but for the first. Until an answer tells
-        that time, the machine's clock does. An answer without any candle is believed when it comes
-        twice, or at once without `confirm_empty`.
-        Raises ExchangeError, naming the series, the window and the last cause.
+        The first window is always requested, other windows only if the exchange's time has passed
+        their start. The machine's clock stands in for that time until the first answer gives it.
+        An answer without candles is confirmed by a second request if `confirm_empty` is true.
+        Raises ExchangeError, which names the series, the window and the last cause.
         """
         ask = partial(self._ask, Series(product, granularity), confirm_empty)
         windows = deque(request_windows(start, end, granularity))
@@ -119,15 +119,15 @@ class ExchangeClient:
             await asyncio.gather(*left, return_exceptions=True)
 
     def _surely_past(self) -> datetime:
-        """A time that the exchange has passed, unless the machine's clock is wrong by a day."""
+        """Return a time that the exchange has passed, unless this machine's clock is a day fast."""
         return datetime.fromtimestamp(self._clock(), UTC) - timedelta(days=1)
 
     async def fetch_products(self) -> Catalogue:
-        """All products the exchange knows. Raises ExchangeError with the last cause."""
+        """Return all products that the exchange knows. Raises ExchangeError with the last cause."""
         return Catalogue(*await self._retry("list of products", self._request_products))
 
     async def _ask(self, series: Series, confirm_empty: bool, window: Window) -> Answer:
-        """The window's closed candles."""
+        """Return the answer for the window, which holds only closed candles."""
         request, variant = partial(self._request_candles, series, window), int(self._clock())
         question = f"{series} {window}"
         candles, as_of, requests = await self._retry(question, partial(request, count(variant)))
@@ -167,14 +167,14 @@ class ExchangeClient:
         response = await self._get(path, parameters, series.product)
         as_of = exchange_time(response)
         self._as_of = max(self._as_of, as_of)
-        # In a thread: while the loop is busy, requests that have their slot would be sent late, and
-        # so closer to the next ones. The first answer takes longest, since Arrow loads pandas.
-        candles = await asyncio.to_thread(read_candles, response, series.granularity, window)
-        return candles, as_of
+        # In a thread, because a busy event loop sends requests late, and so closer to the next
+        # requests. The first answer takes longest, because Arrow loads pandas.
+        parse = partial(parse_candles_response, response, series.granularity, window)
+        return await asyncio.to_thread(parse), as_of
 
     async def _request_products(self) -> _Page:
         response = await self._get("/products")
-        return read_products(response), exchange_time(response)
+        return parse_products_response(response), exchange_time(response)
 
     async def _get(
         self, path: str, parameters: dict[str, str] | None = None, product: str | None = None
@@ -194,8 +194,11 @@ class ExchangeClient:
 
 
 def _parameters(granularity: Granularity, window: Window, variant: int) -> dict[str, str]:
-    """Both ends are inclusive. Moved by some seconds, together less than a bucket, they give the
-    same candles (more are clipped) under another URL, which no cache has an answer for."""
+    """Return the query of a request for the window; each `variant` gives another URL.
+
+    The exchange includes both ends. They are moved outwards by some seconds, together by less than
+    a bucket: that changes no candle in the window, and no cache has an answer for the new URL.
+    """
     late, early = divmod(variant % _CACHE_LIFE, _EARLIEST)
     return {
         "granularity": str(granularity.seconds),

@@ -1,20 +1,23 @@
-"""Why the exchange gave no candles.
+"""The reasons why the exchange gave no candles.
 
 ExchangeError
-├── RateLimited           it kept answering 429
-├── ProductNotFound       it does not know the product
-├── InvalidAnswer         what it sent is not what its documentation promises
-└── ExchangeUnavailable   it kept failing
+├── RateLimited           the exchange kept answering 429
+├── ProductNotFound       the exchange does not know the product
+├── InvalidAnswer         the answer is not as the documentation promises
+└── ExchangeUnavailable   the exchange kept failing
     └── ExchangeUnreachable   no answer came back
 """
 
 
 class ExchangeError(Exception):
-    """The exchange gave no answer that can be used."""
+    """The exchange gave no usable answer."""
 
 
 class RateLimited(ExchangeError):
-    """The exchange answered 429: more requests than it allows this address."""
+    """The exchange answered 429: this IP address sent too many requests.
+
+    `retry_after` is the pause that the exchange asks for, in seconds.
+    """
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
@@ -26,12 +29,12 @@ class ProductNotFound(ExchangeError):
 
 
 class InvalidAnswer(ExchangeError):
-    """The answer breaks a rule: no JSON, another shape, or candles that cannot be."""
+    """The answer breaks a rule: it is not JSON, has another shape, or holds impossible candles."""
 
 
 class ExchangeUnavailable(ExchangeError):
-    """The exchange could not be reached, or failed on its side."""
+    """The exchange could not be reached, or answered with a server error."""
 
 
 class ExchangeUnreachable(ExchangeUnavailable):
-    """No answer came back: no such host, no connection, or none in time."""
+    """No answer came back: the host is unknown, refuses the connection, or took too long."""

@@ -1,6 +1,6 @@
-"""The exchange's catalogue: what its list of products says, as a table. Pure: no Dagster, no I/O.
+"""The exchange's list of products as a table. Pure: no Dagster, no I/O.
 
-Its fields are those of `GET /products` in the exchange's documentation.
+The columns are fields of `GET /products` in the exchange's documentation.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ import httpx
 import pyarrow as pa
 
 from coinbase_assets.exchange.errors import InvalidAnswer
-from coinbase_assets.exchange.responses import GarbledAnswer, read_list
+from coinbase_assets.exchange.responses import GarbledAnswer, parse_list_response
 
 PRODUCT_SCHEMA = pa.schema(
     [
@@ -32,9 +32,10 @@ _NOTHING_STORED = "nothing of this answer is stored"
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The products the exchange knows: columns as in PRODUCT_SCHEMA, ascending by id.
+    """The products that the exchange knows: columns as in PRODUCT_SCHEMA, ascending by id.
 
-    `as_of` is the exchange's time of the answer (UTC), `requests` how many were sent for it.
+    `as_of` is the exchange's time when it made the answer (UTC), `requests` the number of requests
+    that were sent for it.
     """
 
     products: pa.Table
@@ -42,25 +43,28 @@ class Catalogue:
     requests: int
 
 
-def read_products(response: httpx.Response) -> pa.Table:
-    """The products of an answer, as in Catalogue; a field that one of them lacks is null.
+def parse_products_response(response: httpx.Response) -> pa.Table:
+    """Return the products of an answer: columns as in PRODUCT_SCHEMA, ascending by id.
 
-    Fields that are no column are ignored. Raises InvalidAnswer: GarbledAnswer where asking again
-    may help, as for an empty list, which cannot be.
+    A missing field is null; other fields are ignored. Raises InvalidAnswer, or its kind
+    GarbledAnswer if another request may help. An empty list counts as garbled, because the
+    exchange always has products.
     """
-    products = read_list(response, "products")
+    products = parse_list_response(response, "products")
     if not products:
-        raise GarbledAnswer("a list without a product")
+        raise GarbledAnswer("the list of products is empty")
     rows = [_row(number, product) for number, product in enumerate(products)]
-    twice = [name for name, times in Counter(row["id"] for row in rows).items() if times > 1]
-    if twice:
-        raise InvalidAnswer(f"product {twice[0]!r}: its id is not unique; {_NOTHING_STORED}")
+    repeated = [name for name, times in Counter(row["id"] for row in rows).items() if times > 1]
+    if repeated:
+        raise InvalidAnswer(f"product {repeated[0]!r}: its id is not unique; {_NOTHING_STORED}")
     return pa.Table.from_pylist(rows, PRODUCT_SCHEMA).sort_by("id")
 
 
 def _row(number: int, product: object) -> dict[str, object]:
     if not isinstance(product, dict):
-        raise InvalidAnswer(f"entry {number}: {_shown(product)} is no object; {_NOTHING_STORED}")
+        raise InvalidAnswer(
+            f"entry {number}: {_shown(product)} is not an object; {_NOTHING_STORED}"
+        )
     row = {name: product.get(name) for name in PRODUCT_SCHEMA.names}
     if not row["id"]:
         raise InvalidAnswer(f"entry {number}: {_shown(product)} has no id; {_NOTHING_STORED}")
@@ -68,7 +72,7 @@ def _row(number: int, product: object) -> dict[str, object]:
         value, kind = row[field.name], bool if pa.types.is_boolean(field.type) else str
         if value is not None and not isinstance(value, kind):
             raise InvalidAnswer(
-                f"product {_shown(row['id'])}: {field.name} {_shown(value)} is no {field.type};"
+                f"product {_shown(row['id'])}: {field.name} {_shown(value)} is not a {field.type};"
                 f" {_NOTHING_STORED}"
             )
     return row

@@ -1,4 +1,4 @@
-"""The exchange as a Dagster resource: configuration, and a client without async around it."""
+"""The exchange as a Dagster resource: its configuration, and a client without async."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +20,9 @@ from coinbase_assets.exchange.products import Catalogue
 
 @dataclass(frozen=True)
 class BlockingExchange:
-    """An ExchangeClient at work in a thread of its own, so that it fetches ahead meanwhile.
+    """An ExchangeClient without async: it runs in its own thread, and fetches ahead there.
 
-    What it still fetches when nobody wants it any more ends with the thread.
+    If the caller stops early, the requests under way end together with the thread.
     """
 
     client: ExchangeClient
@@ -45,10 +45,11 @@ class BlockingExchange:
 
 
 class ExchangeResource(dg.ConfigurableResource):
-    """The Coinbase Exchange, or a stand-in, asked within a budget.
+    """The Coinbase Exchange or a stand-in, and the request budget for it.
 
-    All processes of a machine share the one at `budget_path`, those of several machines the one of
-    the server at `budget_url`.
+    The processes of one machine share the budget in the file `budget_path`. If `budget_url` is set,
+    the processes of several machines share the budget on that server instead. `give_up_after` is
+    in seconds.
     """
 
     api_url: str
@@ -61,9 +62,9 @@ class ExchangeResource(dg.ConfigurableResource):
     def get_client(
         self, urgent: bool = False, give_up_after: float | None = None
     ) -> Iterator[BlockingExchange]:
-        """A client whose requests, if `urgent`, come before those of clients that are not.
+        """Yield a client; requests of an `urgent` client come before those of other clients.
 
-        It tries a request again for `give_up_after` seconds, by default the resource's own.
+        A failed request is repeated for `give_up_after` seconds, by default the resource's value.
         """
         with start_blocking_portal() as portal:
             patience = self.give_up_after if give_up_after is None else give_up_after

@@ -1,4 +1,4 @@
-"""What an HTTP response of the exchange says: its candles, its time, or why there are none."""
+"""What an HTTP response of the exchange holds: candles, the exchange's time, or an error."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -19,28 +19,31 @@ from coinbase_assets.exchange.errors import (
 
 
 class GarbledAnswer(InvalidAnswer):
-    """Something on the way spoilt the answer: asking again may give a whole one."""
+    """The answer was damaged on the way: another request may give an intact answer."""
 
 
 def refuse_errors(response: httpx.Response, product: str | None) -> None:
-    """Raise the ExchangeError that the answer is, if any; `product` if one was asked for."""
+    """Raise the matching ExchangeError if the response is not a success.
+
+    `product` is the product that was asked for, None for the list of products.
+    """
     status = response.status_code
-    said = f"answered {status} {response.text[:200]!r}"
+    answered = f"answered {status} {response.text[:200]!r}"
     if status == httpx.codes.NOT_FOUND and product:
         raise ProductNotFound(
             f"the exchange does not know the product {product};"
-            f" {response.url.copy_with(path='/products', query=None)} lists those it knows"
+            f" {response.url.copy_with(path='/products', query=None)} lists the products it knows"
         )
     if status == httpx.codes.TOO_MANY_REQUESTS:
-        raise RateLimited(said, _retry_after(response))
+        raise RateLimited(answered, _retry_after(response))
     if response.is_server_error:
-        raise ExchangeUnavailable(said)
+        raise ExchangeUnavailable(answered)
     if status != httpx.codes.OK:
-        raise ExchangeError(f"{said} to {response.url}")
+        raise ExchangeError(f"{answered} to {response.url}")
 
 
 def _retry_after(response: httpx.Response) -> float:
-    """Seconds the exchange asks to wait; it is not known to say, so one second else."""
+    """Return the seconds to wait: as the Retry-After header says, 1 if there is no such header."""
     value = response.headers.get("Retry-After", "1")
     try:
         return float(value) if value.isdecimal() else _seconds_until(value, response)
@@ -54,9 +57,10 @@ def _seconds_until(date: str, response: httpx.Response) -> float:
 
 
 def exchange_time(response: httpx.Response) -> datetime:
-    """The exchange's time, or a little before, when it made the answer.
+    """Return the exchange's time when it made the answer (UTC), or up to 2 s before that time.
 
-    A cache keeps it for `Age` seconds; as that is cut to whole seconds, one more.
+    An answer out of a cache is `Age` seconds old. As `Age` is cut to whole seconds, such an answer
+    is taken as one second older. Raises GarbledAnswer.
     """
     try:
         date = parsedate_to_datetime(response.headers["Date"])
@@ -66,24 +70,30 @@ def exchange_time(response: httpx.Response) -> datetime:
         raise GarbledAnswer(f"no usable Date header ({error})") from error
     if age < timedelta(0):
         raise GarbledAnswer(
-            f"no usable Date header (made in the future: Age {age.total_seconds():.0f})"
+            f"no usable Date header (Age {age.total_seconds():.0f} means made in the future)"
         )
     return time - timedelta(seconds=1) if age else time
 
 
-def read_list(response: httpx.Response, of: str) -> list[object]:
-    """The answer's JSON array. Raises GarbledAnswer, which names what it should be a list of."""
+def parse_list_response(response: httpx.Response, items: str) -> list[object]:
+    """Return the response's JSON array. `items` names its elements in errors.
+
+    Raises GarbledAnswer.
+    """
     try:
         values = response.json()
     except ValueError as error:
         raise GarbledAnswer(f"not JSON: {response.text[:80]!r}") from error
     if not isinstance(values, list):
-        raise GarbledAnswer(f"not a list of {of}: {response.text[:80]!r}")
+        raise GarbledAnswer(f"not a list of {items}: {response.text[:80]!r}")
     return values
 
 
-def read_candles(response: httpx.Response, granularity: Granularity, window: Window) -> pa.Table:
-    rows = read_list(response, "candles")
+def parse_candles_response(
+    response: httpx.Response, granularity: Granularity, window: Window
+) -> pa.Table:
+    """Return the candles of the window as `parse_candles` does. Raises InvalidAnswer."""
+    rows = parse_list_response(response, "candles")
     try:
         return parse_candles(rows, granularity, window.start, window.end)
     except InvalidCandles as error:

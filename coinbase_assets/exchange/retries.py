@@ -1,4 +1,4 @@
-"""Which failed requests are sent again, after which pauses, and what is logged of it."""
+"""Which failed requests are sent again, after what pause, and what is logged about it."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -19,9 +19,10 @@ def retrying(
     sleep: Callable[[float], Awaitable[None]],
     log: logging.Logger,
 ) -> tenacity.AsyncRetrying:
-    """Calls a request until it succeeds, at most for so many seconds, then raises its last error.
+    """Return an object that calls a request until it succeeds or `give_up_after` seconds are over.
 
-    `question` is what the request is called in the log, `sleep` waits for so many seconds.
+    If no call succeeds, the object raises the error of the last call.
+    `question` names the request in the log; `sleep` waits for a number of seconds.
     """
     return tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception_type(_WORTH_ANOTHER_TRY),
@@ -34,7 +35,7 @@ def retrying(
 
 
 def _pause(state: tenacity.RetryCallState) -> float:
-    """Seconds before the next attempt: what the exchange asks for, else growing with jitter."""
+    """Return the seconds before the next attempt: growing, at least what the exchange asks for."""
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after if isinstance(error, RateLimited) else 0.0
     return max(asked, _BACKOFF(state))

@@ -1,4 +1,4 @@
-"""When products were traded: learnt while collecting from the stand-in, and kept in Azurite."""
+"""When products were traded: found out from the stand-in exchange and stored in Azurite."""
 
 import logging
 from collections import Counter
@@ -31,7 +31,7 @@ def market(
     delisted: datetime = FOREVER,
     silent: tuple[int, ...] = (),
 ) -> SyntheticMarket:
-    """One that trades every minute, but for the `silent` days of January 2024."""
+    """Return a market that trades every minute, except on the `silent` days of January 2024."""
     days = [datetime(2024, 1, number, tzinfo=UTC) for number in silent]
     halts = [(day, day + DAY) for day in days]
     listing = int(listed.timestamp())
@@ -47,9 +47,10 @@ Collect = Callable[..., Counter[str]]
 
 @pytest.fixture
 def collect(tmp_path: Path, lake: ParquetStore) -> Collect:
-    """Collects days of January 2024; how often candles of a granularity, or products, were asked.
+    """Collects days of January 2024; returns the number of requests for each granularity.
 
-    The days' blobs are not stored: what is learnt does not depend on them.
+    Requests for the list of products count as CATALOGUE. The days are not stored, because the
+    lifetimes do not depend on that.
     """
 
     def days(
@@ -71,8 +72,10 @@ def collect(tmp_path: Path, lake: ParquetStore) -> Collect:
         ) as exchange:
             with resource(exchange, tmp_path).get_client() as client:
                 updates = DayUpdates(plan, lake, exchange.url, logging.getLogger())
-                list(updates.all(nullcontext(client)))
-            return Counter(one.params.get("granularity", CATALOGUE) for one in exchange.requests)
+                list(updates.updates(nullcontext(client)))
+            return Counter(
+                request.params.get("granularity", CATALOGUE) for request in exchange.requests
+            )
 
     return days
 
@@ -94,7 +97,7 @@ def known(lake: ParquetStore) -> tuple[date | None, date | None]:
 # The first day
 
 
-def test_the_first_day_is_asked_for_once_and_kept(collect: Collect, lake: ParquetStore) -> None:
+def test_learn_listing_stores_first_day_once(collect: Collect, lake: ParquetStore) -> None:
     asked = collect(market(LISTED), 1, 15)
     assert known(lake) == (LISTED.date(), None)
     assert 5 < asked["86400"] <= 1 + 27
@@ -107,11 +110,11 @@ def test_the_first_day_is_asked_for_once_and_kept(collect: Collect, lake: Parque
     assert Lifetimes(lake).get(PRODUCT).asked_at == NOW
 
 
-def test_of_a_product_never_heard_of_nothing_is_known(lake: ParquetStore) -> None:
+def test_lifetimes_are_empty_for_unknown_product(lake: ParquetStore) -> None:
     assert Lifetimes(lake).get("NO-SUCH") == Lifetime()
 
 
-def test_what_is_known_is_read_once_not_for_each_day(collect: Collect, lake: ParquetStore) -> None:
+def test_lifetimes_are_read_once(collect: Collect, lake: ParquetStore) -> None:
     lifetimes = Lifetimes(lake)
     assert lifetimes.get(PRODUCT) == Lifetime()
     collect(market(LISTED), 10, 10)
@@ -119,7 +122,7 @@ def test_what_is_known_is_read_once_not_for_each_day(collect: Collect, lake: Par
     assert Lifetimes(lake).get(PRODUCT) != Lifetime()
 
 
-def test_the_listing_day_alone_tells_that_it_is_one(collect: Collect, lake: ParquetStore) -> None:
+def test_learn_listing_on_listing_day(collect: Collect, lake: ParquetStore) -> None:
     collect(market(LISTED), 10, 10)
     assert known(lake) == (LISTED.date(), None)
 
@@ -129,7 +132,7 @@ def test_the_listing_day_alone_tells_that_it_is_one(collect: Collect, lake: Parq
     [(5, ()), (5, (5,)), (5, (7, 8, 9)), (5, (5, 9))],
     ids=["never silent", "first day silent", "silent later", "silent twice"],
 )
-def test_what_was_traded_the_day_before_is_asked_for_no_first_day(
+def test_learn_listing_skips_product_traded_before(
     collect: Collect, lake: ParquetStore, first: int, silent: tuple[int, ...]
 ) -> None:
     asked = collect(market(silent=silent), first, 12)
@@ -138,32 +141,30 @@ def test_what_was_traded_the_day_before_is_asked_for_no_first_day(
     assert lake.list("listings/") == {}
 
 
-def test_a_thin_product_silent_before_the_first_day_is_older(
-    collect: Collect, lake: ParquetStore
-) -> None:
+def test_learn_listing_of_thin_product(collect: Collect, lake: ParquetStore) -> None:
     collect(market(silent=(4, 5)), 5, 8)
     assert known(lake) == (date(2018, 5, 3), None)
 
 
 @pytest.mark.parametrize("delisted", [False, True])
-def test_a_product_never_traded_is_asked_for_once_a_day(
+def test_learn_listing_of_untraded_product_asks_once_a_day(
     collect: Collect, lake: ParquetStore, delisted: bool
 ) -> None:
     after = [timedelta(0), DAY - timedelta(seconds=1), DAY]
     asked = [collect(ListMarket({}), 1, 3, delisted, now=NOW + time) for time in after]
-    assert [one["86400"] > 2 for one in asked] == [True, False, True]
-    assert [one[CATALOGUE] for one in asked] == [0, 0, 0]
+    assert [requests["86400"] > 2 for requests in asked] == [True, False, True]
+    assert [requests[CATALOGUE] for requests in asked] == [0, 0, 0]
     collect(market(LISTED), 1, 12, now=NOW + 2 * DAY)
     assert known(lake) == (LISTED.date(), None)
 
 
-def test_a_live_refresh_learns_nothing(collect: Collect, lake: ParquetStore) -> None:
+def test_learn_listing_skips_live_refresh(collect: Collect, lake: ParquetStore) -> None:
     asked = collect(market(LISTED), 9, 10, live=True)
     assert set(asked) == {"3600"}
     assert lake.list("listings/") == {}
 
 
-def test_an_open_day_tells_nothing_of_the_listing(collect: Collect, lake: ParquetStore) -> None:
+def test_learn_listing_skips_open_day(collect: Collect, lake: ParquetStore) -> None:
     asked = collect(market(LISTED), 10, 10, now=LISTED + timedelta(hours=9))
     assert asked == {"3600": 1}
     assert lake.list("listings/") == {}
@@ -172,7 +173,7 @@ def test_an_open_day_tells_nothing_of_the_listing(collect: Collect, lake: Parque
 # The last day
 
 
-def test_the_last_day_of_a_delisted_product_is_kept(collect: Collect, lake: ParquetStore) -> None:
+def test_learn_delisting_stores_last_day(collect: Collect, lake: ParquetStore) -> None:
     asked = collect(market(delisted=DELISTED), 15, 25, delisted=True)
     assert known(lake) == (None, DELISTED.date())
     assert asked[CATALOGUE] == 1
@@ -181,20 +182,18 @@ def test_the_last_day_of_a_delisted_product_is_kept(collect: Collect, lake: Parq
     assert (again[CATALOGUE], again["86400"]) == (0, 1)
 
 
-def test_a_product_listed_and_delisted_in_one_month(collect: Collect, lake: ParquetStore) -> None:
+def test_learn_listing_and_delisting_in_one_month(collect: Collect, lake: ParquetStore) -> None:
     collect(market(LISTED, DELISTED), 1, 25, delisted=True)
     assert known(lake) == (LISTED.date(), DELISTED.date())
 
 
-def test_the_first_day_is_found_after_the_last_one_too(
-    collect: Collect, lake: ParquetStore
-) -> None:
+def test_learn_listing_after_delisting(collect: Collect, lake: ParquetStore) -> None:
     collect(market(LISTED, DELISTED), 15, 25, delisted=True)
     collect(market(LISTED, DELISTED), 1, 14, delisted=True)
     assert known(lake) == (LISTED.date(), DELISTED.date())
 
 
-def test_what_two_learn_at_the_same_time_is_kept(
+def test_learn_listing_keeps_delisting_stored_meanwhile(
     tmp_path: Path, collect: Collect, lake: ParquetStore
 ) -> None:
     traded = market(LISTED, DELISTED)
@@ -214,24 +213,20 @@ def test_what_two_learn_at_the_same_time_is_kept(
 
 
 @pytest.mark.parametrize("first", [18, 19, 25])
-def test_days_after_the_last_alone_tell_that_it_is_over(
+def test_learn_delisting_from_days_after_last(
     collect: Collect, lake: ParquetStore, first: int
 ) -> None:
     collect(market(delisted=DELISTED), first, 26, delisted=True)
     assert known(lake)[1] == DELISTED.date()
 
 
-def test_a_silent_product_that_is_still_listed_has_no_last_day(
-    collect: Collect, lake: ParquetStore
-) -> None:
+def test_learn_delisting_skips_listed_product(collect: Collect, lake: ParquetStore) -> None:
     asked = collect(market(silent=(7, 8, 9, 11, 13)), 5, 14)
     assert known(lake) == (None, None)
     assert asked[CATALOGUE] == 1
 
 
-def test_a_product_that_is_delisted_later_gets_its_last_day_then(
-    collect: Collect, lake: ParquetStore
-) -> None:
+def test_learn_delisting_of_product_delisted_later(collect: Collect, lake: ParquetStore) -> None:
     collect(market(delisted=DELISTED), 15, 19)
     assert known(lake) == (None, None)
     collect(market(delisted=DELISTED), 20, 20, delisted=True)
@@ -242,7 +237,7 @@ def test_a_product_that_is_delisted_later_gets_its_last_day_then(
     ("last", "requests"),
     [(NOW.date() - DAY, 1), (NOW.date() - 299 * DAY, 1), (NOW.date() - 300 * DAY, 3), (None, 30)],
 )
-def test_the_last_day_traded_is_found_window_by_window(
+def test_fetch_last_day_asks_window_by_window(
     tmp_path: Path, last: date | None, requests: int
 ) -> None:
     days = [datetime(2023, 1, 1, tzinfo=UTC) + number * DAY for number in range(500)]

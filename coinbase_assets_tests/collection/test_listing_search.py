@@ -1,4 +1,4 @@
-"""A product's first day, found by few requests: the search alone, and at the stand-in exchange."""
+"""The search for a product's first day: the search alone, and at the stand-in exchange."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ Span = tuple[date, date]
 
 
 class Exchange:
-    """Tells the first candle of a window, for a product traded in spans (both days inclusive)."""
+    """Answers the search for a product that is traded in these spans of days (both inclusive)."""
 
     def __init__(self, *spans: Span) -> None:
         self.spans = spans
@@ -42,7 +42,7 @@ class Exchange:
 
 
 @pytest.mark.parametrize("today", [TODAY, date(2037, 12, 31)])
-def test_any_first_day_is_found_by_a_dozen_requests(today: date) -> None:
+def test_find_listing_needs_at_most_14_requests(today: date) -> None:
     for days in range(0, (today - FIRST).days + 1, 7):
         exchange = Exchange((FIRST + days * DAY, today))
         assert find_listing(exchange, today) == FIRST + days * DAY
@@ -50,12 +50,12 @@ def test_any_first_day_is_found_by_a_dozen_requests(today: date) -> None:
 
 
 @pytest.mark.parametrize("first", [TODAY - n * DAY for n in (0, 1, 298, 299, 300, 301, 599, 600)])
-def test_the_edges_of_windows_are_no_matter(first: date) -> None:
+def test_find_listing_at_window_edges(first: date) -> None:
     assert find_listing(Exchange((first, TODAY)), TODAY) == first
 
 
 @pytest.mark.parametrize("life", [1, 30, 300, 1000, 2000])
-def test_a_product_delisted_long_since_is_found(life: int) -> None:
+def test_find_listing_of_delisted_product(life: int) -> None:
     for days in range(0, (TODAY - FIRST).days - life, 50):
         exchange = Exchange((FIRST + days * DAY, FIRST + (days + life - 1) * DAY))
         assert find_listing(exchange, TODAY) == FIRST + days * DAY
@@ -63,7 +63,7 @@ def test_a_product_delisted_long_since_is_found(life: int) -> None:
 
 
 @pytest.mark.parametrize("silence", [300, 599, 905, 1199])
-def test_a_long_silence_in_a_products_life_is_not_its_beginning(silence: int) -> None:
+def test_find_listing_before_long_silence(silence: int) -> None:
     for days in range(0, (TODAY - FIRST).days - silence - 100, 50):
         first = FIRST + days * DAY
         last = first + 99 * DAY
@@ -72,10 +72,10 @@ def test_a_long_silence_in_a_products_life_is_not_its_beginning(silence: int) ->
         assert exchange.requests <= 27
 
 
-def test_a_product_never_traded_has_no_first_day() -> None:
+def test_find_listing_of_untraded_product() -> None:
     exchange = Exchange()
     assert find_listing(exchange, TODAY) is None
-    assert exchange.requests == 3 * 18  # windows: once quickly, and all again to be sure
+    assert exchange.requests == 3 * 18  # each window once, and again with confirmation
 
 
 # At the exchange
@@ -117,7 +117,7 @@ def daily(first: date, last: date = TODAY) -> ListMarket:
     ("product", "first"),
     [("ETH-USD", date(2016, 5, 18)), ("SOL-USD", date(2021, 6, 17)), ("BTC-USD", date(2015, 1, 8))],
 )
-def test_the_exchange_tells_the_first_day(find: Find, product: str, first: date) -> None:
+def test_fetch_listing_finds_first_day(find: Find, product: str, first: date) -> None:
     listing, exchange = find(synthetic_markets([product])[product])
     assert listing == Listing(first, len(exchange.requests))
     assert listing.requests <= MOST_REQUESTS
@@ -125,22 +125,22 @@ def test_the_exchange_tells_the_first_day(find: Find, product: str, first: date)
 
 
 @pytest.mark.parametrize("days_ago", [1, 2, 299, 300, 1000])
-def test_a_young_product_has_a_first_day(find: Find, days_ago: int) -> None:
+def test_fetch_listing_of_young_product(find: Find, days_ago: int) -> None:
     listing, exchange = find(daily(TODAY - days_ago * DAY))
     assert listing.day == TODAY - days_ago * DAY
     assert listing.requests == len(exchange.requests) <= MOST_REQUESTS
 
 
-def test_a_product_first_traded_today_has_no_first_day_yet(find: Find) -> None:
+def test_fetch_listing_ignores_today(find: Find) -> None:
     assert find(daily(TODAY))[0].day is None
 
 
-def test_a_delisted_product_has_a_first_day(find: Find) -> None:
+def test_fetch_listing_of_delisted_product(find: Find) -> None:
     listing, exchange = find(daily(date(2019, 2, 26), date(2021, 1, 18)))
     assert listing == Listing(date(2019, 2, 26), len(exchange.requests))
 
 
-def test_of_a_product_never_traded_every_window_is_asked_three_times(find: Find) -> None:
+def test_fetch_listing_of_untraded_product_asks_three_times(find: Find) -> None:
     listing, exchange = find(ListMarket({}))
     windows = Counter(request.params["end"][:10] for request in exchange.requests)
     assert listing == Listing(None, 54)
@@ -148,7 +148,7 @@ def test_of_a_product_never_traded_every_window_is_asked_three_times(find: Find)
 
 
 def first_answers_empty() -> Faults:
-    """The exchange denies each window's candles when asked for the first time."""
+    """Return faults: the first answer for each window is empty."""
     denied = set()
 
     def fault(number: int, product: str, params: Mapping[str, str]) -> str | None:
@@ -161,7 +161,7 @@ def first_answers_empty() -> Faults:
     return fault
 
 
-def test_a_spurious_empty_answer_misleads_nobody(find: Find) -> None:
+def test_fetch_listing_survives_spurious_empty_answer(find: Find) -> None:
     right = date(2018, 5, 3)
     assert find(daily(right), first_answers_empty())[0].day == right
     for nth in range(12):
@@ -170,8 +170,8 @@ def test_a_spurious_empty_answer_misleads_nobody(find: Find) -> None:
         assert listing == Listing(right, len(exchange.requests))
 
 
-def test_the_windows_before_the_first_day_are_asked_twice(find: Find) -> None:
-    """The one with the first day is denied when the search passes it, and once more."""
+def test_fetch_listing_confirms_empty_windows(find: Find) -> None:
+    """Two requests get an empty answer for the window that holds the first day."""
     right = date(2018, 5, 3)
     denied: list[str] = []
 
@@ -186,6 +186,6 @@ def test_the_windows_before_the_first_day_are_asked_twice(find: Find) -> None:
     assert len(denied) == 2
 
 
-def test_an_unknown_product_is_said_to_be_unknown(find: Find) -> None:
+def test_fetch_listing_refuses_unknown_product(find: Find) -> None:
     with pytest.raises(ProductNotFound, match="NO-SUCH"):
         find(daily(TODAY), product="NO-SUCH")

@@ -1,4 +1,4 @@
-"""Days compared with coarser candles, and asked for again, against the stand-in exchange."""
+"""Days are compared with coarser candles and requested again: at the stand-in exchange."""
 
 import logging
 from collections import Counter
@@ -42,7 +42,7 @@ LATE_MORNING = range(at(0, 10), at(0, 13), QUARTER)
 
 @dataclass
 class Forgetful:
-    """A market whose answers lack the `lost` rows of one granularity the first so many times."""
+    """A market whose first `times` answers of a granularity lack the `lost` rows."""
 
     lost: Collection[int]
     times: float = float("inf")
@@ -64,7 +64,7 @@ class Forgetful:
 
 @dataclass
 class Asked:
-    """What came of reconciling some days, and the requests of each granularity that it took."""
+    """Reconciled days, and the number of requests for each granularity."""
 
     days: list[Reconciled]
     requests: Counter[str]
@@ -75,7 +75,7 @@ class Asked:
 
     @property
     def evidence(self) -> list[Evidence]:
-        return [weigh(one.day, one.reference) for one in self.days if one.reference]
+        return [weigh(found.day, found.reference) for found in self.days if found.reference]
 
 
 def _times(reconciled: Reconciled) -> list[datetime]:
@@ -89,7 +89,7 @@ Ask = Callable[..., Asked]
 def connected(
     folder: Path, market: Market, faults: Faults | None = None, now: float = NOW
 ) -> Iterator[tuple[BlockingExchange, StandInExchange]]:
-    """A client of an exchange with that market."""
+    """Yield a client, and the stand-in exchange with this market that it asks."""
     with StandInExchange(
         rate=None, clock=lambda: now, markets={"ETH-EUR": market}, faults=faults
     ) as exchange:
@@ -105,7 +105,7 @@ def connected(
 
 def requests_of(exchange: StandInExchange) -> Counter[str]:
     seconds = {"300": "5m", "900": "15m", "3600": "1h", "21600": "6h", "86400": "1d"}
-    asked = [one.params.get("granularity") for one in exchange.requests]
+    asked = [request.params.get("granularity") for request in exchange.requests]
     return Counter(seconds[granularity] for granularity in asked if granularity)
 
 
@@ -130,7 +130,7 @@ def ask(tmp_path: Path) -> Ask:
 
 
 def answers(kind: str, granularity: int, *numbers: int) -> Faults:
-    """A fault of those of the requests for a granularity that have these numbers, from 0."""
+    """Return faults of requests for a granularity: those with these numbers, counted from 0."""
     seen = Counter[str]()
 
     def fault(number: int, product: str, params: Mapping[str, str]) -> str | None:
@@ -154,27 +154,28 @@ def answers(kind: str, granularity: int, *numbers: int) -> Faults:
     ],
     ids=["middle lost", "middle lost twice", "empty", "empty once more"],
 )
-def test_what_the_hours_show_is_asked_for_again(ask: Ask, faults: Faults, requests: int) -> None:
+def test_reconcile_asks_again_for_lost_candles(ask: Ask, faults: Faults, requests: int) -> None:
     asked = ask(WHOLE, faults=faults)
     assert asked.times == [*range(at(0), at(1), QUARTER)]
     assert asked.requests == {"15m": requests, "1d": 1, "1h": 1}
-    assert [(one.compared_with, one.agrees) for one in asked.evidence] == [("1h", True)]
+    assert [(found.compared_with, found.agrees) for found in asked.evidence] == [("1h", True)]
     assert asked.days[0].day.requests == requests
 
 
-def test_only_the_hours_in_doubt_are_asked_for_again(tmp_path: Path) -> None:
+def test_reconcile_asks_again_for_doubtful_hours_only(tmp_path: Path) -> None:
     market = Forgetful([*LATE_MORNING, at(0, 20), at(0, 20.25)], times=1)
     with connected(tmp_path, market) as (client, exchange):
         (day,) = cut_days(client.fetch_candles(SERIES, START, START + DAY), SERIES, [START])
         exchange.requests.clear()
         Reconciler(client, SERIES, START, START + DAY).reconcile(day, None)
-    again = [one.params for one in exchange.requests if one.params["granularity"] == "900"]
-    starts = [datetime.fromisoformat(one["start"]) + timedelta(minutes=1) for one in again]
+    params = [request.params for request in exchange.requests]
+    again = [each for each in params if each["granularity"] == "900"]
+    starts = [datetime.fromisoformat(each["start"]) + timedelta(minutes=1) for each in again]
     assert [f"{start:%H:%M}" for start in starts] == ["10:00", "20:00"]
-    assert [one["end"][11:16] for one in again] == ["12:45", "20:45"]
+    assert [each["end"][11:16] for each in again] == ["12:45", "20:45"]
 
 
-def test_what_never_comes_is_asked_for_twice_more_and_contradicted(ask: Ask) -> None:
+def test_reconcile_contradicts_hours_that_never_come(ask: Ask) -> None:
     asked = ask(Forgetful(LATE_MORNING))
     assert len(asked.times) == 96 - 12
     assert asked.requests == {"15m": 1 + 2 * 2, "1d": 1, "1h": 1}  # empty answers come twice
@@ -183,24 +184,24 @@ def test_what_never_comes_is_asked_for_twice_more_and_contradicted(ask: Ask) -> 
     assert evidence.disagreement == "differs from the hourly candles of 10:00, 11:00, 12:00"
 
 
-def test_without_hourly_candles_the_daily_one_decides(ask: Ask) -> None:
+def test_reconcile_uses_daily_candle_without_hourly_candles(ask: Ask) -> None:
     asked = ask(Forgetful(LATE_MORNING, times=1), faults=answers("empty", HOUR, 0, 1))
     assert len(asked.times) == 96
     assert asked.requests == {"15m": 2, "1d": 1, "1h": 2}
-    assert [(one.compared_with, one.agrees) for one in asked.evidence] == [("1d", True)]
+    assert [(found.compared_with, found.agrees) for found in asked.evidence] == [("1d", True)]
 
 
-def test_without_coarser_candles_a_day_with_holes_is_asked_for_twice(ask: Ask) -> None:
+def test_reconcile_asks_twice_without_coarser_candles(ask: Ask) -> None:
     rows = WHOLE.candles(QUARTER, at(0), at(2) - QUARTER, NOW)
     holey = [row for row in rows if row[0] not in LATE_MORNING]
     asked = ask(ListMarket({QUARTER: holey}), days=3)
     assert asked.times == [row[0] for row in holey]
     assert asked.requests == {"15m": 2, "1d": 2, "1h": 2}
-    assert [one.compared_with for one in asked.evidence] == [AGAIN, AGAIN, "1d"]
-    assert all(one.agrees for one in asked.evidence)
+    assert [found.compared_with for found in asked.evidence] == [AGAIN, AGAIN, "1d"]
+    assert all(found.agrees for found in asked.evidence)
 
 
-def test_without_coarser_candles_what_was_lost_once_is_back(ask: Ask) -> None:
+def test_reconcile_restores_candles_without_coarser_candles(ask: Ask) -> None:
     rows = WHOLE.candles(QUARTER, at(0), at(1) - QUARTER, NOW)
     asked = ask(Forgetful(LATE_MORNING, times=1, market=ListMarket({QUARTER: rows})))
     assert asked.times == [row[0] for row in rows]
@@ -209,16 +210,16 @@ def test_without_coarser_candles_what_was_lost_once_is_back(ask: Ask) -> None:
 # What it costs
 
 
-def test_where_nothing_is_in_doubt_one_daily_request_is_all(ask: Ask) -> None:
+def test_reconcile_without_doubt_needs_one_daily_request(ask: Ask) -> None:
     asked = ask(SyntheticMarket("ETH-EUR", untraded=0.8), 31, "5m")
     assert 0.3 < 1 - len(asked.times) / (31 * 288) < 0.36
     assert asked.requests == {"5m": 30, "1d": 1}
-    assert {(one.compared_with, one.contradicted, one.agrees) for one in asked.evidence} == {
-        ("1d", (), True)
-    }
+    assert {
+        (found.compared_with, found.contradicted, found.agrees) for found in asked.evidence
+    } == {("1d", (), True)}
 
 
-def test_a_halt_that_the_daily_candle_confirms_is_not_asked_for_again(ask: Ask) -> None:
+def test_reconcile_accepts_halt_confirmed_by_daily_candle(ask: Ask) -> None:
     halt = (START + timedelta(hours=10), START + timedelta(hours=14))
     asked = ask(SyntheticMarket("ETH-EUR", untraded=0.0, halts=[halt]))
     assert len(asked.times) == 96 - 16
@@ -226,43 +227,45 @@ def test_a_halt_that_the_daily_candle_confirms_is_not_asked_for_again(ask: Ask) 
     assert asked.evidence[0].agrees
 
 
-def test_a_daily_request_serves_300_days(ask: Ask) -> None:
+def test_reconcile_daily_request_serves_300_days(ask: Ask) -> None:
     assert ask(WHOLE, 299, "6h").requests == {"6h": 4, "1d": 1}
     assert ask(WHOLE, 300, "6h").requests == {"6h": 4, "1d": 2}
 
 
 @pytest.mark.parametrize(("days", "requests"), [((1, 11), 1), ((11, 12), 2)])
-def test_an_hourly_request_serves_12_days(ask: Ask, days: tuple[int, int], requests: int) -> None:
+def test_reconcile_hourly_request_serves_12_days(
+    ask: Ask, days: tuple[int, int], requests: int
+) -> None:
     lost = [time for day in days for time in range(at(day, 10), at(day, 13), QUARTER)]
     asked = ask(Forgetful(lost), 14)
     assert (asked.requests["1d"], asked.requests["1h"]) == (1, requests)
 
 
-def test_hourly_candles_are_compared_with_the_daily_one_alone(ask: Ask) -> None:
+def test_reconcile_compares_hourly_series_with_daily_candle(ask: Ask) -> None:
     asked = ask(Forgetful([at(0, 10), at(0, 11)], 1, HOUR), granularity="1h")
     assert asked.times == [*range(at(0), at(1), HOUR)]
     assert asked.requests == {"1h": 2, "1d": 1}
 
 
-def test_an_open_day_is_compared_with_nothing(ask: Ask) -> None:
+def test_reconcile_skips_open_day(ask: Ask) -> None:
     asked = ask(Forgetful(LATE_MORNING), days=2, now=at(0, 23.9))
     assert len(asked.times) == 95 - 12
     assert asked.requests == {"15m": 1}
-    assert [one.reference for one in asked.days] == [None, None]
+    assert [day.reference for day in asked.days] == [None, None]
 
 
 # Daily series
 
 
-def test_a_daily_candle_is_confirmed_by_asking_twice(ask: Ask) -> None:
+def test_reconcile_confirms_daily_series_by_second_request(ask: Ask) -> None:
     silent = ListMarket({86_400: [row for row in daily_rows(10) if row[0] != at(4)]})
     asked = ask(silent, 10, "1d")
     assert len(asked.times) == 9
     assert asked.requests == {"1d": 2}
-    assert {(one.compared_with, one.agrees) for one in asked.evidence} == {(AGAIN, True)}
+    assert {(found.compared_with, found.agrees) for found in asked.evidence} == {(AGAIN, True)}
 
 
-def test_a_daily_candle_that_came_once_only_is_asked_for_again(ask: Ask) -> None:
+def test_reconcile_asks_again_for_lost_daily_candle(ask: Ask) -> None:
     asked = ask(Forgetful([at(4)], 1, 86_400), 10, "1d")
     assert asked.times == [at(day) for day in range(10)]
     assert asked.requests == {"1d": 3}
@@ -280,7 +283,7 @@ Collect = Callable[..., Mapping[str, str]]
 
 @pytest.fixture
 def collect(tmp_path: Path, lake: ParquetStore) -> Collect:
-    """Collects START and gives the fields it is stored with, and `asked`, its own requests."""
+    """Collects the day START; returns its stored fields, and as `asked` its number of requests."""
 
     def day(market: Market, now: float = NOW, series: Series = SERIES) -> Mapping[str, str]:
         path = PATH.replace("15m", series.granularity)
@@ -289,7 +292,7 @@ def collect(tmp_path: Path, lake: ParquetStore) -> Collect:
         plan = DaysToCollect(series, ["2024-01-10"], found, {}, {}, live=False)
         with connected(tmp_path, market, now=now) as (client, exchange):
             updates = DayUpdates(plan, lake, "", logging.getLogger())
-            ((_, update),) = updates.all(nullcontext(client))
+            ((_, update),) = updates.updates(nullcontext(client))
             table = update(stored)
             asked = requests_of(exchange)[series.granularity]
         assert table is not None
@@ -307,12 +310,12 @@ def outcome(fields: Mapping[str, str]) -> tuple[int, ...]:
 THREE = range(at(0, 10), at(0, 10.75), QUARTER)
 
 
-def test_stored_candles_that_only_one_answer_lacks_come_back(collect: Collect) -> None:
+def test_update_restores_candles_lost_in_one_answer(collect: Collect) -> None:
     collect(WHOLE)
     assert outcome(collect(Forgetful(THREE, times=1), NOW + 9)) == (2, 0, 0, 0)
 
 
-def test_stored_candles_that_coarser_ones_hold_stay(collect: Collect, lake: ParquetStore) -> None:
+def test_update_keeps_candles_in_coarser_candles(collect: Collect, lake: ParquetStore) -> None:
     collect(WHOLE)
     fields = collect(Forgetful(THREE), NOW + 9)
     assert outcome(fields) == (3, 3, 0, 0)
@@ -320,7 +323,9 @@ def test_stored_candles_that_coarser_ones_hold_stay(collect: Collect, lake: Parq
     assert lake.list("candle_revisions/") == {}
 
 
-def test_stored_candles_that_coarser_ones_lack_too_go(collect: Collect, lake: ParquetStore) -> None:
+def test_update_drops_candles_disproved_by_coarser_candles(
+    collect: Collect, lake: ParquetStore
+) -> None:
     collect(WHOLE)
     halt = (START + timedelta(hours=10), START + timedelta(hours=10, minutes=45))
     assert outcome(collect(replace(WHOLE, halts=[halt]), NOW + 9)) == (3, 0, 3, 3)
@@ -330,7 +335,7 @@ def test_stored_candles_that_coarser_ones_lack_too_go(collect: Collect, lake: Pa
     assert set(gone["change"].to_pylist()) == {"vanished"}
 
 
-def test_a_stored_daily_candle_stays_whatever_comes(collect: Collect) -> None:
+def test_update_keeps_stored_daily_candle(collect: Collect) -> None:
     collect_days = partial(collect, series=Series.parse("ETH-EUR:1d"))
     collect_days(WHOLE)
     fields = collect_days(Forgetful([at(0)], granularity=86_400), NOW + 9)

@@ -1,4 +1,4 @@
-"""The request budget: bursts, rate, pauses and clocks; and its sharing between real processes."""
+"""The request budget in a file: bursts, rate, pauses, clocks, and the urgent lane."""
 
 import asyncio
 import random
@@ -52,7 +52,7 @@ def granted(
     within: float = 0.3,
     urgent: bool = False,
 ) -> int:
-    """How many of the requests of a new process may be sent within so many seconds."""
+    """Return how many requests a new process may send within so many seconds."""
 
     async def count() -> int:
         budget = RequestBudget(BudgetFile(path, clock), url, rate, burst, urgent=urgent)
@@ -74,11 +74,11 @@ def pause(path: Path, clock: Clock, seconds: float) -> None:
 # Rate, burst, clock
 
 
-def test_a_burst_goes_at_once(path: Path) -> None:
+def test_budget_sends_burst_at_once(path: Path) -> None:
     assert granted(path, 9, rate=0.01, burst=5) == 5
 
 
-def test_the_burst_is_smaller_than_the_exchanges(path: Path) -> None:
+def test_budget_burst_is_below_exchange_burst(path: Path) -> None:
     async def reserve() -> None:
         budget = RequestBudget(BudgetFile(path), URL, 0.01)
         await asyncio.wait_for(asyncio.gather(*(budget.wait() for _ in range(BURST))), 0.4)
@@ -87,30 +87,30 @@ def test_the_burst_is_smaller_than_the_exchanges(path: Path) -> None:
         asyncio.run(reserve())
 
 
-def test_after_the_burst_requests_go_at_the_rate(path: Path) -> None:
+def test_budget_keeps_rate_after_burst(path: Path) -> None:
     began = time.monotonic()
     assert granted(path, 12, rate=20, burst=2, within=10) == 12
     assert 0.45 <= time.monotonic() - began < 3
 
 
-def test_a_new_process_knows_what_was_sent(path: Path, clock: Clock) -> None:
+def test_budget_counts_requests_of_earlier_process(path: Path, clock: Clock) -> None:
     assert granted(path, 2, clock) == 2
     assert granted(path, 1, clock) == 0
 
 
-def test_time_makes_room_for_a_burst_and_no_more(path: Path, clock: Clock) -> None:
+def test_budget_refills_to_one_burst(path: Path, clock: Clock) -> None:
     assert granted(path, 2, clock) == 2
     clock.now += 1000 * HOUR
     assert granted(path, 5, clock) == 2
 
 
-def test_time_makes_room_at_the_rate(path: Path, clock: Clock) -> None:
+def test_budget_refills_at_rate(path: Path, clock: Clock) -> None:
     assert granted(path, 5, clock, rate=0.5, burst=5) == 5
     clock.now += 6
     assert granted(path, 5, clock, rate=0.5, burst=5) == 3
 
 
-def test_a_clock_set_back_neither_stops_requests_nor_gives_more(path: Path, clock: Clock) -> None:
+def test_budget_survives_clock_set_back(path: Path, clock: Clock) -> None:
     assert granted(path, 2, clock) == 2
     clock.now -= HOUR
     assert granted(path, 1, clock) == 0
@@ -118,7 +118,7 @@ def test_a_clock_set_back_neither_stops_requests_nor_gives_more(path: Path, cloc
     assert granted(path, 5, clock) == 2
 
 
-def test_each_exchange_has_a_budget_of_its_own(path: Path, clock: Clock) -> None:
+def test_budget_is_separate_for_each_exchange(path: Path, clock: Clock) -> None:
     assert granted(path, 2, clock) == 2
     assert granted(path, 2, clock, url="http://127.0.0.1:8900") == 2
     assert granted(path, 1, clock, url=f"{URL}/") == 0
@@ -127,7 +127,7 @@ def test_each_exchange_has_a_budget_of_its_own(path: Path, clock: Clock) -> None
 # Pauses
 
 
-def test_a_pause_holds_back_every_process_and_ends(path: Path, clock: Clock) -> None:
+def test_pause_delays_every_process(path: Path, clock: Clock) -> None:
     pause(path, clock, 30)
     clock.now += 29
     assert granted(path, 1, clock) == 0
@@ -135,32 +135,32 @@ def test_a_pause_holds_back_every_process_and_ends(path: Path, clock: Clock) -> 
     assert granted(path, 1, clock) == 1
 
 
-def test_after_a_pause_requests_go_at_the_rate(path: Path, clock: Clock) -> None:
+def test_pause_ends_at_rate(path: Path, clock: Clock) -> None:
     pause(path, clock, 30)
     clock.now += 31
     assert granted(path, 2, clock) == 1
 
 
-def test_a_short_pause_does_not_cut_a_long_one(path: Path, clock: Clock) -> None:
+def test_pause_keeps_longer_pause(path: Path, clock: Clock) -> None:
     pause(path, clock, 30)
     pause(path, clock, 1)
     clock.now += 20
     assert granted(path, 1, clock) == 0
 
 
-def test_pauses_of_several_processes_do_not_add_up(path: Path, clock: Clock) -> None:
+def test_pause_of_several_processes_does_not_add_up(path: Path, clock: Clock) -> None:
     for _ in range(3):
         pause(path, clock, 30)
     clock.now += 31
     assert granted(path, 2, clock) == 1
 
 
-def test_a_pause_holds_back_no_other_exchange(path: Path, clock: Clock) -> None:
+def test_pause_spares_other_exchange(path: Path, clock: Clock) -> None:
     pause(path, clock, 30)
     assert granted(path, 2, clock, url="http://127.0.0.1:8900") == 2
 
 
-def test_a_pause_holds_back_urgent_requests_too(path: Path, clock: Clock) -> None:
+def test_pause_delays_urgent_requests(path: Path, clock: Clock) -> None:
     pause(path, clock, 30)
     clock.now += 29
     assert granted(path, 1, clock, urgent=True) == 0
@@ -168,11 +168,11 @@ def test_a_pause_holds_back_urgent_requests_too(path: Path, clock: Clock) -> Non
     assert granted(path, 2, clock, urgent=True) == 1
 
 
-# The urgent lane, on a clock of its own: times are exact however busy the machine is
+# The urgent lane, on a simulated clock: a busy machine does not change the times
 
 
 class _Selector(selectors.SelectSelector):
-    """Adds up the seconds to wait instead of waiting."""
+    """Adds the seconds to its time instead of waiting."""
 
     now = 1000.0
 
@@ -182,7 +182,7 @@ class _Selector(selectors.SelectSelector):
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
-    """An event loop in which nothing but sleeping takes time."""
+    """An event loop in which only sleeping takes time."""
 
     def __init__(self) -> None:
         self._simulated = _Selector()
@@ -200,7 +200,10 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
 
 class Simulation:
-    """Processes that share a budget; `sent` gets the times of their requests, from 0 s on."""
+    """Processes that share a budget.
+
+    `sent` and `urgent` get the times of ordinary and urgent requests, in seconds since the start.
+    """
 
     def __init__(self, path: Path, rate: float = 1) -> None:
         self.path, self.rate = path, rate
@@ -219,7 +222,7 @@ class Simulation:
             times.append(round(self.loop.time() - self.began, 3))
 
     async def backfill(self, processes: int, requests: int) -> None:
-        """Each process sends as many as it is let."""
+        """Run processes that each send 5 times `requests`, as fast as the budget allows."""
         budgets = [self.process() for _ in range(processes)]
         await asyncio.gather(
             *(self.send(each, self.sent, requests) for each in budgets for _ in range(5))
@@ -228,7 +231,7 @@ class Simulation:
             budget.close()
 
     async def refresh(self, at: float, requests: int = 1) -> None:
-        """A process that sends so many urgent requests together."""
+        """Run a process that sends so many urgent requests together."""
         await asyncio.sleep(self.began + at - self.loop.time())
         budget = self.process(urgent=True)
         await asyncio.gather(*(self.send(budget, self.urgent) for _ in range(requests)))
@@ -242,8 +245,11 @@ def simulate(
     rate: float = 1,
     pause: tuple[float, float] | None = None,
 ) -> tuple[list[float], list[float]]:
-    """When ordinary and when urgent requests were sent: `backfills` are processes and a fifth of
-    the requests of each, `refreshes` times and urgent requests, `pause` its time and seconds."""
+    """Return the times of ordinary and of urgent requests.
+
+    `backfills` is the number of processes, and a fifth of the requests of each. A refresh is a time
+    and the number of urgent requests then. `pause` is the time and the length of a pause.
+    """
 
     async def main() -> tuple[list[float], list[float]]:
         simulation = Simulation(path, rate)
@@ -266,23 +272,23 @@ async def pause_at(simulation: Simulation, at: float, seconds: float) -> None:
 
 
 SLOTS = [0.0] * 12 + [float(second) for second in range(1, 1000)]
-"""When ordinary requests are sent at one a second, if no urgent one comes."""
+"""The times of ordinary requests at one a second, if there are no urgent requests."""
 
 
 @pytest.mark.parametrize("processes", [3, 10, 30])
-def test_an_urgent_request_goes_at_once_however_many_wait(path: Path, processes: int) -> None:
+def test_urgent_request_goes_at_once(path: Path, processes: int) -> None:
     sent, urgent = simulate(path, (processes, 4), (5.5, 1), (8.5, 1))
     assert urgent == [5.5, 8.5]
     assert len(sent) == processes * 20
 
 
-def test_urgent_requests_go_at_the_rate_before_all_others(path: Path) -> None:
+def test_urgent_requests_keep_rate(path: Path) -> None:
     sent, urgent = simulate(path, (3, 4), (5.5, 2), (6, 2))
     assert urgent == [5.5, 6.5, 7.5, 8.5]
     assert not [time for time in sent if 5.5 < time < 9.5]
 
 
-def test_what_urgent_requests_take_the_others_give_back(path: Path) -> None:
+def test_urgent_requests_delay_ordinary_requests(path: Path) -> None:
     sent, _ = simulate(path, (3, 4), (5.5, 3), (20.2, 1))
     begun = SLOTS.index(6)
     again = SLOTS.index(18)
@@ -290,18 +296,18 @@ def test_what_urgent_requests_take_the_others_give_back(path: Path) -> None:
     assert sent == expected + [slot + 4 for slot in SLOTS[again : len(sent)]]
 
 
-def test_who_is_pushed_back_while_pushed_back_waits_for_both(path: Path) -> None:
+def test_urgent_requests_add_up_delays(path: Path) -> None:
     sent, urgent = simulate(path, (1, 3), (0.5, 1), (1.5, 1))
     assert urgent == [0.5, 1.5]
     assert sent == [0.0] * 12 + [3.0, 4.0, 5.0]
 
 
-def test_urgent_requests_have_the_burst_where_nobody_waits(path: Path) -> None:
+def test_urgent_requests_use_free_burst(path: Path) -> None:
     _, urgent = simulate(path, (1, 1), (1000, 3), (1000, 3), (1000, 3), (1000, 6))
     assert urgent == [1000] * 13 + [1001, 1002]
 
 
-def test_a_pause_holds_back_who_has_reserved_before(path: Path) -> None:
+def test_pause_delays_reserved_slots(path: Path) -> None:
     sent, urgent = simulate(path, (3, 4), (40, 1), pause=(5.5, 30))
     assert [time for time in sent if time > 4][:7] == [5, 36, 37, 38, 39, 40, 42]
     assert urgent == [40]
@@ -309,7 +315,9 @@ def test_a_pause_holds_back_who_has_reserved_before(path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("rate", [1.0, 10.0])
-def test_both_lanes_together_never_overrun_the_exchange(path: Path, rate: float, seed: int) -> None:
+def test_urgent_and_ordinary_requests_keep_exchange_limit(
+    path: Path, rate: float, seed: int
+) -> None:
     dice = random.Random(seed)
     refreshes = [(dice.uniform(0, 90 / rate), dice.randint(1, 9)) for _ in range(10)]
     sent, urgent = simulate(path, (8, 2), *refreshes, rate=rate)
@@ -321,7 +329,7 @@ def test_both_lanes_together_never_overrun_the_exchange(path: Path, rate: float,
     assert len(sent) == 80
 
 
-def test_a_clock_set_back_keeps_no_urgent_request_waiting(path: Path, clock: Clock) -> None:
+def test_urgent_request_survives_clock_set_back(path: Path, clock: Clock) -> None:
     assert granted(path, 9, clock) == 2
     clock.now -= HOUR
     assert granted(path, 2, clock, urgent=True) == 1
@@ -339,7 +347,7 @@ def refusal(path: Path) -> str:
     return str(refused.value)
 
 
-def test_a_damaged_file_is_named_in_one_line_with_the_remedy(path: Path) -> None:
+def test_budget_file_damaged_names_remedy(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"no database " * 100)
     message = refusal(path)
@@ -350,16 +358,14 @@ def test_a_damaged_file_is_named_in_one_line_with_the_remedy(path: Path) -> None
     assert granted(path, 1) == 1
 
 
-def test_a_folder_that_cannot_be_made_is_named_in_one_line(path: Path) -> None:
+def test_budget_file_names_folder_that_cannot_be_made(path: Path) -> None:
     path.parent.write_text("a file where the folder should be")
     message = refusal(path)
     assert str(path) in message
     assert "\n" not in message
 
 
-def test_the_file_of_an_older_version_is_used_and_its_table_left_alone(
-    path: Path, clock: Clock
-) -> None:
+def test_budget_file_of_older_version_is_used(path: Path, clock: Clock) -> None:
     path.parent.mkdir()
     row = (urlsplit(URL).netloc, 5.0, clock())
     with closing(sqlite3.connect(path, isolation_level=None)) as older:
@@ -370,7 +376,7 @@ def test_the_file_of_an_older_version_is_used_and_its_table_left_alone(
         assert older.execute("SELECT * FROM request_budget").fetchall() == [row]
 
 
-def test_a_process_that_is_just_creating_the_file_is_waited_for(path: Path) -> None:
+def test_budget_file_waits_while_created(path: Path) -> None:
     async def wait() -> None:
         budget = RequestBudget(BudgetFile(path), URL, 1)
         waiting = asyncio.create_task(budget.wait())
@@ -387,7 +393,7 @@ def test_a_process_that_is_just_creating_the_file_is_waited_for(path: Path) -> N
     creator.close()
 
 
-def test_requests_cancelled_while_the_file_is_locked_leave_it_usable(path: Path) -> None:
+def test_budget_file_survives_cancelled_requests(path: Path) -> None:
     async def cancel_one(budget: RequestBudget, lock: sqlite3.Connection) -> None:
         lock.execute("BEGIN IMMEDIATE")
         cancelled = asyncio.create_task(budget.wait())

@@ -19,7 +19,6 @@ from coinbase_assets.exchange.budget import RequestBudget
 from coinbase_assets.exchange.budget_servers import budget_server
 from coinbase_assets.exchange.client import ExchangeClient
 from coinbase_assets.exchange.errors import ExchangeUnavailable, RateLimited
-from coinbase_assets.setting_values import check_budget_url
 from coinbase_assets.settings import load_settings
 from coinbase_assets_tests.conftest import free_port
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
@@ -32,7 +31,6 @@ import asyncio, sys, time
 from pathlib import Path
 from coinbase_assets.exchange.budget import RequestBudget
 from coinbase_assets.exchange.budget_servers import budget_server
-from coinbase_assets.setting_values import check_budget_url
 from coinbase_assets.exchange.budget_stores import BudgetFile
 
 async def main(place, url, rate, burst, tasks, seconds, urgent):
@@ -65,7 +63,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 def place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """Where the budget is kept: a path or a URL."""
+    """Return the path or URL where the budget is stored."""
     if request.param == "file":
         yield str(tmp_path_factory.mktemp("budget") / "budget.sqlite")
         return
@@ -75,16 +73,16 @@ def place(
 
 @pytest.fixture
 def exchange_url(request: pytest.FixtureRequest) -> str:
-    """An exchange of the test's own, so that it finds a budget nobody has used."""
+    """Return an exchange of this test's own, whose budget is unused."""
     return f"https://{abs(hash(request.node.name))}"
 
 
 def start(
     place: str, url: str, *tasks: int, seconds: float, urgent: bool = False
 ) -> tuple[float, list[Process]]:
-    """Processes with so many tasks that send requests for so many seconds, and their start.
+    """Start a process for each number of tasks; return their start in monotonic seconds, and them.
 
-    With `urgent`, those of the first process are.
+    Each task sends requests for `seconds`. If `urgent`, the first process sends urgent requests.
     """
     common = (place, url, RATE, SPARE)
     processes = [
@@ -108,7 +106,7 @@ def start(
 
 
 def sent(process: Process) -> list[float]:
-    """When the process sent its requests, in monotonic seconds; waits for its end."""
+    """Wait for the end of the process; return when it sent its requests, in monotonic seconds."""
     with process:
         return [float(line) for line in process.communicate()[0].splitlines()]
 
@@ -119,7 +117,7 @@ def within_budget(began: float, *times: list[float]) -> bool:
 
 
 @pytest.mark.long
-def test_processes_get_equal_shares_however_much_they_want(place: str, exchange_url: str) -> None:
+def test_budget_shares_equally_between_processes(place: str, exchange_url: str) -> None:
     began, processes = start(place, exchange_url, 3, 8, 30, seconds=5)
     times = [sent(process) for process in processes]
     shares = [sum(began + 0.5 < time < began + 5 for time in each) for each in times]
@@ -129,7 +127,7 @@ def test_processes_get_equal_shares_however_much_they_want(place: str, exchange_
 
 
 @pytest.mark.parametrize("urgent", [False, True])
-def test_killing_a_process_leaves_the_others_the_full_rate(
+def test_budget_keeps_rate_after_process_is_killed(
     place: str, exchange_url: str, urgent: bool
 ) -> None:
     began, (victim, *others) = start(place, exchange_url, 8, 8, 8, seconds=2, urgent=urgent)
@@ -150,13 +148,13 @@ def budget(
     server: Server, url: str = URL, rate: float = 1, *, urgent: bool = False
 ) -> RequestBudget:
     store = budget_server(server.url)
-    # To connect takes a while at the first time.
+    # The first connection takes a while.
     store.update("another exchange", lambda lanes, now: lanes)
     return RequestBudget(store, url, rate, 2, urgent=urgent)
 
 
 def granted(budget: RequestBudget, requests: int, within: float = 0.4) -> int:
-    """How many of the requests may be sent within so many seconds."""
+    """Return how many of the requests may be sent within so many seconds."""
 
     async def count() -> int:
         waits = [asyncio.create_task(budget.wait()) for _ in range(requests)]
@@ -170,18 +168,18 @@ def granted(budget: RequestBudget, requests: int, within: float = 0.4) -> int:
         return asyncio.run(count())
 
 
-def test_a_second_machine_knows_what_the_first_sent(server: Server, exchange_url: str) -> None:
+def test_budget_server_counts_requests_of_other_machine(server: Server, exchange_url: str) -> None:
     assert granted(budget(server, exchange_url, 0.01), 3) == 2
     assert granted(budget(server, exchange_url, 0.01), 1) == 0
     assert granted(budget(server, f"{exchange_url}0", 0.01), 3) == 2
 
 
-def test_an_urgent_request_of_another_machine_goes_first(server: Server, exchange_url: str) -> None:
+def test_budget_server_sends_urgent_request_first(server: Server, exchange_url: str) -> None:
     assert granted(budget(server, exchange_url, 0.1), 4) == 2
     assert granted(budget(server, exchange_url, 0.1, urgent=True), 2) == 1
 
 
-def test_a_429_on_one_machine_slows_the_other(server: Server) -> None:
+def test_budget_server_pauses_other_machine_after_429(server: Server) -> None:
     async def ask(exchange: StandInExchange) -> None:
         shared = budget(server, exchange.url, 100)
         async with ExchangeClient(exchange.url, shared, give_up_after=0.1) as client:
@@ -193,7 +191,7 @@ def test_a_429_on_one_machine_slows_the_other(server: Server) -> None:
         assert granted(budget(server, exchange.url, 100), 1) == 0
 
 
-def test_the_budget_of_the_settings_is_the_servers(server: Server) -> None:
+def test_budget_server_of_settings_is_used(server: Server) -> None:
     with StandInExchange() as exchange:
         environment = {"COINBASE_API_URL": exchange.url, "COINBASE_BUDGET_URL": server.url}
         with patch.dict(os.environ, environment):
@@ -206,7 +204,7 @@ def test_the_budget_of_the_settings_is_the_servers(server: Server) -> None:
     assert granted(budget(server, exchange.url, 0.001), 3) == 1
 
 
-def test_requests_go_on_when_the_server_is_back(server: Server, exchange_url: str) -> None:
+def test_budget_server_may_restart(server: Server, exchange_url: str) -> None:
     async def interrupt(shared: RequestBudget) -> None:
         await shared.wait()
         server.stop()
@@ -227,7 +225,7 @@ def test_requests_go_on_when_the_server_is_back(server: Server, exchange_url: st
         "redis://:correct-horse@127.0.0.1:{port}",
     ],
 )
-def test_a_server_that_is_not_there_is_named_without_its_password(
+def test_budget_server_missing_is_named_without_password(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(budget_servers, "PATIENCE", 0.2)
@@ -240,12 +238,3 @@ def test_a_server_that_is_not_there_is_named_without_its_password(
     assert message.endswith("or correct COINBASE_BUDGET_URL")
     assert "correct-horse" not in message
     assert "\n" not in message
-
-
-@pytest.mark.parametrize(("scheme", "driver"), [("postgresql", "psycopg"), ("redis", "redis")])
-def test_a_driver_that_is_missing_is_named_with_what_installs_it(
-    monkeypatch: pytest.MonkeyPatch, scheme: str, driver: str
-) -> None:
-    monkeypatch.setitem(sys.modules, driver, None)
-    with pytest.raises(ValueError, match=rf"^{driver} is not installed.*coinbase-assets\["):
-        check_budget_url(f"{scheme}://127.0.0.1")
