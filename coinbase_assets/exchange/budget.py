@@ -21,6 +21,9 @@ BURST = 15
 # at the same time, two because evenly sent requests may arrive up to 0.2 s closer together.
 HEADROOM = 3
 MAX_RESERVED = 3
+# A busy machine may send a request long after its slot, together with those of later slots. The
+# exchange counts that as one burst, so that a slot is good for so many seconds, HEADROOM at 10/s.
+SLOT_SECONDS = 0.3
 
 
 class RequestBudget:
@@ -46,10 +49,16 @@ class RequestBudget:
         self._burst = burst
         self._reserving = asyncio.Semaphore(MAX_RESERVED)
 
-    async def wait(self) -> None:
-        """Return when the next request may be sent."""
+    async def wait(self) -> float:
+        """Return when the next request may be sent: its slot, in the event loop's seconds."""
         async with self._reserving:
-            await (self._go_first() if self._urgent else self._queue())
+            return await (self._go_first() if self._urgent else self._queue())
+
+    async def renew(self, slot: float) -> None:
+        """Wait for another slot if this one is too old for a request that is sent now."""
+        now = asyncio.get_running_loop().time
+        while now() - slot > SLOT_SECONDS:
+            slot = await self.wait()
 
     async def pause(self, seconds: float) -> None:
         """Let no process send for `seconds`, except urgent requests that already wait."""
@@ -67,20 +76,26 @@ class RequestBudget:
     def close(self) -> None:
         self._store.close()
 
-    async def _go_first(self) -> None:
-        lanes = await self._update(self._with_urgent)
-        await asyncio.sleep(max(0.0, lanes.urgent_backlog - 1) / self.rate)
+    async def _go_first(self) -> float:
+        now = asyncio.get_running_loop().time
+        lanes, reserved = await self._update(self._with_urgent)
+        slot = reserved + max(0.0, lanes.urgent_backlog - 1) / self.rate
+        await asyncio.sleep(slot - now())
+        return slot
 
-    async def _queue(self) -> None:
+    async def _queue(self) -> float:
         """Sleep until the slot reserved, and longer by those it is pushed back meanwhile."""
         now = asyncio.get_running_loop().time
-        lanes = await self._update(lambda lanes: lanes._replace(backlog=lanes.backlog + 1))
-        slot = now() + (lanes.backlog - self._burst) / self.rate
+        lanes, reserved = await self._update(
+            lambda lanes: lanes._replace(backlog=lanes.backlog + 1)
+        )
+        slot = reserved + max(0.0, lanes.backlog - self._burst) / self.rate
         while (seconds := slot - now()) > 0:
             await asyncio.sleep(seconds)
             seen = lanes.pushed_back
-            lanes = await self._update(lambda lanes: lanes)
+            lanes, _ = await self._update(lambda lanes: lanes)
             slot += (lanes.pushed_back - seen) / self.rate
+        return slot
 
     def _with_urgent(self, lanes: Lanes) -> Lanes:
         """Add an urgent request; it delays ordinary requests only if the burst is used up."""
@@ -91,11 +106,18 @@ class RequestBudget:
             pushed_back=lanes.pushed_back + first,
         )
 
-    async def _update(self, change: Callable[[Lanes], Lanes]) -> Lanes:
+    async def _update(self, change: Callable[[Lanes], Lanes]) -> tuple[Lanes, float]:
+        """The changed lanes, and when they were changed, in the event loop's seconds."""
+        loop = asyncio.get_running_loop()
+        changed = loop.time()
+
         def drain_and_change(stored: Lanes, now: float) -> Lanes:
+            nonlocal changed
+            changed = loop.time()
             return change(self._drained(stored, now))
 
-        return await asyncio.to_thread(self._store.update, self._exchange, drain_and_change)
+        lanes = await asyncio.to_thread(self._store.update, self._exchange, drain_and_change)
+        return lanes, changed
 
     def _drained(self, lanes: Lanes, now: float) -> Lanes:
         """Return the lanes as of `now`. If the clock was set back, nothing has drained."""

@@ -5,6 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
@@ -43,6 +44,9 @@ _TIMEOUT = httpx.Timeout(20, connect=10)
 _CACHE_LIFE = 300
 _EARLIEST = 30
 _LONGEST_PAUSE = 60.0
+
+# The slot of the request that the current task sends next.
+_slot = ContextVar[float]("slot")
 
 # The table in an answer, and the exchange's time when it made the answer.
 _Page = tuple[pa.Table, datetime]
@@ -146,7 +150,7 @@ class ExchangeClient:
     ) -> tuple[pa.Table, datetime, int]:
         """The page that `request` gets, and the number of requests it took."""
         attempts = retrying(question, self._give_up_after, self._sleep, log)
-        await self._budget.wait()
+        await self._wait_for_slot()
         try:
             page: _Page = await attempts(request)
         except ExchangeError as error:
@@ -157,7 +161,15 @@ class ExchangeClient:
 
     async def _sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        await self._budget.wait()
+        await self._wait_for_slot()
+
+    async def _wait_for_slot(self) -> None:
+        _slot.set(await self._budget.wait())
+
+    async def _keep_slot(self, event: str, _: object) -> None:
+        """Called by httpx: the connection may have taken longer than the slot is good for."""
+        if event.endswith("send_request_headers.started"):
+            await self._budget.renew(_slot.get())
 
     async def _request_candles(
         self, series: Series, window: Window, variants: Iterator[int]
@@ -180,7 +192,9 @@ class ExchangeClient:
         self, path: str, parameters: dict[str, str] | None = None, product: str | None = None
     ) -> httpx.Response:
         try:
-            response = await self._http.get(path, params=parameters)
+            response = await self._http.get(
+                path, params=parameters, extensions={"trace": self._keep_slot}
+            )
         except httpx.RequestError as error:
             raise ExchangeUnreachable(
                 f"no answer from {self._http.base_url} ({str(error) or type(error).__name__})"

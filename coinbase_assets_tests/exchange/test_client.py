@@ -19,6 +19,7 @@ from coinbase_assets.exchange.client import ExchangeClient
 from coinbase_assets.exchange.errors import (
     ExchangeError,
     ExchangeUnavailable,
+    ExchangeUnreachable,
     InvalidAnswer,
     ProductNotFound,
     RateLimited,
@@ -184,8 +185,8 @@ def test_fetch_candles_survives_many_faults(fetch: Fetch) -> None:
     [
         ("500", ExchangeUnavailable, "answered 500 .*Internal server error"),
         ("503", ExchangeUnavailable, "answered 503 .*Service unavailable"),
-        ("cut", ExchangeUnavailable, r"no answer from http://127\.0\.0\.1:"),
-        ("cut-body", ExchangeUnavailable, r"no answer from http://127\.0\.0\.1:"),
+        ("cut", ExchangeUnreachable, r"no answer from http://127\.0\.0\.1:"),
+        ("cut-body", ExchangeUnreachable, r"no answer from http://127\.0\.0\.1:"),
         ("truncated", InvalidAnswer, r"not JSON: '\[\["),
         ("html", InvalidAnswer, "not JSON: '<html>"),
         ("429", RateLimited, "answered 429 .*Public rate limit exceeded"),
