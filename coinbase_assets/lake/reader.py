@@ -13,7 +13,6 @@ from coinbase_assets.lake.candle_months import stored_series, stream_months
 from coinbase_assets.lake.errors import SeriesNotFound
 from coinbase_assets.lake.time_ranges import Instant, parse_range
 from coinbase_assets.storage.blob_source import BlobSource
-from coinbase_assets.storage.errors import StorageError, without_signature
 from coinbase_assets.storage.parquet_store import ParquetStore
 
 if TYPE_CHECKING:
@@ -149,22 +148,23 @@ class Lake:
         Raises SeriesNotFound if nothing of that kind is stored, StorageError.
         """
         import pyarrow.dataset as ds
+        from pyarrow.fs import PyFileSystem
+
+        from coinbase_assets.storage.blob_filesystem import BlobFileSystem
 
         paths = list(self._store.list(f"{kind}/"))
         if not paths:
             raise SeriesNotFound(f"{kind}: not in the lake; collect some first")
         keys = [part.partition("=")[0] for part in paths[0].split("/")[1:-1]]
         columns = pa.schema([(key, pa.string()) for key in keys])
-        try:
-            return ds.dataset(
-                paths,
-                format="parquet",
-                filesystem=self._source.filesystem(),
-                partitioning=ds.partitioning(columns, flavor="hive"),
-            )
-        except OSError as error:
-            # Unchained: Arrow's message has the URL, which may hold a SAS.
-            raise StorageError(without_signature(f"{self._store.uri(kind)}: {error}")) from None
+        files = BlobFileSystem(self._source)
+        self._resources.callback(files.close)
+        return ds.dataset(
+            paths,
+            format="parquet",
+            filesystem=PyFileSystem(files),
+            partitioning=ds.partitioning(columns, flavor="hive"),
+        )
 
 
 def _check_columns(columns: Sequence[str] | None) -> list[str]:

@@ -6,7 +6,7 @@ Azure's errors become StorageErrors of one line, which never hold a SAS token's 
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import (
@@ -19,7 +19,6 @@ from azure.core.exceptions import (
 from azure.storage.blob import BlobClient, BlobProperties, BlobServiceClient, ContentSettings
 
 from coinbase_assets.storage.blob_source import Download
-from coinbase_assets.storage.client import arrow_filesystem
 from coinbase_assets.storage.errors import (
     BlobChanged,
     PartitionMissing,
@@ -27,9 +26,6 @@ from coinbase_assets.storage.errors import (
     without_signature,
 )
 from coinbase_assets.storage.stored_blob import StoredBlob
-
-if TYPE_CHECKING:
-    from pyarrow.fs import FileSystem
 
 _REFUSED = (401, 403)
 # Azure's codes for a blob that does not meet the request's condition. The statuses do not suffice:
@@ -44,7 +40,6 @@ class AzureBlobs:
     """The BlobSource of one container. The first put creates the container if it is missing."""
 
     def __init__(self, service: BlobServiceClient, container: str) -> None:
-        self._service = service
         self._container = service.get_container_client(container)
         self.uri = f"{service.primary_endpoint.split('?')[0].rstrip('/')}/{container}"
 
@@ -97,12 +92,6 @@ class AzureBlobs:
         with suppress(ResourceExistsError):
             self._container.create_container()
         return blob.upload_blob(**upload)
-
-    def filesystem(self) -> "FileSystem":
-        from pyarrow.fs import SubTreeFileSystem
-
-        account = arrow_filesystem(self._service)
-        return SubTreeFileSystem(self._container.container_name, account)
 
     @contextmanager
     def _translated_errors(self, path: str = "") -> Iterator[None]:

@@ -6,12 +6,9 @@ these methods: `ParquetStore` and `Lake` then work on it.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from coinbase_assets.storage.stored_blob import StoredBlob
-
-if TYPE_CHECKING:
-    from pyarrow.fs import FileSystem
 
 
 @dataclass(frozen=True)
@@ -59,6 +56,3 @@ class BlobSource(Protocol):
         Raises BlobChanged unless the stored blob is still `replacing`; None means that no blob may
         exist. With `overwrite`, any stored blob is replaced.
         """
-
-    def filesystem(self) -> "FileSystem":
-        """Return a pyarrow filesystem that holds the same blobs under the same paths."""

@@ -1,13 +1,9 @@
 """Connections to a storage account, with retries."""
 
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
 
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobServiceClient
-
-if TYPE_CHECKING:
-    from pyarrow.fs import AzureFileSystem
 
 # The pauses between retries add up to half a minute; the SDK's defaults start at 15 seconds.
 _OPTIONS: dict[str, Any] = {
@@ -54,19 +50,3 @@ def _default_credential() -> Any:
     from azure.identity import DefaultAzureCredential
 
     return DefaultAzureCredential()
-
-
-def arrow_filesystem(service: BlobServiceClient) -> "AzureFileSystem":
-    """Return the account as a pyarrow filesystem, whose top folders are the containers."""
-    from pyarrow.fs import AzureFileSystem
-
-    url = urlsplit(service.primary_endpoint)
-    return AzureFileSystem(
-        service.account_name,
-        account_key=getattr(service.credential, "account_key", None),
-        sas_token=f"?{url.query}" if url.query else None,
-        blob_storage_authority=url.netloc,
-        blob_storage_scheme=url.scheme,
-        dfs_storage_authority=url.netloc.replace(".blob.", ".dfs."),
-        dfs_storage_scheme=url.scheme,
-    )

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from pyarrow.fs import FileSystem, LocalFileSystem, SubTreeFileSystem
 
 from coinbase_assets import Lake
 from coinbase_assets.candles.datasets import CANDLE_HISTORY
@@ -71,9 +70,6 @@ class LocalFolder:
 
     def _stored(self, path: str) -> StoredBlob:
         return StoredBlob(**json.loads((self._folder / f"{path}.blob.json").read_text()))
-
-    def filesystem(self) -> FileSystem:
-        return SubTreeFileSystem(str(self._folder), LocalFileSystem())
 
 
 def candles(first: datetime, count: int) -> pa.Table:
