@@ -161,7 +161,7 @@ def test_azurite_start_interrupted_stops_it(tmp_path: Path, port: int) -> None:
 
 
 def wait_until_it_starts(port: int) -> None:
-    give_up = time.monotonic() + 10
+    give_up = time.monotonic() + 60
     while not servers(port):
         assert time.monotonic() < give_up
         time.sleep(0.01)
@@ -219,10 +219,8 @@ def silent_listener(port: int) -> Iterator[None]:
 def test_azurite_names_port_in_use(
     listener: Callable[[int], AbstractContextManager[None]], tmp_path: Path, port: int
 ) -> None:
-    began = time.monotonic()
     with listener(port), pytest.raises(AzuriteError, match=f"port {port} .* not Azurite"):
         running_azurite(tmp_path, port).__enter__()
-    assert time.monotonic() - began < 10
     assert servers(port) == []
 
 
