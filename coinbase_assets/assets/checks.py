@@ -22,6 +22,7 @@ from coinbase_assets.candles.datasets import (
     RAW_CANDLES,
     Dataset,
 )
+from coinbase_assets.candles.metadata_keys import FAILED_MONTHS
 from coinbase_assets.candles.series import CandleSeries, Rollup, Series
 from coinbase_assets.candles.table import candles_digest
 from coinbase_assets.completeness.findings import (
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 # A raw day that landed so recently may be newer than its month: the next run takes it over.
 _JUST_LANDED = timedelta(minutes=10)
 _MOST_SHOWN = 10
-_FAILED_MONTHS = "failed_months"
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def _result(
         description="; ".join(line for _, line in found[:_MOST_SHOWN]) or None,
         metadata={
             "months_checked": months,
-            _FAILED_MONTHS: ", ".join(dict.fromkeys(month for month, _ in found)),
+            FAILED_MONTHS: ", ".join(dict.fromkeys(month for month, _ in found)),
             "found": len(found),
             "first_found": [line for _, line in found[:_MOST_SHOWN]],
         },
@@ -236,8 +236,8 @@ def _failed_before(context: dg.AssetCheckExecutionContext) -> set[str]:
     found = set[str]()
     for record in newest_results(context.instance, checks).values():
         event = record.event and record.event.dagster_event
-        if event and event.asset_check_evaluation_data.metadata.get(_FAILED_MONTHS):
-            text = event.asset_check_evaluation_data.metadata[_FAILED_MONTHS].value
+        if event and event.asset_check_evaluation_data.metadata.get(FAILED_MONTHS):
+            text = event.asset_check_evaluation_data.metadata[FAILED_MONTHS].value
             found.update(str(text).split(", "))
     return found
 

@@ -1,4 +1,4 @@
-"""An instance that recorded assets under their earlier keys, kind first, goes on with the new keys."""
+"""An instance with records under the earlier asset keys (kind first) goes on with the new keys."""
 
 import json
 import signal
