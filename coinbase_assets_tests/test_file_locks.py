@@ -1,4 +1,4 @@
-"""File locks between processes, those that end and those that are killed."""
+"""File locks between processes, some of which end and some of which are killed."""
 
 import subprocess
 import sys
@@ -38,7 +38,7 @@ def path(tmp_path: Path) -> Path:
 
 @contextmanager
 def process(how: str, path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is about to hold the lock, until it is told to end or is killed."""
+    """A process that takes the lock and holds it until it is asked to end or is killed."""
     command = [sys.executable, "-c", HOLDER, how, str(path)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, bufsize=0) as holder:
@@ -69,7 +69,7 @@ def end(holder: subprocess.Popen[bytes], killed: bool = False) -> None:
 
 @pytest.mark.parametrize("killed", [False, True], ids=["ends", "is killed"])
 @pytest.mark.parametrize("how", ["exclusive", "shared"])
-def test_a_lock_is_held_until_its_process(how: str, killed: bool, path: Path) -> None:
+def test_lock_is_held_until_process_ends(how: str, killed: bool, path: Path) -> None:
     with process(how, path) as holder, open_lock(path) as file:
         assert said(holder) == "holds"
         assert is_held(path) == (how == "exclusive")
@@ -79,7 +79,7 @@ def test_a_lock_is_held_until_its_process(how: str, killed: bool, path: Path) ->
         assert try_exclusive(file)
 
 
-def test_a_shared_lock_is_held_until_the_last_of_its_processes_ends(path: Path) -> None:
+def test_share_is_held_until_last_process_ends(path: Path) -> None:
     with process("shared", path) as first, process("shared", path) as second:
         assert said(first) == said(second) == "holds"
         with open_lock(path) as file:
@@ -90,7 +90,7 @@ def test_a_shared_lock_is_held_until_the_last_of_its_processes_ends(path: Path) 
 
 
 @pytest.mark.parametrize("how", ["exclusive", "shared"])
-def test_who_comes_later_waits_for_who_holds_it_alone(how: str, path: Path) -> None:
+def test_lock_waits_for_exclusive_holder(how: str, path: Path) -> None:
     with ExitStack() as processes:
         with exclusive(path):
             later = processes.enter_context(process(how, path))
@@ -98,7 +98,7 @@ def test_who_comes_later_waits_for_who_holds_it_alone(how: str, path: Path) -> N
         assert said(later) == "holds"
 
 
-def test_who_wants_it_alone_waits_for_those_who_share_it(path: Path) -> None:
+def test_exclusive_waits_for_sharers(path: Path) -> None:
     with ExitStack() as processes:
         with open_lock(path) as file:
             share(file)
@@ -107,7 +107,7 @@ def test_who_wants_it_alone_waits_for_those_who_share_it(path: Path) -> None:
         assert said(later) == "holds"
 
 
-def test_who_tries_to_hold_it_alone_keeps_others_out_until_the_file_is_closed(path: Path) -> None:
+def test_try_exclusive_holds_until_file_is_closed(path: Path) -> None:
     with open_lock(path) as file, open_lock(path) as other:
         assert try_exclusive(file)
         assert is_held(path)
@@ -117,7 +117,7 @@ def test_who_tries_to_hold_it_alone_keeps_others_out_until_the_file_is_closed(pa
         assert try_exclusive(other)
 
 
-def test_one_of_those_who_share_it_cannot_hold_it_alone(path: Path) -> None:
+def test_try_exclusive_fails_while_shared(path: Path) -> None:
     with open_lock(path) as file, open_lock(path) as other:
         share(file)
         share(other)
@@ -126,19 +126,19 @@ def test_one_of_those_who_share_it_cannot_hold_it_alone(path: Path) -> None:
         assert try_exclusive(file)
 
 
-def test_who_shares_it_or_has_it_open_does_not_hold_it_alone(path: Path) -> None:
+def test_is_held_ignores_shared_and_open_files(path: Path) -> None:
     with open_lock(path) as file:
         assert not is_held(path)
         share(file)
         assert not is_held(path)
 
 
-def test_to_ask_about_a_lock_that_never_was_makes_no_file(path: Path) -> None:
+def test_is_held_creates_no_file(path: Path) -> None:
     assert not is_held(path)
     assert not path.exists()
 
 
-def test_processes_that_ask_at_once_do_not_take_each_other_for_holders(path: Path) -> None:
+def test_is_held_ignores_concurrent_queries(path: Path) -> None:
     open_lock(path).close()
     with ThreadPoolExecutor(4) as pool:
         assert not any(pool.map(is_held, [path] * 2000))

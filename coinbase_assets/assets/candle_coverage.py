@@ -12,6 +12,7 @@ from coinbase_assets.assets.table_schema import column_metadata
 from coinbase_assets.candles.calendar import DAY, month_range
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY
 from coinbase_assets.candles.evidence import Lifetime
+from coinbase_assets.candles.metadata_keys import USUAL_PAUSE
 from coinbase_assets.candles.months import raw_days
 from coinbase_assets.candles.series import Series
 from coinbase_assets.collection.listing_dates import Lifetimes
@@ -90,5 +91,5 @@ def ledger_of(series: Series, month: str, candles: pa.Table, lifetime: Lifetime)
     counts = {f"buckets_{state}": str(count) for state, count in count_buckets(ledger).items()}
     version = table_fields(candles)["version"]
     pause = usual_pause(ledger) * series.granularity.seconds
-    fields = {"series": str(series), "version": version, "usual_pause": str(pause), **counts}
+    fields = {"series": str(series), "version": version, USUAL_PAUSE: str(pause), **counts}
     return with_fields(ledger, fields)

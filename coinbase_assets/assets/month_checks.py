@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from coinbase_assets.candles.calendar import month_of
 from coinbase_assets.candles.datasets import RAW_CANDLES, Dataset
+from coinbase_assets.candles.metadata_keys import FAILED_MONTHS
 from coinbase_assets.candles.series import CandleSeries
 from coinbase_assets.dagster_instance.run_tags import (
     PARTITION_RANGE_END_TAG,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from coinbase_assets.storage.parquet_store import ParquetStore
 
 _MOST_SHOWN = 10
-_FAILED_MONTHS = "failed_months"
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _result(
         description="; ".join(shown) or None,
         metadata={
             "months_checked": months_checked,
-            _FAILED_MONTHS: ", ".join(dict.fromkeys(month for month, _ in findings)),
+            FAILED_MONTHS: ", ".join(dict.fromkeys(month for month, _ in findings)),
             "found": len(findings),
             "first_found": shown,
         },
@@ -153,8 +153,8 @@ def _months_that_failed(context: dg.AssetCheckExecutionContext) -> set[str]:
     months = set[str]()
     for record in newest_results(context.instance, checks).values():
         event = record.event and record.event.dagster_event
-        if event and event.asset_check_evaluation_data.metadata.get(_FAILED_MONTHS):
-            text = event.asset_check_evaluation_data.metadata[_FAILED_MONTHS].value
+        if event and event.asset_check_evaluation_data.metadata.get(FAILED_MONTHS):
+            text = event.asset_check_evaluation_data.metadata[FAILED_MONTHS].value
             months.update(str(text).split(", "))
     return months
 

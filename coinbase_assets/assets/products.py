@@ -6,6 +6,7 @@ import dagster as dg
 import pyarrow as pa
 
 from coinbase_assets.assets.table_schema import column_metadata
+from coinbase_assets.candles import metadata_keys
 from coinbase_assets.candles.datasets import PRODUCTS
 from coinbase_assets.candles.series import Series
 from coinbase_assets.exchange.products import DELISTED, PRODUCT_SCHEMA, Catalogue
@@ -56,7 +57,7 @@ def build_products(series: Sequence[Series]) -> dg.AssetsDefinition:
             context.log.warning(
                 f"delisted by the exchange: {delisted}; there will be no new candles"
             )
-        metadata = {"not_in_catalogue": unknown, "delisted": delisted}
+        metadata = {"not_in_catalogue": unknown, metadata_keys.DELISTED: delisted}
         return dg.Output(_with_provenance(catalogue, exchange.api_url), metadata=metadata)
 
     return products

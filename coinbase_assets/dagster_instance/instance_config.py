@@ -7,8 +7,8 @@ from pathlib import Path
 
 from coinbase_assets.settings import project_folder
 
-# SHA-256 of every `dagster.yaml` that this project has had, oldest first. A copy with one of these
-# was not edited, so it can be replaced. Append the new one after each change to the file.
+# SHA-256 of each version of this project's `dagster.yaml`, oldest first. A copy with one of these
+# hashes was not edited, so it can be replaced. After a change to the file, append its new hash.
 SHIPPED = (
     "e8c844b67d589f0c0b1b7a20011b7bcefc7cfee39d7c3f28e7d12addebe262c4",
     "172bda34cc2808b6aaee48ef12f3bbf5aa7ffe27ffc6ef1b68617fc93feaace0",
@@ -36,7 +36,7 @@ def template() -> Path:
 
 
 def update_config(home: Path) -> None:
-    """Give `home` this project's `dagster.yaml` if it has none, or an older copy nobody edited.
+    """Copy this project's `dagster.yaml` to `home` unless the file there is current or edited.
 
     Raises InstanceConfigError if the file names modules that have moved since.
     """

@@ -37,7 +37,7 @@ with requiring_tested_dagster():
     from dagster._core.execution.backfill import BulkActionsFilter as BulkActionsFilter
     from dagster._core.execution.backfill import BulkActionStatus
 
-    # Dagster's modes of retries: the public executor of one process takes them from run config.
+    # Modes of retries, an argument of the executor: dg.RetryPolicy is a policy of steps.
     from dagster._core.execution.retries import RetryMode
 
     # Whether Dagster should retry a run: the public API has only the tags it decides by.
@@ -45,8 +45,7 @@ with requiring_tested_dagster():
         auto_reexecution_should_retry_run as auto_reexecution_should_retry_run,
     )
 
-    # The executor class of one process: dg.in_process_executor is a definition, which has no
-    # `execute` to extend.
+    # The class of the executor: dg.in_process_executor is a definition without a method to extend.
     from dagster._core.executor.in_process import InProcessExecutor as InProcessExecutor
 
     # An instance with some settings overridden: DagsterInstance.get() takes no overrides.
@@ -55,7 +54,7 @@ with requiring_tested_dagster():
     # Statuses of check results: dg.AssetCheckResult says `passed`, but records have a status.
     from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-    # What Dagster passes to a storage named in dagster.yaml: storages of others need it, too.
+    # The argument that Dagster passes to each storage of dagster.yaml: it has no public name.
     from dagster._serdes import ConfigurableClassData as ConfigurableClassData
 
     CHECK_FAILED = AssetCheckExecutionRecordStatus.FAILED
@@ -71,5 +70,5 @@ with requiring_tested_dagster():
     RETRIES_ENABLED = RetryMode.ENABLED
     require(InProcessExecutor, "execute")
 
-# The module that runs as the daemon: its public command may not be on the path.
+# The daemon as a module: the public command `dagster-daemon` may be missing from PATH.
 DAEMON_MODULE = "dagster._daemon"

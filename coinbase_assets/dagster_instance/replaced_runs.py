@@ -1,7 +1,7 @@
 """Chooses and deletes superseded runs, so that the instance stays small.
 
 A run is superseded when later runs have materialised all of its partitions. Dagster's `delete_run`
-deletes a run's materialisations, too, so that a run with the newest one of a partition must stay.
+deletes a run's materialisations, too, so a run must stay if it holds a partition's newest one.
 """
 
 import time

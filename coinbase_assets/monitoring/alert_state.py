@@ -33,7 +33,7 @@ class AlertState:
     looked_at: str = ""
 
     def without(self, destination: str, message_id: str) -> "AlertState":
-        """The state after this message was delivered to this destination (a key)."""
+        """Returns the state after this message was delivered to this destination (a key)."""
         messages = self.outbox.get(destination, ())
         left = [message for message in messages if message.id != message_id]
         return replace(self, outbox={**self.outbox, destination: left})
@@ -41,7 +41,7 @@ class AlertState:
     def with_outbox(
         self, messages: Sequence[Message], destinations: Sequence[Destination]
     ) -> "AlertState":
-        """The state with these messages queued for each of these destinations, and for no other."""
+        """Returns the state with these messages queued for these destinations, and no others."""
         outbox = {
             key: [*self.outbox.get(key, ()), *messages][-_MOST_KEPT:]
             for key in (destination.key for destination in destinations)
@@ -50,7 +50,7 @@ class AlertState:
 
 
 def load_state(instance: dg.DagsterInstance) -> AlertState:
-    """The stored state; an empty one if none is stored."""
+    """Returns the stored state, or an empty state if none is stored."""
     text = instance.daemon_cursor_storage.get_cursor_values({_STATE}).get(_STATE)
     if not text:
         return AlertState()
@@ -71,5 +71,5 @@ def load_state(instance: dg.DagsterInstance) -> AlertState:
 
 
 def save_state(instance: dg.DagsterInstance, state: AlertState) -> None:
-    """Store the state in place of the one before."""
+    """Store the state; it replaces the earlier state."""
     instance.daemon_cursor_storage.set_cursor_values({_STATE: json.dumps(asdict(state))})

@@ -106,7 +106,7 @@ def _continued(incident: Incident, problems: Sequence[Problem]) -> Incident:
 
 
 def _unreported(problems: Sequence[Problem], now: datetime) -> list[Incident]:
-    """One incident per subject."""
+    """Returns an unreported incident for each subject."""
     return [
         Incident(_time(now), [subject], standing)
         for subject, standing in _by_subject(problems).items()
@@ -114,7 +114,7 @@ def _unreported(problems: Sequence[Problem], now: datetime) -> list[Incident]:
 
 
 def _begin(problems: Sequence[Problem], began: str) -> list[Incident]:
-    """One incident per subject, or a single one in a storm."""
+    """Returns an incident for each subject, or a single incident in a storm."""
     by_subject = dict(sorted(_by_subject(problems).items()))
     names = list(by_subject)
     groups = [names] if len(names) >= STORM else [[name] for name in names]

@@ -106,7 +106,7 @@ def update_failures(instance: dg.DagsterInstance, since: datetime, before: Failu
 def newest_results(
     instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey]
 ) -> "Mapping[dg.AssetCheckKey, AssetCheckExecutionRecord]":
-    """Returns the newest result of each check that has one; a check under way has an older one."""
+    """Returns the newest result of each check. While a check runs, that is its previous result."""
     storage = instance.event_log_storage
     newest = dict(storage.get_latest_asset_check_execution_by_key(checks))
     for check, record in list(newest.items()):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, RAW_CANDLES, Dataset
+from coinbase_assets.candles.metadata_keys import USUAL_PAUSE
 from coinbase_assets.candles.series import Series
 from coinbase_assets.monitoring.freshness import FreshnessWindows
 from coinbase_assets.storage.errors import StorageError
@@ -48,7 +49,7 @@ def read_recency(store: "ParquetStore", series: Series, now: datetime) -> Recenc
     days = _newest(store, series, RAW_CANDLES, now)
     ledgers = _newest(store, series, CANDLE_COVERAGE, now)
     last = max(_times(days, "last_candle"), default=None)
-    pauses = [float(blob.fields.get("usual_pause", 0)) for blob in ledgers]
+    pauses = [float(blob.fields.get(USUAL_PAUSE, 0)) for blob in ledgers]
     return Recency(
         max(_times(days, "answered_through"), default=None),
         last and last + series.granularity.delta,

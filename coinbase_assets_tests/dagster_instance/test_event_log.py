@@ -1,4 +1,4 @@
-"""The event log that stores batches: what it holds is what Dagster's own would hold."""
+"""The event log that stores batches has the same content as Dagster's own."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -55,7 +55,7 @@ def materialize(instance: dg.DagsterInstance, first: str, last: str) -> str:
 
 
 def recorded(instance: dg.DagsterInstance) -> dict[str, Any]:
-    """What Dagster tells of the asset, without what differs between any two runs."""
+    """What Dagster has recorded of the asset, without what differs between any two runs."""
     runs = instance.get_runs()
     fetched = instance.fetch_materializations(KEY, limit=1000).records
     planned = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
@@ -63,8 +63,11 @@ def recorded(instance: dg.DagsterInstance) -> dict[str, Any]:
     assert record.last_materialization_record
     return {
         "materialised": [
-            (one.partition_key, one.asset_materialization and one.asset_materialization.metadata)
-            for one in fetched
+            (
+                event.partition_key,
+                event.asset_materialization and event.asset_materialization.metadata,
+            )
+            for event in fetched
         ],
         "partitions": instance.get_materialized_partitions(KEY),
         "places": list(instance.get_latest_storage_id_by_partition(KEY, planned)),
@@ -83,20 +86,22 @@ def recorded(instance: dg.DagsterInstance) -> dict[str, Any]:
     }
 
 
-def test_it_holds_what_dagsters_own_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_event_log_has_same_content_as_dagsters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "10")
-    told = []
+    found = []
     for name, storage in (("ours", OURS), ("theirs", THEIRS)):
         with instance_with(storage, tmp_path / name) as instance:
             materialize(instance, DAYS[0], DAYS[-1])
             materialize(instance, DAYS[3], DAYS[7])
-            told.append(recorded(instance))
-    assert told[0] == told[1]
-    assert told[0]["partitions"] == set(DAYS)
-    assert len(told[0]["materialised"]) == 31 + 5
+            found.append(recorded(instance))
+    assert found[0] == found[1]
+    assert found[0]["partitions"] == set(DAYS)
+    assert len(found[0]["materialised"]) == 31 + 5
 
 
-def test_each_goes_on_with_the_others_files(tmp_path: Path) -> None:
+def test_event_log_shares_files_with_dagsters(tmp_path: Path) -> None:
     for number, storage in enumerate((THEIRS, OURS, THEIRS, OURS), 1):
         with instance_with(storage, tmp_path) as instance:
             materialize(instance, DAYS[number], DAYS[number])
@@ -105,8 +110,8 @@ def test_each_goes_on_with_the_others_files(tmp_path: Path) -> None:
             instance.upgrade()
 
 
-def test_the_id_of_a_deleted_event_is_not_given_out_again(tmp_path: Path) -> None:
-    """Or a sensor, whose cursor has passed it, would miss the event that gets it."""
+def test_event_log_reuses_no_id_of_deleted_event(tmp_path: Path) -> None:
+    """A sensor whose cursor has passed the id would miss the event that gets it again."""
     with instance_with(OURS, tmp_path) as instance:
         materialize(instance, DAYS[0], DAYS[1])
         deleted = materialize(instance, DAYS[2], DAYS[5])
@@ -123,7 +128,7 @@ def places(instance: dg.DagsterInstance) -> Mapping[str, int]:
     return instance.get_latest_storage_id_by_partition(KEY, kind)
 
 
-def test_a_batch_is_one_transaction_a_file(tmp_path: Path) -> None:
+def test_event_log_batch_is_one_transaction_per_file(tmp_path: Path) -> None:
     commits: list[str] = []
 
     def commit(connection: sa.Connection) -> None:
@@ -140,9 +145,9 @@ def test_a_batch_is_one_transaction_a_file(tmp_path: Path) -> None:
     assert 2 <= commits.count(run_id) < 31
 
 
-def test_a_failing_batch_leaves_nothing_of_it_in_the_index(tmp_path: Path) -> None:
+def test_event_log_failing_batch_leaves_no_index_rows(tmp_path: Path) -> None:
     class FullDisk(Exception):
-        """Nothing is caught by this name but here."""
+        """An exception that only this test raises and catches."""
 
     with instance_with(OURS, tmp_path) as instance:
         run_id = materialize(instance, DAYS[0], DAYS[0])
@@ -171,7 +176,7 @@ def test_a_failing_batch_leaves_nothing_of_it_in_the_index(tmp_path: Path) -> No
             assert index.scalar(of_run) == 1
 
 
-def test_processes_that_create_a_runs_file_at_once_do_not_fail(tmp_path: Path) -> None:
+def test_event_log_creates_run_file_concurrently(tmp_path: Path) -> None:
     with instance_with(OURS, tmp_path):
         pass
     folder = str(tmp_path / "history" / "runs")
@@ -186,7 +191,7 @@ def test_processes_that_create_a_runs_file_at_once_do_not_fail(tmp_path: Path) -
     assert len(tables) == 1
 
 
-def test_it_is_below_dagster_home_if_nothing_else_is_said(
+def test_event_log_default_folder_is_below_dagster_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
@@ -194,7 +199,7 @@ def test_it_is_below_dagster_home_if_nothing_else_is_said(
     assert (tmp_path / "history" / "runs" / "index.db").exists()
 
 
-def test_without_dagster_home_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_event_log_requires_dagster_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DAGSTER_HOME")
     with pytest.raises(dg.DagsterInvariantViolationError, match=r"^DAGSTER_HOME: not set; "):
         BatchedSqliteEventLogStorage.from_config_value(None, {})

@@ -1,4 +1,4 @@
-"""Runs whose process was killed are failed; those of living processes are left alone."""
+"""Runs whose process was killed are failed; runs of living processes are not touched."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ with run_lock(Path(sys.argv[1]), sys.argv[2]):
 
 @dg.job
 def some_job() -> None:
-    """Whatever runs."""
+    """A job without steps."""
 
 
 def start_run(
@@ -61,9 +61,7 @@ def other_process(home: Path, run_id: str) -> Iterator[subprocess.Popen[str]]:
     end_with_children(process)
 
 
-def test_a_run_is_failed_once_its_process_is_killed_and_not_before(
-    instance: dg.DagsterInstance, tmp_path: Path
-) -> None:
+def test_fail_orphans_after_process_is_killed(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     run_id = start_run(instance)
     with other_process(tmp_path, run_id) as process:
         assert fail_orphans(instance, tmp_path) == []
@@ -87,7 +85,7 @@ def test_a_run_is_failed_once_its_process_is_killed_and_not_before(
         ("CANCELING", "CANCELED"),
     ],
 )
-def test_a_run_is_ended_however_far_it_had_come(
+def test_fail_orphans_ends_run_in_every_status(
     instance: dg.DagsterInstance, tmp_path: Path, status: str, end: str
 ) -> None:
     run_id = start_run(instance, status=dg.DagsterRunStatus[status])
@@ -97,9 +95,7 @@ def test_a_run_is_ended_however_far_it_had_come(
     assert status_of(instance, run_id) == dg.DagsterRunStatus[end]
 
 
-def test_runs_that_ended_or_are_under_way_or_of_others_are_left_alone(
-    instance: dg.DagsterInstance, tmp_path: Path
-) -> None:
+def test_fail_orphans_ignores_other_runs(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     ended = start_run(instance, status=dg.DagsterRunStatus.SUCCESS)
     own, others = start_run(instance), start_run(instance)
     with run_lock(tmp_path, ended), run_lock(tmp_path, "a run that was never created"):
@@ -110,7 +106,9 @@ def test_runs_that_ended_or_are_under_way_or_of_others_are_left_alone(
     assert {status_of(instance, run) for run in (own, others)} == {dg.DagsterRunStatus.STARTED}
 
 
-def test_locks_of_ended_runs_do_not_pile_up(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+def test_fail_orphans_deletes_locks_of_ended_runs(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
     for run_id in ("one", "two"):
         with run_lock(tmp_path, run_id):
             pass

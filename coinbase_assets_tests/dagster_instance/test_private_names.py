@@ -85,9 +85,9 @@ def run_with_changed_dagster(folder: Path, module: str, change: str) -> list[str
             "cannot import name 'FreshnessState' from 'dagster._core.definitions.freshness'",
         ),
         (
-            "dagster._core.execution.backfill",
-            "type.__delattr__(module.BulkActionStatus, 'COMPLETED_FAILED')",
-            "type object 'BulkActionStatus' has no attribute 'COMPLETED_FAILED'",
+            "dagster._core.storage.asset_check_execution_record",
+            "module.AssetCheckExecutionRecordStatus = type('Status', (), {})",
+            "type object 'Status' has no attribute 'FAILED'",
         ),
         (
             "dagster._core.storage.event_log",

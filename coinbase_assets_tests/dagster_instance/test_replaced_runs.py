@@ -1,4 +1,4 @@
-"""Superseded runs go with all they hold; every other run stays, and so does what is recorded."""
+"""Superseded runs are deleted with all their records; other runs and the newest records stay."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ def refresh(
     last: int | None = None,
     asset: dg.AssetsDefinition = days,
 ) -> str:
-    """The id of a run that materialised this day of January, or these."""
+    """Materialise this day of January, or the days from first to last; returns the run's id."""
     start, end = f"2024-01-{first:02}", f"2024-01-{last or first:02}"
     span = {ASSET_PARTITION_RANGE_START_TAG: start, ASSET_PARTITION_RANGE_END_TAG: end}
     result = dg.materialize(
@@ -80,7 +80,7 @@ def sweep(
     most: int = 100,
     seconds: float = 60,
 ) -> Sweep:
-    """As the sensor does it when the newest run is somewhat older than that."""
+    """Sweep as the sensor does when the newest run is slightly older than `age`."""
     now = datetime.now(UTC) + age + timedelta(seconds=1)
     return delete_superseded_runs(
         instance,
@@ -116,7 +116,7 @@ def run_ids(instance: dg.DagsterInstance) -> list[str]:
 
 
 def size(instance: dg.DagsterInstance) -> int:
-    """Bytes on disk, without SQLite's logs, which it empties by itself."""
+    """Bytes on disk, without the write-ahead logs, which SQLite empties itself."""
     files = (path for path in Path(instance.root_directory).rglob("*") if path.is_file())
     return sum(path.stat().st_size for path in files if not path.name.endswith("-wal"))
 
@@ -130,7 +130,7 @@ def logged_instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def test_superseded_runs_go_and_nothing_that_is_recorded_changes(
+def test_sweep_deletes_superseded_runs_only(
     instance: dg.DagsterInstance,
 ) -> None:
     runs = [refresh(instance, LIVE, day) for day in (1, 1, 2, 2, 2)]
@@ -142,7 +142,7 @@ def test_superseded_runs_go_and_nothing_that_is_recorded_changes(
     assert sweep(instance).deleted == []
 
 
-def test_the_projects_own_runs_go_and_its_partitions_stay(
+def test_sweep_keeps_partitions_of_project_assets(
     lake: object, instance: dg.DagsterInstance
 ) -> None:
     with StandInExchange(rate=None) as exchange:
@@ -168,7 +168,7 @@ def test_the_projects_own_runs_go_and_its_partitions_stay(
     assert instance.get_materialized_partitions(keys[0]) == {"2024-01-31", "2024-02-01"}
 
 
-def test_a_run_goes_with_its_file_its_tags_its_events_and_what_it_printed(
+def test_sweep_deletes_file_tags_events_and_output(
     logged_instance: dg.DagsterInstance,
 ) -> None:
     instance = logged_instance
@@ -184,7 +184,7 @@ def test_a_run_goes_with_its_file_its_tags_its_events_and_what_it_printed(
     assert [record.run_id for record in planned] == runs[1:]
 
 
-def test_check_results_of_deleted_runs_go_but_for_each_check_s_newest(
+def test_sweep_deletes_older_check_results(
     instance: dg.DagsterInstance,
 ) -> None:
     runs = [refresh(instance, LIVE) for _ in range(3)]
@@ -193,7 +193,7 @@ def test_check_results_of_deleted_runs_go_but_for_each_check_s_newest(
     assert {result.run_id for result in history} == {runs[2]}
 
 
-def test_the_newest_result_of_a_check_outlives_its_run(instance: dg.DagsterInstance) -> None:
+def test_sweep_keeps_newest_check_result(instance: dg.DagsterInstance) -> None:
     first = refresh(instance, LIVE)
     refresh(instance, LIVE, asset=unchecked_days)
     assert sweep(instance).deleted == [first]
@@ -212,7 +212,9 @@ def test_the_newest_result_of_a_check_outlives_its_run(instance: dg.DagsterInsta
         HISTORY | MANUAL_RETRY,
     ],
 )
-def test_superseded_runs_of_others_stay(instance: dg.DagsterInstance, tags: dict[str, str]) -> None:
+def test_sweep_keeps_runs_of_other_launchers(
+    instance: dg.DagsterInstance, tags: dict[str, str]
+) -> None:
     run_id = refresh(instance, tags)
     refresh(instance, LIVE)
     assert sweep(instance).deleted == []
@@ -220,16 +222,14 @@ def test_superseded_runs_of_others_stay(instance: dg.DagsterInstance, tags: dict
 
 
 @pytest.mark.parametrize("tags", [LIVE, HISTORY, LIVE | RETRY])
-def test_a_run_stays_until_the_retention_is_over(
-    instance: dg.DagsterInstance, tags: dict[str, str]
-) -> None:
+def test_sweep_waits_for_retention(instance: dg.DagsterInstance, tags: dict[str, str]) -> None:
     run_id = refresh(instance, tags)
     refresh(instance, {})
     assert sweep(instance, RETENTION - timedelta(minutes=1)).deleted == []
     assert sweep(instance).deleted == [run_id]
 
 
-def test_a_run_stays_until_all_its_partitions_are_superseded(instance: dg.DagsterInstance) -> None:
+def test_sweep_waits_until_all_partitions_are_superseded(instance: dg.DagsterInstance) -> None:
     run_id = refresh(instance, LIVE, 1, 3)
     for newer in (refresh(instance, {}, 1, 2), refresh(instance, LIVE | {"fails": ""}, 3)):
         assert newer not in sweep(instance).deleted
@@ -238,7 +238,7 @@ def test_a_run_stays_until_all_its_partitions_are_superseded(instance: dg.Dagste
     assert run_id in sweep(instance).deleted
 
 
-def test_of_an_asset_without_partitions_only_the_newest_run_stays(
+def test_sweep_asset_without_partitions(
     instance: dg.DagsterInstance,
 ) -> None:
     runs = [
@@ -249,7 +249,7 @@ def test_of_an_asset_without_partitions_only_the_newest_run_stays(
     assert instance.get_latest_materialization_event(undivided.key)
 
 
-def test_failed_and_cancelled_runs_go_and_unfinished_ones_stay(
+def test_sweep_deletes_failed_runs_and_keeps_unfinished(
     instance: dg.DagsterInstance,
 ) -> None:
     failed = refresh(instance, LIVE | {"fails": ""})
@@ -262,7 +262,7 @@ def test_failed_and_cancelled_runs_go_and_unfinished_ones_stay(
     assert run_ids(instance) == [running, newest]
 
 
-def test_the_rest_of_a_run_group_can_still_be_read(instance: dg.DagsterInstance) -> None:
+def test_sweep_leaves_run_group_readable(instance: dg.DagsterInstance) -> None:
     root = start_run(instance, {}, dg.DagsterRunStatus.FAILURE)
     retries = [
         instance.create_run_for_job(
@@ -289,7 +289,7 @@ def test_the_rest_of_a_run_group_can_still_be_read(instance: dg.DagsterInstance)
     assert [run.run_id for run in group[1]] == [root, retries[1]]
 
 
-def test_a_deletion_cut_short_is_done_again(instance: dg.DagsterInstance) -> None:
+def test_sweep_repeats_interrupted_deletion(instance: dg.DagsterInstance) -> None:
     run_id = refresh(instance, LIVE)
     refresh(instance, LIVE)
     home = Path(instance.root_directory)
@@ -305,7 +305,7 @@ def test_a_deletion_cut_short_is_done_again(instance: dg.DagsterInstance) -> Non
     assert list(home.rglob(f"{run_id}*")) == []
 
 
-def test_a_run_whose_file_is_lost_stays_while_its_partition_is_not_superseded(
+def test_sweep_run_without_file(
     instance: dg.DagsterInstance,
 ) -> None:
     runs = [refresh(instance, LIVE, day) for day in (1, 1, 2, 3)]
@@ -317,7 +317,7 @@ def test_a_run_whose_file_is_lost_stays_while_its_partition_is_not_superseded(
         assert recorded(restarted, days.key) == before
 
 
-def test_ids_of_the_log_are_never_given_out_again(instance: dg.DagsterInstance) -> None:
+def test_sweep_reuses_no_log_id(instance: dg.DagsterInstance) -> None:
     refresh(instance, LIVE)
     refresh(instance, LIVE | {"fails": ""})
     newest = instance.event_log_storage.get_maximum_record_id()
@@ -332,7 +332,7 @@ def recorded_ids(instance: dg.DagsterInstance) -> list[int]:
     return list(instance.get_latest_storage_id_by_partition(days.key, event_type).values())
 
 
-def test_a_call_looks_at_so_many_runs_and_the_next_goes_on_behind_them(
+def test_sweep_continues_at_cursor(
     instance: dg.DagsterInstance,
 ) -> None:
     runs = [refresh(instance, LIVE, day) for day in (1, 2, 3, 3, 3, 4)]
@@ -344,13 +344,13 @@ def test_a_call_looks_at_so_many_runs_and_the_next_goes_on_behind_them(
     assert sweep(instance, most=2) == Sweep(runs[:1], runs[1])
 
 
-def test_a_call_looks_at_no_other_run_once_its_time_is_over(instance: dg.DagsterInstance) -> None:
+def test_sweep_stops_after_seconds(instance: dg.DagsterInstance) -> None:
     runs = [refresh(instance, LIVE, day) for day in (1, 2, 2)]
     assert sweep(instance, seconds=0) == Sweep([], runs[0])
     assert sweep(instance, cursor=runs[0], seconds=0) == Sweep(runs[1:2], runs[0])
 
 
-def test_a_cursor_whose_run_is_gone_begins_again(instance: dg.DagsterInstance) -> None:
+def test_sweep_begins_again_when_cursor_run_is_deleted(instance: dg.DagsterInstance) -> None:
     runs = [refresh(instance, LIVE) for _ in range(2)]
     assert sweep(instance, cursor="gone") == Sweep([], None)
     assert sweep(instance) == Sweep(runs[:1], None)

@@ -1,4 +1,4 @@
-"""The storages of runs and schedules that are opened often: their files are Dagster's own."""
+"""The storages of runs and schedules use the same files as Dagster's own."""
 
 import shutil
 import threading
@@ -37,14 +37,16 @@ def store(home: Path, storages: Storages, name: str) -> None:
 
 
 def stored(home: Path, storages: Storages, *names: str) -> list[str]:
-    """The names of the runs, and of the ticks, that are there."""
+    """The names of the stored runs, which are those of the stored ticks, too."""
     runs, schedules = open_all(home, storages)
-    ticks = [one.instigator_origin_id for name in names for one in schedules.get_ticks(name, name)]
-    assert sorted(ticks) == sorted(one.run_id for one in runs.get_runs())
+    ticks = [
+        tick.instigator_origin_id for name in names for tick in schedules.get_ticks(name, name)
+    ]
+    assert sorted(ticks) == sorted(run.run_id for run in runs.get_runs())
     return sorted(ticks)
 
 
-def test_each_goes_on_with_the_others_files(tmp_path: Path) -> None:
+def test_storage_shares_files_with_dagsters(tmp_path: Path) -> None:
     store(tmp_path, THEIRS, "a")
     store(tmp_path, OURS, "b")
     store(tmp_path, THEIRS, "c")
@@ -52,7 +54,7 @@ def test_each_goes_on_with_the_others_files(tmp_path: Path) -> None:
     assert stored(tmp_path, THEIRS, "a", "b", "c") == ["a", "b", "c"]
 
 
-def test_files_that_were_deleted_are_made_anew(tmp_path: Path) -> None:
+def test_storage_creates_deleted_files_again(tmp_path: Path) -> None:
     store(tmp_path, OURS, "a")
     for name in OURS:
         shutil.rmtree(tmp_path / name)
@@ -60,7 +62,7 @@ def test_files_that_were_deleted_are_made_anew(tmp_path: Path) -> None:
     assert stored(tmp_path, OURS, "a", "b") == ["b"]
 
 
-def test_what_fails_is_not_stored_in_part(tmp_path: Path) -> None:
+def test_storage_rolls_back_failed_transaction(tmp_path: Path) -> None:
     store(tmp_path, OURS, "a")
     runs, _ = open_all(tmp_path, OURS)
 
@@ -74,7 +76,7 @@ def test_what_fails_is_not_stored_in_part(tmp_path: Path) -> None:
     assert stored(tmp_path, OURS, "a") == ["a"]
 
 
-def test_threads_store_at_the_same_time(tmp_path: Path) -> None:
+def test_storage_accepts_concurrent_threads(tmp_path: Path) -> None:
     names = [f"{number}" for number in range(8)]
     threads = [threading.Thread(target=store, args=(tmp_path, OURS, name)) for name in names]
     store(tmp_path, OURS, "first")
@@ -86,7 +88,7 @@ def test_threads_store_at_the_same_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", OURS)
-def test_they_are_below_dagster_home_if_nothing_else_is_said(
+def test_storage_default_folder_is_below_dagster_home(
     folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
