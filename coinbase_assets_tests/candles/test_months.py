@@ -12,6 +12,7 @@ from coinbase_assets.candles.months import join_days, raw_days, unchanged_days
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import SCHEMA, InvalidCandles
 from coinbase_assets.table_metadata import table_fields, with_fields
+from coinbase_assets_tests.stand_in.tables import candle_table
 
 SERIES = Series.parse("ETH-EUR:6h")
 
@@ -26,7 +27,7 @@ def raw_day(
     start = day_start(key)
     asked = start + late * DAY
     times = [start + timedelta(hours=hour) for hour in hours]
-    candles = pa.table([times, *[[1.0] * len(hours)] * 4, [float(late)] * len(hours)], SCHEMA)
+    candles = candle_table(times, volume=float(late))
     day = Day(SERIES, start, candles, asked, asked, start, start + DAY, 1, evidence)
     return day.to_table("https://exchange")
 

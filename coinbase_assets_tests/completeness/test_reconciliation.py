@@ -13,7 +13,7 @@ from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.days import Day
 from coinbase_assets.candles.evidence import AGAIN, Evidence
 from coinbase_assets.candles.series import Granularity, Series
-from coinbase_assets.candles.table import SCHEMA, merge_candles
+from coinbase_assets.candles.table import merge_candles
 from coinbase_assets.completeness.reconciliation import (
     HOUR,
     Reference,
@@ -23,6 +23,7 @@ from coinbase_assets.completeness.reconciliation import (
     suspects,
     weigh,
 )
+from coinbase_assets_tests.stand_in.tables import candle_table
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 ASKED, COMPARED = START + 2 * DAY, START + 3 * DAY
@@ -41,13 +42,15 @@ def candles(trades: Sequence[Trade], length: timedelta) -> pa.Table:
     buckets: dict[int, list[Trade]] = {}
     for trade in sorted(trades):
         buckets.setdefault(trade.minute // (length // timedelta(minutes=1)), []).append(trade)
-    rows = []
-    for number, inside in buckets.items():
-        prices = [trade.price for trade in inside]
-        volume = sum(trade.volume for trade in inside)
-        row = [START + number * length, prices[0], max(prices), min(prices), prices[-1], volume]
-        rows.append(dict(zip(SCHEMA.names, row, strict=True)))
-    return pa.Table.from_pylist(rows, SCHEMA)
+    prices = [[trade.price for trade in inside] for inside in buckets.values()]
+    return candle_table(
+        [START + number * length for number in buckets],
+        open=[first for first, *_ in prices],
+        high=[*map(max, prices)],
+        low=[*map(min, prices)],
+        close=[last for *_, last in prices],
+        volume=[sum(trade.volume for trade in inside) for inside in buckets.values()],
+    )
 
 
 def day(trades: Sequence[Trade], granularity: str = "15m") -> Day:

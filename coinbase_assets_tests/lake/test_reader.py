@@ -12,15 +12,16 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
-from coinbase_assets.lake.errors import SeriesNotFound
 
 from coinbase_assets import Lake, read_candles, read_candles_arrow
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP
 from coinbase_assets.candles.series import Series, parse_candle_series
 from coinbase_assets.candles.table import SCHEMA
+from coinbase_assets.lake.errors import SeriesNotFound
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import AZURITE_KEY
+from coinbase_assets_tests.stand_in.tables import candle_table
 
 ETH, BTC = Series.parse("ETH-EUR:1h"), Series.parse("BTC-USD:1d")
 HOUR = timedelta(hours=1)
@@ -33,8 +34,7 @@ def candles(first: datetime, end: datetime) -> pa.Table:
     hours = int((end - first) / HOUR)
     times = [first + n * HOUR for n in range(hours)]
     volumes = [(time - datetime(2023, 1, 1, tzinfo=UTC)) / HOUR for time in times]
-    prices = {name: [1.0] * hours for name in ("open", "high", "low", "close")}
-    return pa.table({"time": times, **prices, "volume": volumes}, SCHEMA)
+    return candle_table(times, volume=volumes)
 
 
 READ = AccountSasPermissions(read=True, list=True)
