@@ -40,7 +40,9 @@ def parse_rollups(text: str) -> tuple[Rollup, ...]:
         for one in _rollups_of(part):
             other = rollups.setdefault(str(one), one)
             if other != one:
-                raise ValueError(f"{one} is made of both {other.source} and {one.source}; keep one")
+                raise ValueError(
+                    f"{one} is made of both {other.made_of} and {one.made_of}; keep one"
+                )
     return tuple(rollups.values())
 
 

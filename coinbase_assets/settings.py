@@ -106,9 +106,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_rollups(self) -> Self:
         for rollup in self.rollups:
-            if rollup.source not in self.series:
+            if rollup.made_of not in self.series:
                 raise ValueError(
-                    f"COINBASE_ROLLUPS: {rollup.source}, of which {rollup} is to be made, is not"
+                    f"COINBASE_ROLLUPS: {rollup.made_of}, of which {rollup} is to be made, is not"
                     " in COINBASE_SERIES; add it there"
                 )
         return self

@@ -29,9 +29,9 @@ from coinbase_assets.completeness.findings import (
     descending_times,
     differing_days,
     impossible_prices,
+    intervals_in,
+    ledger_tiling_faults,
     repeated_times,
-    unexplained,
-    untiled,
 )
 from coinbase_assets.completeness.ledger import State
 from coinbase_assets.dagster_instance.run_tags import (
@@ -102,7 +102,7 @@ def _changed_days(month: _Month) -> Sequence[str]:
 
 def _not_collected(month: _Month) -> Sequence[str]:
     """Only between the first and the last day collected: the series ends there."""
-    found = unexplained(month.table, State.NOT_COLLECTED)
+    found = intervals_in(month.table, State.NOT_COLLECTED)
     if not found:
         return []
     days = month.store.list_partitions(RAW_CANDLES.folder(month.series))
@@ -111,7 +111,8 @@ def _not_collected(month: _Month) -> Sequence[str]:
 
 
 def _untiled(month: _Month) -> Sequence[str]:
-    return untiled(month.table, *month_range(month.key), month.series.granularity.delta)
+    step = month.series.granularity.delta
+    return ledger_tiling_faults(month.table, *month_range(month.key), step)
 
 
 _CANDLE_CHECKS = [
@@ -150,7 +151,7 @@ _COVERAGE_CHECKS = [
         "every_hole_is_explained",
         "Between the first and the last day collected, all is collected and every hole confirmed.",
         broken=_not_collected,
-        doubtful=lambda month: unexplained(month.table, State.UNCONFIRMED),
+        doubtful=lambda month: intervals_in(month.table, State.UNCONFIRMED),
         blocking=False,
     ),
     _Check("coverage_tiles_the_month", "The intervals leave no gap and do not overlap.", _untiled),

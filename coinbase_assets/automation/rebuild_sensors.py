@@ -18,7 +18,7 @@ from coinbase_assets.candles.datasets import (
 )
 from coinbase_assets.candles.rollups import touched_months
 from coinbase_assets.candles.series import CandleSeries, Rollup, Series
-from coinbase_assets.completeness.halts import shows_halts
+from coinbase_assets.completeness.halts import can_tell_halts
 from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.dagster_instance.run_tags import RETRIED, range_tags
 
@@ -34,7 +34,7 @@ _sensor = partial(dg.sensor, default_status=dg.DefaultSensorStatus.RUNNING)
 def build_candle_history_sensor(series: Sequence[Series]) -> dg.SensorDefinition:
     """The sensor that materialises the months of the raw days that landed since its last tick."""
     raw = {one: dg.AssetKey(RAW_CANDLES.asset_key(one)) for one in series}
-    with_halts = shows_halts(series)
+    with_halts = can_tell_halts(series)
 
     @_sensor(
         name=CANDLE_HISTORY_SENSOR,
@@ -57,7 +57,7 @@ def build_candle_history_sensor(series: Sequence[Series]) -> dg.SensorDefinition
 
 def build_candle_rollup_sensor(rollups: Sequence[Rollup]) -> dg.SensorDefinition:
     """The sensor that materialises what the months of history show in that landed likewise."""
-    history = {one: dg.AssetKey(CANDLE_HISTORY.asset_key(one.source)) for one in rollups}
+    history = {one: dg.AssetKey(CANDLE_HISTORY.asset_key(one.made_of)) for one in rollups}
 
     @_sensor(
         name=CANDLE_ROLLUP_SENSOR,

@@ -20,7 +20,7 @@ from matplotlib.patches import Patch
 from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.rollups import coarsen_candles
 from coinbase_assets.candles.series import Series
-from coinbase_assets.candles.table import SCHEMA, clip_candles
+from coinbase_assets.candles.table import SCHEMA, clip_candles, epoch_microseconds
 from coinbase_assets.completeness.ledger import State
 
 Calendar = Mapping[date, State | None]
@@ -81,7 +81,7 @@ def build_calendar(ledger: pa.Table, last: date) -> Calendar:
 
 def _days_after(first: date, times: pa.ChunkedArray, microseconds: int = 0) -> np.ndarray:
     """The days from `first` to those that hold the times, moved by so many microseconds."""
-    days = (times.cast(pa.int64()).to_numpy() + microseconds) // (_DAY_SECONDS * 1_000_000)
+    days = (epoch_microseconds(times) + microseconds) // (_DAY_SECONDS * 1_000_000)
     return days - (first - date(1970, 1, 1)).days
 
 
@@ -189,7 +189,7 @@ def _draw_volumes(axes: Axes, drawn: pa.Table, step: int) -> None:
 
 def _middles(drawn: pa.Table, step: int) -> np.ndarray:
     """Where the candles stand on the axis, in days."""
-    return drawn["time"].cast(pa.int64()).to_numpy() / 1e6 / _DAY_SECONDS + step / _DAY_SECONDS / 2
+    return epoch_microseconds(drawn["time"]) / 1e6 / _DAY_SECONDS + step / _DAY_SECONDS / 2
 
 
 def _width(step: int) -> float:

@@ -2,16 +2,16 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from itertools import chain
 from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from coinbase_assets.candles.calendar import months_between
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP, Dataset
 from coinbase_assets.candles.series import CandleSeries, parse_candle_series
-from coinbase_assets.candles.table import SCHEMA
+from coinbase_assets.candles.table import SCHEMA, clip_candles, conform
 from coinbase_assets.lake.errors import SeriesNotFound
 from coinbase_assets.setting_values import DEVELOPMENT_STORAGE
 from coinbase_assets.settings import load_settings
@@ -170,7 +170,7 @@ class Lake:
     def _stream(
         self, series: CandleSeries, first: datetime, last: datetime, names: Sequence[str]
     ) -> Iterator[pa.Table]:
-        wanted = _months_between(first, last)
+        wanted = months_between(first, last)
         read = list(dict.fromkeys(["time", *names]))
 
         def load(path: str) -> pa.Table | None:
@@ -178,7 +178,7 @@ class Lake:
                 table = self._store.get(path, read)
             except PartitionMissing:
                 return None
-            return _between(table.replace_schema_metadata(None), first, last).select(names)
+            return clip_candles(conform(table, read), first, last).select(names)
 
         def stream(dataset: Dataset, months: Sequence[str]) -> Iterator[pa.Table]:
             template = dataset.path(series)
@@ -247,22 +247,3 @@ def _known(columns: Sequence[str] | None) -> list[str]:
     if unknown := [name for name in names if name not in SCHEMA.names]:
         raise ValueError(f"no column {', '.join(unknown)}; there are {', '.join(SCHEMA.names)}")
     return names
-
-
-def _months_between(first: datetime, last: datetime) -> Sequence[str]:
-    """The keys of the months that hold an instant from `first` to before `last`."""
-    if first == last:
-        return []
-    start, end = (12 * one.year + one.month for one in (first, last - timedelta(microseconds=1)))
-    return [f"{(n - 1) // 12:04}-{(n - 1) % 12 + 1:02}" for n in range(start, end + 1)]
-
-
-def _between(table: pa.Table, first: datetime, last: datetime) -> pa.Table:
-    """The rows in the range; most months lie in it as a whole."""
-    if not table.num_rows:
-        return table
-    times = table["time"]
-    lower, upper = (pa.scalar(one, times.type) for one in (first, last))
-    if lower.value <= times[0].value and times[-1].value < upper.value:
-        return table
-    return table.filter(pc.and_(pc.greater_equal(times, lower), pc.less(times, upper)))

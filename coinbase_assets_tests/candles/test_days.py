@@ -8,12 +8,14 @@ import pyarrow as pa
 import pytest
 
 from coinbase_assets.candles.calendar import DAY
-from coinbase_assets.candles.days import Day, cut_days
+from coinbase_assets.candles.day_cutting import cut_days
+from coinbase_assets.candles.days import Day
 from coinbase_assets.candles.evidence import Evidence
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import SCHEMA, InvalidCandles, candles_digest
 from coinbase_assets.candles.windows import Answer, Window
 from coinbase_assets.table_metadata import table_fields
+from coinbase_assets_tests.stand_in.tables import candle_table
 
 SERIES = Series.parse("ETH-EUR:1h")
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -29,7 +31,7 @@ DISAGREES = Evidence("1h", LATE, (range(3, 5), range(7, 8)), "differs from the h
 
 
 def candles(hours: Collection[int], price: float = 1.0) -> pa.Table:
-    return pa.table([[at(hour) for hour in hours], *[[price] * len(hours)] * 5], SCHEMA)
+    return candle_table([at(hour) for hour in hours], price)
 
 
 def answer(
@@ -100,7 +102,7 @@ def test_an_old_answer_in_the_middle_bounds_what_is_known() -> None:
     (day,) = cut(answer(0, 8), answer(8, 16, at(10.5)), answer(16, 24))
     assert hours_of(day) == [*range(10), *range(16, 24)]
     assert (day.fetched_at, day.answered_through) == (at(10.5), at(10))
-    assert day.missing_buckets == 0
+    assert day.empty_buckets == 0
     assert not day.settled
 
 
@@ -120,7 +122,7 @@ def test_a_range_that_ends_at_the_exchanges_present() -> None:
     assert (hours_of(second), second.answered_through) == ([24, 25], at(26))
     assert (hours_of(third), third.answered_through) == ([], at(48))
     assert third.candles.schema.equals(SCHEMA)
-    assert [day.missing_buckets for day in (first, second, third)] == [0, 0, 0]
+    assert [day.empty_buckets for day in (first, second, third)] == [0, 0, 0]
     assert [day.fetched_at for day in (first, second, third)] == [at(26.2), at(26.2), at(26.5)]
 
 
@@ -135,11 +137,11 @@ def test_windows_left_out_at_the_present_are_not_answered() -> None:
 def test_missing_buckets_are_closed_ones_without_a_candle() -> None:
     (whole,) = cut(answer(0, 24, untraded={0, 3, 4, 23}))
     (running,) = cut(answer(0, 24, at(10.5), untraded={0, 3, 4, 23}))
-    assert (whole.missing_buckets, running.missing_buckets) == (4, 3)
+    assert (whole.empty_buckets, running.empty_buckets) == (4, 3)
 
 
 def test_candles_beyond_what_is_answered_fill_no_gap() -> None:
-    assert day([0, 1, 5, 6], at(4), through=at(4)).missing_buckets == 2
+    assert day([0, 1, 5, 6], at(4), through=at(4)).empty_buckets == 2
 
 
 @pytest.mark.parametrize(("seconds", "settled"), [(-1, False), (0, True)])
@@ -182,8 +184,8 @@ def test_evidence_is_stored_with_its_day(evidence: Evidence | None) -> None:
 
 def test_stored_candles_that_are_known_to_be_absent_go() -> None:
     stored, asked = day([1, 2, 3], at(30)), day([3], at(50))
-    assert hours_of(asked.merged_with(stored, absent=candles([2]))) == [1, 3]
-    assert hours_of(stored.merged_with(asked, absent=candles([2]))) == [1, 2, 3]
+    assert hours_of(asked.merged_with(stored, disproved=candles([2]))) == [1, 3]
+    assert hours_of(stored.merged_with(asked, disproved=candles([2]))) == [1, 2, 3]
 
 
 def test_a_day_is_stored_with_what_is_known_of_it() -> None:

@@ -13,6 +13,7 @@ from coinbase_assets.candles.series import Rollup, RollupGranularity, Series
 from coinbase_assets.candles.table import SCHEMA, InvalidCandles
 from coinbase_assets.setting_values import parse_rollups
 from coinbase_assets.table_metadata import table_fields, with_fields
+from coinbase_assets_tests.stand_in.tables import candle_table
 
 HOURS = Series.parse("ETH-EUR:1h")
 HOUR = timedelta(hours=1)
@@ -24,15 +25,16 @@ def rollup(granularity: str) -> Rollup:
     return one
 
 
-def candle(time: datetime) -> list[object]:
+def candle(time: datetime) -> dict[str, float]:
     """The hour's candle: it opens at the hours since 1970, and closes 1 above."""
     hour = time.timestamp() / 3600
-    return [time, hour, hour + 3, hour - 2, hour + 1, 1.0]
+    return {"open": hour, "high": hour + 3, "low": hour - 2, "close": hour + 1, "volume": 1.0}
 
 
 def candles(times: Sequence[datetime]) -> pa.Table:
     rows = [candle(time) for time in times]
-    return pa.table({name: [row[n] for row in rows] for n, name in enumerate(SCHEMA.names)}, SCHEMA)
+    names = ("open", "high", "low", "close", "volume")
+    return candle_table(times, **{name: [row[name] for row in rows] for name in names})
 
 
 def raw_day(day: str, hours: Sequence[int] = range(24), through: float = 24) -> pa.Table:
@@ -114,10 +116,10 @@ def test_a_week_of_two_months_is_that_of_its_days() -> None:
     assert table.slice(4).to_pylist() == [
         {
             "time": monday,
-            "open": candle(monday)[1],
-            "high": candle(sunday)[2],
-            "low": candle(monday)[3],
-            "close": candle(sunday)[4],
+            "open": candle(monday)["open"],
+            "high": candle(sunday)["high"],
+            "low": candle(monday)["low"],
+            "close": candle(sunday)["close"],
             "volume": 168.0,
         }
     ]

@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from coinbase_assets.candles.parsing import parse_candles
+from coinbase_assets.candles.rules import validate_candles
 from coinbase_assets.candles.series import Granularity
 from coinbase_assets.candles.table import (
     SCHEMA,
@@ -18,8 +20,6 @@ from coinbase_assets.candles.table import (
     closed_candles,
     empty_candles,
     merge_candles,
-    parse_candles,
-    validate_candles,
 )
 
 START = datetime(2024, 1, 1, tzinfo=UTC)

@@ -10,17 +10,18 @@ from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.days import Day
 from coinbase_assets.candles.months import join_days
 from coinbase_assets.candles.series import Series
-from coinbase_assets.candles.table import SCHEMA, candles_digest, merge_candles
+from coinbase_assets.candles.table import candles_digest, merge_candles
 from coinbase_assets.completeness.findings import (
     changed_days,
     descending_times,
     differing_days,
     impossible_prices,
+    intervals_in,
+    ledger_tiling_faults,
     repeated_times,
-    unexplained,
-    untiled,
 )
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State
+from coinbase_assets_tests.stand_in.tables import candle_table
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -37,7 +38,7 @@ def text(*hours: float) -> list[str]:
 
 
 def candles(*hours: int, price: float = 1.0) -> pa.Table:
-    return pa.table([[at(hour) for hour in hours], *[[price] * len(hours)] * 5], SCHEMA)
+    return candle_table([at(hour) for hour in hours], price)
 
 
 # Times
@@ -63,10 +64,10 @@ def test_times_after_a_later_one(hours: list[int], late: list[int]) -> None:
 
 
 def priced(**values: float) -> pa.Table:
-    """A good candle, one with these values, and a good one."""
-    good = {"open": 2.0, "high": 3.0, "low": 1.0, "close": 2.0, "volume": 1.0}
-    rows = [good | {"time": at(0)}, good | {"time": at(1)} | values, good | {"time": at(2)}]
-    return pa.Table.from_pylist(rows, SCHEMA)
+    """Three candles; the one in the middle has these values."""
+    good = {"open": 2.0, "high": 3.0, "low": 1.0, "close": 2.0}
+    columns = {name: [value, values.get(name, value), value] for name, value in good.items()}
+    return candle_table([at(0), at(1), at(2)], **columns)
 
 
 @pytest.mark.parametrize(
@@ -199,16 +200,16 @@ def ledger(rows: list[Row]) -> pa.Table:
 
 
 def broken(rows: list[Row]) -> list[str]:
-    return untiled(ledger(rows), START, START + 31 * DAY, HOUR)
+    return ledger_tiling_faults(ledger(rows), START, START + 31 * DAY, HOUR)
 
 
 def test_intervals_in_a_state_are_named() -> None:
     table = ledger(TILES)
-    assert unexplained(table, State.UNCONFIRMED) == [
+    assert intervals_in(table, State.UNCONFIRMED) == [
         "2024-01-01T06:00Z to 2024-01-01T09:00Z, 3 buckets: why"
     ]
-    assert unexplained(table, State.NOT_COLLECTED) == []
-    assert len(unexplained(table, State.TRADED)) == 2
+    assert intervals_in(table, State.NOT_COLLECTED) == []
+    assert len(intervals_in(table, State.TRADED)) == 2
 
 
 def test_a_ledger_tiles_its_month() -> None:
