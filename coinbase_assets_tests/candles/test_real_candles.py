@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(
         ("ETH-USD_86400_20160518_20251029", "ETH-USD:1d", "2025-08-01", "2025-11-05"),
     ],
 )
-def test_the_history_equals_the_file(
+def test_real_candles_history_equals_file(
     lake: ParquetStore,
     instance: dg.DagsterInstance,
     file: str,
@@ -84,7 +84,7 @@ class WithCoarser:
 HOLE = (datetime(2018, 4, 4, 16, 49, tzinfo=UTC), datetime(2018, 4, 5, tzinfo=UTC))
 
 
-def test_the_vendor_s_hole_is_unconfirmed_and_no_halt(
+def test_real_candles_vendor_hole_is_unconfirmed(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     files = file_markets(CANDLES)

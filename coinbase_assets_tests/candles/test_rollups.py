@@ -60,7 +60,7 @@ def rolled_up(granularity: str, month: str, *tables: pa.Table) -> tuple[list[str
     return times, int(table_fields(table)["candles_left_out"])
 
 
-def test_a_candle_is_the_first_open_the_extremes_the_last_close_and_the_sum() -> None:
+def test_roll_up_folds_each_column() -> None:
     gap = raw_day("2024-01-02", hours=[1, 2, 5, 23])
     table = roll_up(rollup("4h"), "2024-01", [history("2024-01", {"2024-01-02": gap})])
     assert table.schema.equals(SCHEMA)
@@ -83,7 +83,7 @@ def test_a_candle_is_the_first_open_the_extremes_the_last_close_and_the_sum() ->
     ("granularity", "a_day"),
     [("2h", 12), ("4h", 6), ("6h", 4), ("12h", 2), ("1d", 1)],
 )
-def test_buckets_are_those_of_the_utc_day(granularity: str, a_day: int) -> None:
+def test_roll_up_buckets_divide_utc_day(granularity: str, a_day: int) -> None:
     times, left_out = rolled_up(granularity, "2024-02", history("2024-02"))
     first, step = day_start("2024-02-01"), timedelta(hours=24 // a_day)
     assert times == [f"{first + n * step:%F %H}" for n in range(29 * a_day)]
@@ -102,15 +102,13 @@ def test_buckets_are_those_of_the_utc_day(granularity: str, a_day: int) -> None:
         ("2023-12", ["2023-12"], ["12-04", "12-11", "12-18", "12-25"]),
     ],
 )
-def test_weeks_begin_on_monday_and_belong_to_its_month(
-    month: str, tables: list[str], days: list[str]
-) -> None:
+def test_roll_up_weeks_begin_on_monday(month: str, tables: list[str], days: list[str]) -> None:
     assert source_months(WEEK, month) == tables
     times, left_out = rolled_up("1w", month, *map(history, tables))
     assert (times, left_out) == ([f"{month[:4]}-{day} 00" for day in days], 0)
 
 
-def test_a_week_of_two_months_is_that_of_its_days() -> None:
+def test_roll_up_week_of_two_months() -> None:
     table = roll_up(rollup("1w"), "2024-12", [history("2024-12"), history("2025-01")])
     monday, sunday = day_start("2024-12-30"), day_start("2025-01-06") - HOUR
     assert table.slice(4).to_pylist() == [
@@ -135,7 +133,7 @@ def test_a_week_of_two_months_is_that_of_its_days() -> None:
         ("30m", "2025-01", ["2025-01"]),
     ],
 )
-def test_a_month_shows_in_the_month_before_if_a_week_spans_both(
+def test_touched_months_include_month_before_for_weeks(
     granularity: str, month: str, touched: list[str]
 ) -> None:
     assert touched_months(RollupGranularity(granularity), month) == touched
@@ -153,7 +151,7 @@ def test_a_month_shows_in_the_month_before_if_a_week_spans_both(
         ("1w", 24, "2024-01-01 00", 1),
     ],
 )
-def test_the_unfinished_candle_is_left_out(
+def test_roll_up_leaves_out_unfinished_candle(
     granularity: str, through: int, last: str, left_out: int
 ) -> None:
     later = {f"2024-01-{day:02}": None for day in range(11, 32)}
@@ -163,7 +161,7 @@ def test_the_unfinished_candle_is_left_out(
     assert (times[-1], found) == (last, left_out)
 
 
-def test_a_quiet_end_of_a_candle_must_be_answered_too() -> None:
+def test_roll_up_leaves_out_candle_with_unanswered_end() -> None:
     later = {f"2024-01-{day:02}": None for day in range(2, 32)}
     for through, expected in ((3, []), (4, ["2024-01-01 00"])):
         quiet = raw_day("2024-01-01", hours=[0], through=through)
@@ -172,19 +170,19 @@ def test_a_quiet_end_of_a_candle_must_be_answered_too() -> None:
 
 
 @pytest.mark.parametrize("missing", ["2024-01-30", "2024-02-03"])
-def test_a_candle_with_a_day_that_is_not_collected_is_left_out(missing: str) -> None:
+def test_roll_up_leaves_out_candle_with_missing_day(missing: str) -> None:
     tables = [history("2024-01", {missing: None} if missing < "2024-02" else {})]
     tables += [history("2024-02", {missing: None} if missing >= "2024-02" else {})]
     times, left_out = rolled_up("1w", "2024-01", *tables)
     assert (times[-1], left_out) == ("2024-01-22 00", 1)
 
 
-def test_without_the_month_it_ends_in_a_week_is_left_out() -> None:
+def test_roll_up_leaves_out_week_without_next_month() -> None:
     times, left_out = rolled_up("1w", "2024-01", history("2024-01"))
     assert (times[-1], left_out) == ("2024-01-22 00", 1)
 
 
-def test_days_without_trades_make_no_candle_and_are_no_hole() -> None:
+def test_roll_up_days_without_trades() -> None:
     quiet = {f"2024-01-{day:02}": raw_day(f"2024-01-{day:02}", hours=()) for day in range(1, 6)}
     times, left_out = rolled_up("1d", "2024-01", history("2024-01", quiet))
     assert (times[0], len(times), left_out) == ("2024-01-06 00", 26, 0)
@@ -193,7 +191,7 @@ def test_days_without_trades_make_no_candle_and_are_no_hole() -> None:
 
 
 @pytest.mark.parametrize("days", [None, ()])
-def test_without_candles_it_is_empty(days: tuple[()] | None) -> None:
+def test_roll_up_without_candles_is_empty(days: tuple[()] | None) -> None:
     tables = [] if days is None else [join_days(HOURS, "2024-01", {}, 31, "raw_candles")]
     table = roll_up(rollup("1w"), "2024-01", tables)
     assert table.schema.equals(SCHEMA)
@@ -201,7 +199,7 @@ def test_without_candles_it_is_empty(days: tuple[()] | None) -> None:
     assert table_fields(table)["candles_left_out"] == "0"
 
 
-def test_the_version_grows_with_every_month_it_is_made_of() -> None:
+def test_roll_up_version_grows_with_history() -> None:
     one = history("2024-01")
     version, grown = (
         int(table_fields(roll_up(rollup("1w"), "2024-01", tables))["version"])
@@ -210,7 +208,7 @@ def test_the_version_grows_with_every_month_it_is_made_of() -> None:
     assert (version, grown) == (31, 31 + 29)
 
 
-def test_history_that_does_not_tell_of_its_days_is_refused() -> None:
+def test_roll_up_refuses_history_of_version_0_1() -> None:
     old = with_fields(candles([day_start("2024-01-01")]), {"version": "1"})
     with pytest.raises(InvalidCandles, match="joined by an older version; materialise it again"):
         roll_up(rollup("4h"), "2024-01", [old])

@@ -48,7 +48,7 @@ def candles(*hours: int, price: float = 1.0) -> pa.Table:
     ("hours", "repeated"),
     [([], []), ([1], []), ([0, 1, 5], []), ([0, 1, 1, 5, 5, 5], [1, 5]), ([3, 1, 3], [3])],
 )
-def test_times_that_several_candles_have(hours: list[int], repeated: list[int]) -> None:
+def test_repeated_times_found(hours: list[int], repeated: list[int]) -> None:
     assert repeated_times(candles(*hours)) == text(*repeated)
 
 
@@ -56,7 +56,7 @@ def test_times_that_several_candles_have(hours: list[int], repeated: list[int]) 
     ("hours", "late"),
     [([], []), ([1], []), ([0, 1, 1, 5], []), ([0, 5, 3, 4, 6], [3, 4]), ([2, 1], [1])],
 )
-def test_times_after_a_later_one(hours: list[int], late: list[int]) -> None:
+def test_descending_times_found(hours: list[int], late: list[int]) -> None:
     assert descending_times(candles(*hours)) == text(*late)
 
 
@@ -83,7 +83,7 @@ def priced(**values: float) -> pa.Table:
         {"low": NAN},
     ],
 )
-def test_a_candle_with_impossible_prices_is_named(values: dict[str, float]) -> None:
+def test_impossible_prices_found(values: dict[str, float]) -> None:
     (found,) = impossible_prices(priced(**values))
     ((name, value),) = values.items()
     assert found.startswith(text(1)[0])
@@ -94,7 +94,7 @@ def test_a_candle_with_impossible_prices_is_named(values: dict[str, float]) -> N
     "values",
     [{}, {"open": 1.0, "close": 3.0}, dict.fromkeys(("open", "high", "low", "close"), 7.0)],
 )
-def test_prices_may_be_equal(values: dict[str, float]) -> None:
+def test_impossible_prices_accepts_equal_prices(values: dict[str, float]) -> None:
     assert impossible_prices(priced(**values)) == []
     assert impossible_prices(candles()) == []
 
@@ -118,7 +118,7 @@ DIGESTS = {"2024-01-01": candles_digest(FIRST), "2024-01-02": candles_digest(SEC
 EMPTY = candles_digest(candles())
 
 
-def test_a_month_is_its_raw_days() -> None:
+def test_differing_days_none_for_equal_days() -> None:
     assert differing_days(HISTORY, DIGESTS) == []
     assert differing_days(month(), {}) == []
     assert differing_days(month(d31=candles()), {"2024-01-31": EMPTY}) == []
@@ -128,7 +128,7 @@ def test_a_month_is_its_raw_days() -> None:
     "changed",
     [candles(24), candles(24, 29), candles(24, 30, price=2), candles(24, 30, 31), candles()],
 )
-def test_a_day_with_other_candles_is_named(changed: pa.Table) -> None:
+def test_differing_days_other_candles(changed: pa.Table) -> None:
     digests = DIGESTS | {"2024-01-02": candles_digest(changed)}
     assert differing_days(HISTORY, digests) == ["2024-01-02: other candles than the raw day"]
     assert differing_days(HISTORY, digests, frozenset({"2024-01-02"})) == []
@@ -136,7 +136,7 @@ def test_a_day_with_other_candles_is_named(changed: pa.Table) -> None:
     assert ahead_is_another == ["2024-01-02: other candles than the raw day"]
 
 
-def test_a_candle_lost_or_changed_in_the_month_is_found() -> None:
+def test_differing_days_lost_or_changed_candle() -> None:
     lost = HISTORY.slice(1)
     assert differing_days(lost, DIGESTS) == ["2024-01-01: other candles than the raw day"]
     metadata = HISTORY.schema.metadata
@@ -144,7 +144,7 @@ def test_a_candle_lost_or_changed_in_the_month_is_found() -> None:
     assert differing_days(changed, DIGESTS) == ["2024-01-02: other candles than the raw day"]
 
 
-def test_a_day_on_one_side_only_is_named() -> None:
+def test_differing_days_day_on_one_side_only() -> None:
     only_first = {"2024-01-01": DIGESTS["2024-01-01"]}
     assert differing_days(HISTORY, only_first) == ["2024-01-02: in the history only"]
     more = DIGESTS | {"2024-01-09": EMPTY}
@@ -152,7 +152,7 @@ def test_a_day_on_one_side_only_is_named() -> None:
     assert differing_days(HISTORY, more, frozenset({"2024-01-09"})) == []
 
 
-def test_candles_of_no_raw_day_are_counted() -> None:
+def test_differing_days_counts_candles_of_no_raw_day() -> None:
     metadata = HISTORY.schema.metadata
     more = merge_candles(HISTORY, candles(100, 101)).replace_schema_metadata(metadata)
     assert differing_days(more, DIGESTS) == ["2 candles of no raw day"]
@@ -169,12 +169,12 @@ def test_candles_of_no_raw_day_are_counted() -> None:
         ({"candles_added": "10"}, []),
     ],
 )
-def test_days_whose_closed_candles_changed(fields: Mapping[str, str], said: list[str]) -> None:
+def test_changed_days_found(fields: Mapping[str, str], said: list[str]) -> None:
     days = {"2024-01-09": fields, "2024-01-02": {}}
     assert changed_days(days) == [f"2024-01-09: {one}" for one in said]
 
 
-def test_changed_days_are_in_order() -> None:
+def test_changed_days_in_order() -> None:
     fields = {"candles_changed": "1"}
     found = changed_days({"2024-01-09": fields, "2024-01-02": fields})
     assert found == ["2024-01-02: 1 changed", "2024-01-09: 1 changed"]
@@ -203,7 +203,7 @@ def broken(rows: list[Row]) -> list[str]:
     return ledger_tiling_faults(ledger(rows), START, START + 31 * DAY, HOUR)
 
 
-def test_intervals_in_a_state_are_named() -> None:
+def test_intervals_in_state() -> None:
     table = ledger(TILES)
     assert intervals_in(table, State.UNCONFIRMED) == [
         "2024-01-01T06:00Z to 2024-01-01T09:00Z, 3 buckets: why"
@@ -212,7 +212,7 @@ def test_intervals_in_a_state_are_named() -> None:
     assert len(intervals_in(table, State.TRADED)) == 2
 
 
-def test_a_ledger_tiles_its_month() -> None:
+def test_ledger_tiling_faults_none() -> None:
     assert broken(TILES) == []
     assert broken([(0, 744, 744, "traded")]) == []
 
@@ -234,10 +234,10 @@ def test_a_ledger_tiles_its_month() -> None:
         (2, [(6, 8.5, 2, "unconfirmed"), (8.5, 9, 1, "open")], [6, 8.5]),
     ],
 )
-def test_where_it_does_not_is_told(place: int, rows: list[Row], hours: list[float]) -> None:
+def test_ledger_tiling_faults_found(place: int, rows: list[Row], hours: list[float]) -> None:
     found = broken(TILES[:place] + rows + TILES[place + 1 :])
     assert [one[:20] for one in found] == text(*hours)
 
 
-def test_a_ledger_without_intervals_tiles_nothing() -> None:
+def test_ledger_tiling_faults_without_intervals() -> None:
     assert broken([]) != []
