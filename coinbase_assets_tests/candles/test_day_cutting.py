@@ -10,6 +10,7 @@ from coinbase_assets.candles.days import Day
 from coinbase_assets.candles.table import SCHEMA
 from coinbase_assets.candles.windows import Answer, Window
 from coinbase_assets_tests.candles.test_days import (
+    AGREES,
     LATE,
     SERIES,
     START,

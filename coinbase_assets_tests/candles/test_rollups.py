@@ -1,15 +1,19 @@
 """Summing history up: which candle belongs where, and which are left out."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from typing import cast
 
+import dagster as dg
 import pyarrow as pa
 import pytest
 
+from coinbase_assets.assets.candle_rollup import build_candle_rollup
 from coinbase_assets.candles.calendar import DAY, day_start, month_range
+from coinbase_assets.candles.datasets import CANDLE_HISTORY
 from coinbase_assets.candles.months import join_days
 from coinbase_assets.candles.rollups import roll_up, source_months, touched_months
-from coinbase_assets.candles.series import Rollup, RollupGranularity, Series
+from coinbase_assets.candles.series import BucketLength, Rollup, RollupGranularity, Series
 from coinbase_assets.candles.table import SCHEMA, InvalidCandles
 from coinbase_assets.setting_values import parse_rollups
 from coinbase_assets.table_metadata import table_fields, with_fields
@@ -212,3 +216,33 @@ def test_roll_up_refuses_history_of_version_0_1() -> None:
     old = with_fields(candles([day_start("2024-01-01")]), {"version": "1"})
     with pytest.raises(InvalidCandles, match="joined by an older version; materialise it again"):
         roll_up(rollup("4h"), "2024-01", [old])
+
+
+class MadeUpGranularity(BucketLength):
+    THREE_DAYS = "3d"
+
+
+def test_roll_up_three_days_keeps_candle_of_last_day() -> None:
+    three_days = MadeUpGranularity.THREE_DAYS
+    made_up = Rollup("ETH-EUR", cast(RollupGranularity, three_days), HOURS)
+    # 2024-01-31 is a multiple of three days after 1970-01-05.
+    assert source_months(three_days, "2024-01") == ["2024-01", "2024-02"]
+    table = roll_up(made_up, "2024-01", [history("2024-01"), history("2024-02")])
+    last = table.slice(table.num_rows - 1).to_pylist()[0]
+    assert (last["time"], last["volume"]) == (day_start("2024-01-31"), 72.0)
+    assert table_fields(table)["candles_left_out"] == "0"
+    assert touched_months(three_days, "2024-02") == ["2024-01", "2024-02"]
+
+
+@pytest.mark.parametrize(
+    ("granularity", "months_ahead"),
+    [(MadeUpGranularity.THREE_DAYS, 1), (WEEK, 1), (RollupGranularity.ONE_DAY, 0)],
+)
+def test_rollup_asset_reads_next_month_if_buckets_span_months(
+    granularity: BucketLength, months_ahead: int
+) -> None:
+    made_up = Rollup("ETH-EUR", cast(RollupGranularity, granularity), HOURS)
+    asset = build_candle_rollup(made_up, date(2024, 1, 1))
+    mapping = asset.get_partition_mapping(dg.AssetKey(CANDLE_HISTORY.asset_key(HOURS)))
+    assert isinstance(mapping, dg.TimeWindowPartitionMapping)
+    assert mapping.end_offset == months_ahead
