@@ -80,8 +80,8 @@ class Day:
     def merged_with(self, stored: "Day", disproved: pa.Table | None = None) -> "Day":
         """Return the candles of both days; for a time in both, the candle of the newer answer.
 
-        A stored candle that the newer answer lacks stays, since one answer may be incomplete. It
-        goes only if it is among the `disproved` candles.
+        A stored candle that the newer answer lacks is kept, since an answer may be incomplete. It
+        is dropped only if it is among the `disproved` candles.
         Raises InvalidCandles if no answer covers the time between the answers of both days.
         """
         if disproved is not None and self.refreshed_at >= stored.refreshed_at:

@@ -41,8 +41,8 @@ def join_days(
     """Return the candles of the month, joined from its raw `days`, which have their keys.
 
     `expected` is the number of days that the month has by now, `made_of` the name of the raw
-    dataset. The version is the sum of the days' versions, so it grows with each day that is added
-    or replaced by a newer one. Raises InvalidCandles.
+    dataset. The version is the sum of the days' versions, so it grows whenever a day is added or
+    replaced by a newer answer. Raises InvalidCandles.
     """
     fields = {key: table_fields(day) for key, day in days.items()}
     versions = {key: int(day["version"]) for key, day in fields.items()}

@@ -26,14 +26,14 @@ def compare_days(stored: Day, asked: Day, merged: Day) -> pa.Table:
     """Return how `merged`, made of the days `stored` and `asked`, differs from `stored`.
 
     Columns as in REVISION_SCHEMA, a row for each bucket that differs, ascending. A candle is
-    `changed` if one of its values is another, `added` if `stored` lacks it (its old values are
-    null), and `vanished` if `merged` lacks it (its new values are null). Buckets that only one of
-    the two answers covers are left out.
+    `changed` if a value differs, `added` if `stored` lacks the candle (its old values are null),
+    and `vanished` if `merged` lacks it (its new values are null). Buckets that only `stored` or
+    only `asked` covers are left out.
 
     `old_fetched_at` and `new_fetched_at` are the `refreshed_at` of `stored` and `asked`; they are
     fields of the table, too. The old values were stored at `old_fetched_at`, but an earlier answer
-    may have brought them: a refresh replaces a part of a day. The field `version` is that of
-    `asked`.
+    may have brought them: a refresh replaces a part of a day. The field `version` is the version
+    of `asked`.
     """
     old = clip_candles(stored.candles, stored.start, stored.answered_through)
     new = clip_candles(merged.candles, stored.start, stored.answered_through)
@@ -75,7 +75,7 @@ def _values_at(times: pa.ChunkedArray, candles: pa.Table) -> list[pa.ChunkedArra
 def _changes(old: list[pa.ChunkedArray], new: list[pa.ChunkedArray]) -> pa.ChunkedArray:
     """Return what happened to each candle, null where nothing did.
 
-    A value that one of the two answers did not hold is no change.
+    A value that is null in either answer does not count as changed.
     """
     differing = (pc.fill_null(pc.not_equal(*pair), False) for pair in zip(old, new, strict=True))
     differs = reduce(pc.or_, differing)

@@ -1,4 +1,4 @@
-"""The rules that candles must follow, and the error for the first candle that breaks one. Pure."""
+"""The rules that candles must follow. Pure: no I/O."""
 
 from collections.abc import Iterator
 from datetime import datetime

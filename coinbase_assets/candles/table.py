@@ -96,11 +96,11 @@ def empty_candles() -> pa.Table:
 
 
 def conform(table: pa.Table, names: Sequence[str] = SCHEMA.names) -> pa.Table:
-    """Return a stored table with the columns of today, `names`, in that order.
+    """Return a stored table as this version reads it, with the columns `names` in this order.
 
-    Every stored candle table passes here before it is used: optional columns that it lacks are
-    filled with nulls, and its schema metadata is dropped. Raises InvalidCandles if it lacks a
-    required column, or if a column has another type or is not known.
+    Every stored candle table passes here before it is used. Optional columns that the table lacks
+    are null, and its schema metadata is dropped. Raises InvalidCandles if the table lacks a
+    required column, has a column of another type, or has an unknown column.
     """
     schema = pa.schema([SCHEMA.field(name) for name in names])
     given = {field.name: field.type for field in table.schema}
@@ -108,8 +108,8 @@ def conform(table: pa.Table, names: Sequence[str] = SCHEMA.names) -> pa.Table:
     expected = {field.name: field.type for field in schema if field not in lacking}
     if given != expected or not all(field.nullable for field in lacking):
         raise InvalidCandles(
-            f"the stored columns {table.schema.names} are not the candle columns {schema.names},"
-            " or have other types; materialise the partition again"
+            f"the stored columns {', '.join(f'{name} {type_}' for name, type_ in given.items())}"
+            f" are not the candle columns {', '.join(names)}; materialise the partition again"
         )
     columns = [
         pa.nulls(table.num_rows, field.type) if field in lacking else table[field.name]
@@ -172,9 +172,10 @@ def without_candles(table: pa.Table, dropped: pa.Table) -> pa.Table:
 
 
 def merge_candles(*tables: pa.Table) -> pa.Table:
-    """Return one table, ascending, each time once; of candles for one time, the last table's.
+    """Return a table with the candles of all tables, ascending, each time once.
 
-    The tables conform; their schema metadata is dropped.
+    If several tables have a candle for a time, the last of them wins. The tables have the columns
+    of SCHEMA; their schema metadata is dropped.
     """
     merged = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
     times = epoch_microseconds(merged["time"])

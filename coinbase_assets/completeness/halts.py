@@ -60,7 +60,7 @@ class _Ledger:
                 yield first, last
 
     def shows(self, span: _Span) -> bool:
-        """Whether the series has buckets in the span, and all of them lie in one of its holes."""
+        """Whether the series has buckets in the span, and a single hole holds all of them."""
         first, last = self._buckets_in(span)
         return first < last and any(start <= first and last <= end for start, end in self.holes)
 
@@ -71,7 +71,7 @@ class _Ledger:
 
 
 def can_tell_halts(series: Collection[Series]) -> bool:
-    """Return whether the series have enough order books to tell a halt from a quiet product."""
+    """Return whether the series have enough order books to distinguish halts from quiet books."""
     return len({each.order_book for each in series}) >= _FEWEST_BOOKS
 
 

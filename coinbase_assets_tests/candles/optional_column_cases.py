@@ -39,9 +39,8 @@ UNKNOWN = candle_table(HOURS)
 OLD = UNKNOWN.drop_columns("trades")
 
 
-def day(candles: pa.Table, days_later: int = 3) -> Day:
-    asked = START + days_later * DAY
-    return Day(SERIES, START, candles, asked, asked, START, START + DAY, 1)
+def day(candles: pa.Table, asked: datetime = START + 3 * DAY, start: datetime = START) -> Day:
+    return Day(SERIES, start, candles, asked, asked, start, start + DAY, 1)
 
 
 def test_package_is_the_copy() -> None:
@@ -78,7 +77,7 @@ def test_digest_without_values_stays() -> None:
 
 
 def test_digest_covers_values() -> None:
-    others = [candle_table(HOURS, trades=n) for n in ([3, 4, 5, 7], [3, 4, 5, None], [3, 4, 5, 0])]
+    others = [candle_table(HOURS, trades=[3, 4, 5, last]) for last in (7, 0, None)]
     digests = [candles_digest(table) for table in (UNKNOWN, NEW, *others)]
     assert len({*digests}) == 5
 
@@ -102,14 +101,7 @@ def test_day_stored_without_the_column_is_read() -> None:
 
 def test_month_joins_old_and_new_days() -> None:
     later = [time + DAY for time in HOURS]
-    new = Day(
-        SERIES,
-        START + DAY,
-        candle_table(later, trades=1),
-        *[START + 3 * DAY] * 2,
-        *[START + DAY, START + 2 * DAY],
-        1,
-    ).to_table("")
+    new = day(candle_table(later, trades=1), start=START + DAY).to_table("")
     old = day(UNKNOWN).to_table("").drop_columns("trades")
     days = {"2024-01-01": old, "2024-01-02": new}
     joined = join_days(SERIES, "2024-01", days, 31, "raw_candles")
@@ -122,6 +114,6 @@ def test_month_joins_old_and_new_days() -> None:
 
 @pytest.mark.parametrize(("trades", "changed"), [([3, 4, 5, 6], 0), ([3, 4, 5, 7], 1)])
 def test_revisions_compare_known_values(trades: list[int], changed: int) -> None:
-    asked = day(candle_table(HOURS, trades=trades), days_later=4)
+    asked = day(candle_table(HOURS, trades=trades), START + 4 * DAY)
     assert compare_days(day(NEW), asked, asked).num_rows == changed
     assert compare_days(day(UNKNOWN), asked, asked).num_rows == 0

@@ -23,7 +23,7 @@ from coinbase_assets_tests.candles.test_days import (
 def answer(
     first: int, end: int, as_of: datetime = LATE, untraded: Collection[int] = (), requests: int = 1
 ) -> Answer:
-    """The answer to the window of these hours; only closed candles, as the client gives them."""
+    """Return the answer for these hours, with closed candles only, like the client's answers."""
     hours = [h for h in range(first, end) if h not in untraded and at(h + 1) <= as_of]
     return Answer(SERIES, Window(at(first), at(end)), candles(hours), as_of, requests)
 

@@ -1,4 +1,4 @@
-"""Days: cut from answers over windows of any length, merged, and stored with what is known."""
+"""Days: what is known about them, how they are merged and stored."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -48,7 +48,7 @@ def hours_of(day: Day) -> list[int]:
     return [int((time - START) / timedelta(hours=1)) for time in day.candles["time"].to_pylist()]
 
 
-# What is known of a day
+# Settled days and empty buckets
 
 
 def test_day_empty_buckets_ignore_unanswered_candles() -> None:

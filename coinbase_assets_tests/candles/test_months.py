@@ -1,4 +1,4 @@
-"""Months: joined from raw days, with what is known of each."""
+"""Months, joined from raw days."""
 
 from datetime import timedelta
 
@@ -23,7 +23,7 @@ def raw_day(
     late: int = 30,
     evidence: Evidence | None = None,
 ) -> pa.Table:
-    """A raw day as it is stored, asked for so many days after its start; its volume is that."""
+    """Return a stored raw day, asked for `late` days after its start; all volumes are `late`."""
     start = day_start(key)
     asked = start + late * DAY
     times = [start + timedelta(hours=hour) for hour in hours]
@@ -68,9 +68,9 @@ def test_join_days_without_days_is_empty() -> None:
 
 @pytest.mark.parametrize("also", [{"2024-01-02": 30}, {"2024-01-01": 31}])
 def test_join_days_version_grows(also: dict[str, int]) -> None:
-    one = {"2024-01-01": raw_day("2024-01-01", late=30)}
-    more = one | {key: raw_day(key, late=late) for key, late in also.items()}
-    before, after = (int(table_fields(join("2024-01", days))["version"]) for days in (one, more))
+    first = {"2024-01-01": raw_day("2024-01-01", late=30)}
+    more = first | {key: raw_day(key, late=late) for key, late in also.items()}
+    before, after = (int(table_fields(join("2024-01", days))["version"]) for days in (first, more))
     assert before < after
 
 

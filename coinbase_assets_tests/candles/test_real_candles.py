@@ -70,7 +70,7 @@ def test_real_candles_history_equals_file(
 
 @dataclass
 class WithCoarser:
-    """The minutes of a file, and longer candles that hold trades of other minutes, too."""
+    """The minutes of a file, and longer candles that also hold trades of other minutes."""
 
     minutes: FileMarket
     others: Candles

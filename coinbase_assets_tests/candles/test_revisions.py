@@ -1,4 +1,4 @@
-"""Revisions: compared by table, and recorded by Dagster in Azurite as the stand-in exchange tells.
+"""Revisions: compared as tables, and recorded in Azurite by Dagster runs.
 
 The times of the tables are hours of 2024-01-01, as in test_days.py.
 """
@@ -50,8 +50,8 @@ def update(asked: Day, lake: ParquetStore) -> Update:
     return DayUpdates(days, lake, "", logging.getLogger()).update(Reconciled(asked))
 
 
-def told(stored: Day, asked: Day) -> dict[int, str]:
-    """What happens to the candles, by hour, if none is left that the newer answer lacks."""
+def changes(stored: Day, asked: Day) -> dict[int, str]:
+    """Return the change of each candle, by its hour; candles no longer answered are dropped."""
     table = revisions(stored, asked)
     assert table.schema.equals(REVISION_SCHEMA)
     hours = [int((time - START) / timedelta(hours=1)) for time in table["time"].to_pylist()]
@@ -64,7 +64,7 @@ def told(stored: Day, asked: Day) -> dict[int, str]:
 def test_revisions_changed_added_vanished() -> None:
     stored, asked = day([0, 1, 2, 4], at(30)), day([1, 2, 3, 4], at(40), price=2)
     table = revisions(stored, asked)
-    assert told(stored, asked) == {
+    assert changes(stored, asked) == {
         0: "vanished",
         1: "changed",
         2: "changed",
@@ -101,49 +101,51 @@ def test_revisions_one_changed_value_is_enough(column: str) -> None:
     index = SCHEMA.get_field_index(column)
     changed = stored.candles.set_column(index, SCHEMA.field(column), [[1.0, 1.5]])
     asked = Day(SERIES, START, changed, at(40), at(40), START, at(24), 1)
-    assert told(stored, asked) == {1: "changed"}
+    assert changes(stored, asked) == {1: "changed"}
 
 
 @pytest.mark.parametrize("hours", [[], [5], [*range(24)]])
 def test_revisions_empty_for_equal_candles(hours: list[int]) -> None:
     stored, asked = day(hours, at(30)), day(hours, at(40))
-    assert told(stored, asked) == {}
+    assert changes(stored, asked) == {}
     assert set(count_changes(revisions(stored, asked)).values()) == {"0"}
 
 
 def test_revisions_ignore_order() -> None:
     rising = [candle_table([at(hour)], hour + 1.0) for hour in range(3)]
     tables = [pa.concat_tables(rising[n] for n in order) for order in ((0, 1, 2), (2, 0, 1))]
-    stored, asked = (Day(SERIES, START, one, at(40), at(40), START, at(24), 1) for one in tables)
-    assert told(stored, asked) == {}
+    stored, asked = (
+        Day(SERIES, START, table, at(40), at(40), START, at(24), 1) for table in tables
+    )
+    assert changes(stored, asked) == {}
 
 
 def test_revisions_ignore_appended_candles() -> None:
     stored = day([*range(8)], at(8.1), at(8))
-    assert told(stored, day([8, 9], at(10.1), at(10), price=2, since=at(8))) == {}
-    assert told(stored, day([*range(10)], at(10.1), at(10))) == {}
+    assert changes(stored, day([8, 9], at(10.1), at(10), price=2, since=at(8))) == {}
+    assert changes(stored, day([*range(10)], at(10.1), at(10))) == {}
 
 
 def test_revisions_only_where_both_answers_cover() -> None:
     stored = day([0, 1, 2, 3, 4], at(6.1), through=at(6))
     asked = day([3, 5, 7], at(9.1), through=at(9), price=2, since=at(3))
-    assert told(stored, asked) == {3: "changed", 4: "vanished", 5: "added"}
+    assert changes(stored, asked) == {3: "changed", 4: "vanished", 5: "added"}
 
 
 def test_revisions_stop_where_asked_day_ends() -> None:
-    assert told(day([*range(24)], at(30)), day([0], at(40), through=at(2))) == {1: "vanished"}
+    assert changes(day([*range(24)], at(30)), day([0], at(40), through=at(2))) == {1: "vanished"}
 
 
 def test_revisions_of_older_answer_are_additions_only() -> None:
     stored, asked = day([0, 1, 2], at(40)), day([1, 2, 3], at(30), price=2)
     table = revisions(stored, asked)
-    assert told(stored, asked) == {3: "added"}
+    assert changes(stored, asked) == {3: "added"}
     assert asked.merged_with(stored).candles["close"].to_pylist() == [1, 1, 1, 2]
     assert table_fields(table)["new_fetched_at"] < table_fields(table)["old_fetched_at"]
 
 
 def test_revisions_of_equally_old_answers() -> None:
-    assert told(day([0, 1], at(30)), day([0], at(30), price=2)) == {0: "changed", 1: "vanished"}
+    assert changes(day([0, 1], at(30)), day([0], at(30), price=2)) == {0: "changed", 1: "vanished"}
 
 
 def test_revisions_fields_and_path() -> None:
@@ -163,7 +165,7 @@ def test_revisions_fields_and_path() -> None:
 def collect(
     instance: dg.DagsterInstance, rows: list[list[float]], hour: float, live: bool = False
 ) -> Mapping[str, object]:
-    """Collect the day from an exchange of these rows at this hour; what Dagster recorded."""
+    """Collect the day at this hour from an exchange with these rows; return its metadata."""
     market = ListMarket({HOUR: rows})
     with StandInExchange(
         rate=None, clock=lambda: DAY_1 + hour * HOUR, markets={"ETH-EUR": market}
@@ -297,8 +299,8 @@ def test_revisions_unacknowledged_put_is_no_second_answer(lake: ParquetStore) ->
     assert first
     stored = lake.put(RAW, first, None)
     settled = []
-    for one in (asked, again):
-        table = update(one, lake)(stored)
+    for answered in (asked, again):
+        table = update(answered, lake)(stored)
         assert table
         settled.append(table_fields(table)["settled"])
     assert settled == ["false", "true"]

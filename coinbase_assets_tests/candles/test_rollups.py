@@ -1,4 +1,4 @@
-"""Summing history up: which candle belongs where, and which are left out."""
+"""Rollups: which month a candle belongs to, its values, and which candles are left out."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -25,12 +25,12 @@ WEEK = RollupGranularity.ONE_WEEK
 
 
 def rollup(granularity: str) -> Rollup:
-    (one,) = parse_rollups(f"{HOURS}>{granularity}")
-    return one
+    (parsed,) = parse_rollups(f"{HOURS}>{granularity}")
+    return parsed
 
 
 def candle(time: datetime) -> dict[str, float]:
-    """The hour's candle: it opens at the hours since 1970, and closes 1 above."""
+    """Return the values of an hour's candle: `open` is the number of hours since 1970."""
     hour = time.timestamp() / 3600
     return {"open": hour, "high": hour + 3, "low": hour - 2, "close": hour + 1, "volume": 1.0}
 
@@ -42,14 +42,14 @@ def candles(times: Sequence[datetime]) -> pa.Table:
 
 
 def raw_day(day: str, hours: Sequence[int] = range(24), through: float = 24) -> pa.Table:
-    """A raw day with candles in these hours, answered for so many hours."""
+    """Return a raw day with candles in these hours, answered for its first `through` hours."""
     start = day_start(day)
     fields = {"version": "1", "answered_through": f"{start + through * HOUR:%FT%TZ}"}
     return with_fields(candles([start + hour * HOUR for hour in hours]), fields)
 
 
 def history(month: str, changes: Mapping[str, pa.Table | None] | None = None) -> pa.Table:
-    """A month with all days, except those changed or left out."""
+    """Return a month with all days; `changes` replaces days, or leaves them out (None)."""
     start, end = month_range(month)
     keys = [f"{start + n * DAY:%F}" for n in range((end - start) // DAY)]
     days = {key: raw_day(key) for key in keys} | dict(changes or {})
@@ -58,7 +58,7 @@ def history(month: str, changes: Mapping[str, pa.Table | None] | None = None) ->
 
 
 def rolled_up(granularity: str, month: str, *tables: pa.Table) -> tuple[list[str], int]:
-    """The times of the candles, and how many were left out."""
+    """Return the times of the candles, and how many candles were left out."""
     table = roll_up(rollup(granularity), month, tables)
     times = [f"{time:%F %H}" for time in table["time"].to_pylist()]
     return times, int(table_fields(table)["candles_left_out"])
@@ -100,9 +100,9 @@ def test_roll_up_buckets_divide_utc_day(granularity: str, a_day: int) -> None:
         # February 2024 begins on a Thursday, January 2024 on a Monday.
         ("2024-01", ["2024-01", "2024-02"], ["01-01", "01-08", "01-15", "01-22", "01-29"]),
         ("2024-02", ["2024-02", "2024-03"], ["02-05", "02-12", "02-19", "02-26"]),
-        # A week of two years.
+        # The last week ends in the next year.
         ("2024-12", ["2024-12", "2025-01"], ["12-02", "12-09", "12-16", "12-23", "12-30"]),
-        # It ends on a Sunday.
+        # December 2023 ends on a Sunday.
         ("2023-12", ["2023-12"], ["12-04", "12-11", "12-18", "12-25"]),
     ],
 )
@@ -141,7 +141,7 @@ def test_touched_months_include_month_before_for_weeks(
     granularity: str, month: str, touched: list[str]
 ) -> None:
     assert touched_months(RollupGranularity(granularity), month) == touched
-    sources = {one: source_months(RollupGranularity(granularity), one) for one in touched}
+    sources = {key: source_months(RollupGranularity(granularity), key) for key in touched}
     assert all(month in months for months in sources.values())
 
 
@@ -204,10 +204,10 @@ def test_roll_up_without_candles_is_empty(days: tuple[()] | None) -> None:
 
 
 def test_roll_up_version_grows_with_history() -> None:
-    one = history("2024-01")
+    january = history("2024-01")
     version, grown = (
         int(table_fields(roll_up(rollup("1w"), "2024-01", tables))["version"])
-        for tables in ([one], [one, history("2024-02")])
+        for tables in ([january], [january, history("2024-02")])
     )
     assert (version, grown) == (31, 31 + 29)
 

@@ -1,4 +1,6 @@
-"""Series and granularities: how they are written, and the names that follow from them."""
+"""Series and granularities: how they are written, and the names derived from them."""
+
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from coinbase_assets.candles.series import (
     parse_candle_series,
 )
 
+PROJECT = Path(__file__).resolve().parents[2]
 ETH = Series("ETH-EUR", Granularity.FIFTEEN_MINUTES)
 
 
@@ -72,13 +75,30 @@ def test_rollup_granularity_divides_day_or_is_days() -> None:
     assert [g.seconds for g in RollupGranularity] == sorted(g.seconds for g in RollupGranularity)
 
 
+class MadeUpLength(BucketLength):
+    FIVE_HOURS = "5h"
+    THREE_DAYS = "3d"
+
+
 @pytest.mark.parametrize(
     ("length", "spans"),
-    [("1m", False), ("12h", False), ("1d", False), ("5h", True), ("3d", True), ("1w", True)],
+    [
+        *((granularity, False) for granularity in Granularity),
+        (RollupGranularity.TWELVE_HOURS, False),
+        (MadeUpLength.FIVE_HOURS, True),
+        (MadeUpLength.THREE_DAYS, True),
+        (RollupGranularity.ONE_WEEK, True),
+    ],
 )
-def test_bucket_length_spans_months(length: str, spans: bool) -> None:
-    (made_up,) = BucketLength("MadeUp", {"LENGTH": length})
-    assert made_up.spans_months == spans
+def test_bucket_length_spans_months(length: BucketLength, spans: bool) -> None:
+    assert length.spans_months == spans
+
+
+@pytest.mark.parametrize("document", ["README.md", ".env.example"])
+def test_granularities_are_documented(document: str) -> None:
+    text = (PROJECT / document).read_text().replace("`", "")
+    for granularities in (Granularity, RollupGranularity):
+        assert f"granularities {' '.join(granularities)}" in text
 
 
 def test_series_sort_by_product_then_granularity() -> None:

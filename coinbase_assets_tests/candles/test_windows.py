@@ -1,4 +1,4 @@
-"""Request windows: as few as possible, never too long, without a hole."""
+"""Request windows: as few as possible, none too long, no gap between them."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""What is wrong with a month, and that nothing is found where nothing is."""
+"""What is found wrong in a broken month, and nothing in a good month."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -103,7 +103,7 @@ def test_impossible_prices_accepts_equal_prices(values: dict[str, float]) -> Non
 
 
 def month(**days: pa.Table) -> pa.Table:
-    """January, joined from raw days with these candles; a day is named like d02."""
+    """Return January, joined from raw days with these candles; d02 is the day 2024-01-02."""
     tables = {}
     for name, table in days.items():
         start = START + (int(name[1:]) - 1) * DAY
@@ -159,7 +159,7 @@ def test_differing_days_counts_candles_of_no_raw_day() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "changes"),
     [
         ({}, []),
         ({"candles_changed": "0", "candles_vanished": "0", "candles_unanswered": "0"}, []),
@@ -169,9 +169,9 @@ def test_differing_days_counts_candles_of_no_raw_day() -> None:
         ({"candles_added": "10"}, []),
     ],
 )
-def test_changed_days_found(fields: Mapping[str, str], said: list[str]) -> None:
+def test_changed_days_found(fields: Mapping[str, str], changes: list[str]) -> None:
     days = {"2024-01-09": fields, "2024-01-02": {}}
-    assert changed_days(days) == [f"2024-01-09: {one}" for one in said]
+    assert changed_days(days) == [f"2024-01-09: {change}" for change in changes]
 
 
 def test_changed_days_in_order() -> None:
@@ -236,7 +236,7 @@ def test_ledger_tiling_faults_none() -> None:
 )
 def test_ledger_tiling_faults_found(place: int, rows: list[Row], hours: list[float]) -> None:
     found = broken(TILES[:place] + rows + TILES[place + 1 :])
-    assert [one[:20] for one in found] == text(*hours)
+    assert [finding[:20] for finding in found] == text(*hours)
 
 
 def test_ledger_tiling_faults_without_intervals() -> None:

@@ -1,4 +1,4 @@
-"""Halts of the exchange, told by the ledgers of several series."""
+"""Halts of the exchange, found in the ledgers of several series."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -29,16 +29,17 @@ def ledger(
     others: Mapping[State, Iterable[Span]] | None = None,
     month: str = "2023-03",
 ) -> tuple[Series, pa.Table]:
-    """A month traded but in these spans; of its other minutes, a share of `quiet` is not, either.
+    """Return the ledger of a month in which nothing was traded in these spans.
 
-    `others` are the spans in another state. A bucket is traded if one of its minutes is.
+    Of the other minutes, the share `quiet` was not traded either. `others` are spans in other
+    states. A bucket is traded if a minute of it is.
     """
-    one, (start, end) = Series.parse(series), month_range(month)
+    parsed, (start, end) = Series.parse(series), month_range(month)
     random = np.random.default_rng(list(series.encode()))
     traded = random.random((end - start) // MINUTE) >= quiet
     for first, last in untraded:
         traded[(at(first) - start) // MINUTE : (at(last) - start) // MINUTE] = False
-    step = one.granularity.delta
+    step = parsed.granularity.delta
     codes = traded.reshape(-1, step // MINUTE).any(axis=1).astype(int)
     states = [State.NO_TRADES, State.TRADED]
     for state, spans in (others or {}).items():
@@ -50,7 +51,7 @@ def ledger(
         for a, b in runs(codes)
     ]
     columns: Sequence[Sequence[object]] = list(zip(*rows, strict=True))
-    return one, pa.table([list(column) for column in columns], COVERAGE_SCHEMA)
+    return parsed, pa.table([list(column) for column in columns], COVERAGE_SCHEMA)
 
 
 def halts(*ledgers: tuple[Series, pa.Table]) -> list[tuple[str, str, str]]:
@@ -61,7 +62,7 @@ def halts(*ledgers: tuple[Series, pa.Table]) -> list[tuple[str, str, str]]:
     ]
 
 
-# The real ones
+# Real halts
 
 
 @pytest.mark.parametrize(("halt", "month"), [(MARCH, "2023-03"), (OCTOBER, "2025-10")])
@@ -77,7 +78,7 @@ def test_halts_real_ones_found(halt: Span, month: str, granularity: str) -> None
     end = at(halt[1]) - (at(halt[1]) - at("2000-01-01")) % step
     ((first, last, series),) = found
     assert series == ", ".join(names)
-    # Quiet buckets of all products may adjoin it.
+    # Buckets that are quiet in all products may adjoin the halt.
     assert start - step < at(first) <= start
     assert end <= at(last) < end + 2 * step
 
@@ -109,7 +110,7 @@ def test_halts_found_once_and_in_order() -> None:
     ]
 
 
-# What is no halt
+# Silences that are no halt
 
 
 @pytest.mark.parametrize(
@@ -185,9 +186,9 @@ def test_halts_none_by_chance() -> None:
 )
 def test_halts_ignore_product_without_answer(state: State) -> None:
     silent = ledger("LTC-USD:1m", others={state: [("2023-03-04", "2023-03-06")]})
-    one, other = ledger("BTC-USD:1m", MARCH), ledger("ETH-EUR:1m", MARCH)
-    assert halts(one, silent) == []
-    assert halts(one, other, silent) == [(*MARCH, "BTC-USD:1m, ETH-EUR:1m")]
+    first, second = ledger("BTC-USD:1m", MARCH), ledger("ETH-EUR:1m", MARCH)
+    assert halts(first, silent) == []
+    assert halts(first, second, silent) == [(*MARCH, "BTC-USD:1m, ETH-EUR:1m")]
 
 
 @pytest.mark.parametrize("granularity", ["1m", "15m"])

@@ -1,4 +1,4 @@
-"""Holes: which there are, and which are longer than chance makes them."""
+"""Holes: where they are, and which are longer than chance makes them."""
 
 import math
 
@@ -11,7 +11,7 @@ MINUTES = 1440
 
 
 def holes(*spans: tuple[int, int], buckets: int = MINUTES) -> np.ndarray:
-    """Buckets with a candle but for those from, and to before, the ends of the spans."""
+    """Return `is_hole` for a day whose buckets have candles, except in these spans."""
     is_hole = np.zeros(buckets, bool)
     for first, end in spans:
         is_hole[first:end] = True

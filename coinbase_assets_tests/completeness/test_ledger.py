@@ -1,4 +1,4 @@
-"""The ledger of a month: every bucket in one interval, and in the right state."""
+"""The ledger of a month: every bucket is in one interval and in the right state."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ class Month:
     lifetime: Lifetime = ALWAYS
 
     def facts(self, days: Mapping[int, DayFacts | None], others: DayFacts | None) -> MonthFacts:
-        """With these facts of days, by their numbers from 1 on, and of all others."""
+        """Return the facts of the month: of these days, numbered from 1, and of all `others`."""
         start, end = month_range(self.key)
         series = Series.parse(f"ETH-EUR:{self.granularity}")
         known = [
@@ -55,7 +55,7 @@ class Month:
     def states(
         self, days: Mapping[int, DayFacts | None] | None = None, others: DayFacts | None = WHOLE
     ) -> list[tuple[State, int]]:
-        """The ledger's states and their buckets, in order."""
+        """Return the states of the ledger and their numbers of buckets, in order."""
         ledger = build_ledger(self.facts(days or {}, others))
         return [(State(row["state"]), row["buckets"]) for row in ledger.to_pylist()]
 
@@ -65,7 +65,7 @@ def evidence(*hours: range) -> DayFacts:
 
 
 def answered(day: int, hours: float, refreshed_at: datetime = LATE) -> DayFacts:
-    """A day of February 2024 of which only so many hours were answered, and never compared."""
+    """Return the facts of a day of February 2024, answered for its first hours, not compared."""
     return DayFacts(datetime(2024, 2, day, tzinfo=UTC) + hours * HOUR, refreshed_at, None)
 
 
@@ -176,7 +176,7 @@ def test_ledger_day_over_by_newest_answer() -> None:
     assert Month().states(known, None) == expected
 
 
-# Contrary evidence
+# Contradicted hours
 
 
 @pytest.mark.parametrize("granularity", ["1m", "5m", "15m", "1h"])
@@ -330,7 +330,7 @@ def test_ledger_first_day_not_compared() -> None:
     assert found[:3] == [(BEFORE_LISTING, 24), (UNCONFIRMED, 6), (TRADED, 1)]
 
 
-# What the ledger says of it
+# The evidence in the ledger
 
 
 def explained(month: Month, days: Mapping[int, DayFacts | None]) -> list[str]:
@@ -389,7 +389,7 @@ def test_day_facts_of_version_0_1() -> None:
 
 
 def expected_states(month: MonthFacts) -> Iterator[State]:
-    """The state of each bucket, by the rules, one at a time."""
+    """Yield the state of each bucket, found by the rules bucket by bucket."""
     step = month.series.granularity.delta
     traded = {month.start + int(n) * step for n in month.traded}
     now = max((day.refreshed_at for day in month.days if day), default=LATE)
@@ -409,7 +409,7 @@ def expected_states(month: MonthFacts) -> Iterator[State]:
 def doubted_buckets(
     compared: Evidence, times: Sequence[datetime], candles: Sequence[datetime]
 ) -> set[datetime]:
-    """Of each contradicted hour, the unusual holes that reach into it, else all of it."""
+    """Return the buckets of contradicted hours: the unusual holes in an hour, else all of it."""
     runs = [list(run) for is_hole, run in groupby(times, lambda t: t not in candles) if is_hole]
     length = unusual_length(len(times) - len(candles), len(times))
     unusual = {time for run in runs if len(run) >= length for time in run}
@@ -448,7 +448,7 @@ def random_month(random: np.random.Generator) -> MonthFacts:
     key = random.choice(["2023-02", "2024-02", "2024-04", "2024-05"])
     start, end = month_range(key)
     per_day = DAY // granularity.delta
-    # Some months are running: their newest answer is from within.
+    # Some months are not over: their newest answer came before their end.
     now = start + random.uniform(0.1, 50) * DAY
     days: dict[int, DayFacts | None] = {}
     traded = random.random((end - start) // DAY * per_day) < random.uniform(0, 1)
@@ -483,9 +483,9 @@ def test_ledger_random_month_follows_the_rules(seed: int) -> None:
     rows = ledger.to_pylist()
     assert rows[0]["start"] == month.start
     assert rows[-1]["end"] == month.start + len(month.days) * DAY
-    for one, following in pairwise(rows):
-        assert one["end"] == following["start"]
-        assert one["state"] != following["state"]
+    for row, following in pairwise(rows):
+        assert row["end"] == following["start"]
+        assert row["state"] != following["state"]
     assert all(row["end"] - row["start"] == row["buckets"] * step for row in rows)
     assert all(row["evidence"] for row in rows)
     states = [State(row["state"]) for row in rows for _ in range(row["buckets"])]

@@ -38,7 +38,7 @@ class Trade(NamedTuple):
 
 
 def candles(trades: Sequence[Trade], length: timedelta) -> pa.Table:
-    """The candles of that length that the trades make."""
+    """Return the candles of this length that the trades make."""
     buckets: dict[int, list[Trade]] = {}
     for trade in sorted(trades):
         buckets.setdefault(trade.minute // (length // timedelta(minutes=1)), []).append(trade)
@@ -62,7 +62,7 @@ def day(trades: Sequence[Trade], granularity: str = "15m") -> Day:
 def reference(
     trades: Sequence[Trade], hours: Collection[int] = ANY_HOUR, daily: bool = True
 ) -> Reference:
-    """The daily candle of the trades, if there is one, and their hourly ones in these hours."""
+    """Return the daily candle of the trades, unless left out, and their candles of these hours."""
     hourly = candles([trade for trade in trades if trade.minute // 60 in hours], HOUR)
     return Reference(candles(trades if daily else [], DAY), hourly, COMPARED)
 

@@ -66,22 +66,22 @@ def full_market(start: datetime = START, seconds: int = 60, candles: int = 1440)
 class AlteredExchange(StandInExchange):
     """A stand-in whose right answers are changed before they are sent."""
 
-    change: Callable[[http.Answer], http.Answer]
+    change: Callable[[http.HttpAnswer], http.HttpAnswer]
 
-    def answer(self, target: str) -> tuple[http.Answer, float]:
+    def answer(self, target: str) -> tuple[http.HttpAnswer, float]:
         right, pause = super().answer(target)
         return self.change(right), pause
 
 
-def with_headers(**changed: str | None) -> Callable[[http.Answer], http.Answer]:
-    def change(answer: http.Answer) -> http.Answer:
+def with_headers(**changed: str | None) -> Callable[[http.HttpAnswer], http.HttpAnswer]:
+    def change(answer: http.HttpAnswer) -> http.HttpAnswer:
         headers = {**answer.headers, **changed}
         return replace(answer, headers={name: text for name, text in headers.items() if text})
 
     return change
 
 
-def with_rows(*rows: Any) -> Callable[[http.Answer], http.Answer]:
+def with_rows(*rows: Any) -> Callable[[http.HttpAnswer], http.HttpAnswer]:
     return lambda answer: replace(answer, body=json.dumps(rows).encode())
 
 
@@ -240,7 +240,7 @@ def test_iteration_stopped_early_ends_outstanding_requests(budget_file: Path) ->
 def test_connections_are_used_again(fetch: Fetch) -> None:
     connections = set()
 
-    def note(answer: http.Answer) -> http.Answer:
+    def note(answer: http.HttpAnswer) -> http.HttpAnswer:
         connections.add(threading.current_thread())
         return answer
 
@@ -371,7 +371,7 @@ def test_retry_after_is_honoured(fetch: Fetch) -> None:
 def test_a_date_to_retry_after_without_the_exchanges_own_is_a_second(fetch: Fetch) -> None:
     headers = {"Retry-After": "Mon, 01 Jan 2024 08:31:00 GMT", "Date": None}
 
-    def undated(answer: http.Answer) -> http.Answer:
+    def undated(answer: http.HttpAnswer) -> http.HttpAnswer:
         return with_headers(**headers)(answer) if answer.status == 429 else answer
 
     faults = {0: "429"}

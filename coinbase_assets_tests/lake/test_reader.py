@@ -125,10 +125,7 @@ def test_an_empty_lake_says_so() -> None:
     ("changes", "said"),
     [
         ({"product": "eth-eur"}, "'eth-eur' is not a product"),
-        (
-            {"granularity": "3h"},
-            "unknown granularity '3h'; allowed are 1m 5m 15m 30m 1h 2h 4h 6h 12h 1d 1w",
-        ),
+        ({"granularity": "3h"}, "unknown granularity '3h'; allowed are 1m 5m "),
         ({"start": "01/02/2024"}, "start='01/02/2024': not a time; write 2024-01-31 or"),
         ({"end": "2023-01-01"}, "start 2024-01-01 .* is after end 2023-01-01"),
         ({"columns": ["price"]}, "no column price; there are time, open, high, low, close, volume"),

@@ -7,14 +7,14 @@ import pyarrow as pa
 
 from coinbase_assets.candles.table import SCHEMA
 
-Values = float | Sequence[float]
+Values = float | Sequence[float] | Sequence[float | None]
 
 
 def candle_table(times: Sequence[datetime], default: float = 1.0, /, **columns: Values) -> pa.Table:
     """Return candles that begin at `times`, in that order, with the columns of SCHEMA.
 
-    A column is a list with a value for each candle, or one number for all of them. Required
-    columns that are not named hold `default`; optional columns that are not named hold nulls.
+    A column is given as a value for each candle, or as a number that all candles have. Required
+    columns that are not given hold `default`, optional columns hold nulls.
     """
     if unknown := columns.keys() - {*SCHEMA.names[1:]}:
         raise TypeError(f"no columns {sorted(unknown)}; there are {SCHEMA.names}")

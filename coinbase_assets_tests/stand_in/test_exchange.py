@@ -1,4 +1,4 @@
-"""The stand-in exchange behaves as the real one is documented and recorded to behave."""
+"""The stand-in exchange behaves like the real exchange, as documented and recorded."""
 
 import io
 import json
@@ -450,7 +450,7 @@ def test_faults_random_by_seed() -> None:
     assert {*chosen(0, 0)} == {None}
 
 
-# The log and the server's life
+# Recorded requests, start and end of the server
 
 
 def test_stand_in_records_and_counts_requests(client: httpx.Client) -> None:
