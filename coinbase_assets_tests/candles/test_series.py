@@ -69,6 +69,12 @@ def test_candle_series_parse_refuses_unknown_granularity() -> None:
     assert len(allowed) == len({*allowed})
 
 
+def test_rollup_granularity_adds_to_granularity() -> None:
+    seconds = {"30m": 1_800, "2h": 7_200, "4h": 14_400, "12h": 43_200, "1w": 604_800}
+    added = {g.value: g.seconds for g in RollupGranularity if g.value not in {*Granularity}}
+    assert seconds.items() <= added.items()
+
+
 def test_rollup_granularity_divides_day_or_is_days() -> None:
     day = 86_400
     assert all(day % g.seconds == 0 or g.seconds % day == 0 for g in RollupGranularity)
