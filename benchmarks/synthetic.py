@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from coinbase_assets.candles.calendar import DAY, month_range
+from coinbase_assets.candles.calendar import DAY, following_months, month_range
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES
 from coinbase_assets.candles.days import Day
 from coinbase_assets.candles.evidence import Evidence
 from coinbase_assets.candles.months import join_days
 from coinbase_assets.candles.series import Series
-from coinbase_assets.candles.table import SCHEMA, clip_candles
+from coinbase_assets.candles.table import TIME_TYPE, clip_candles, conform
 from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.azurite import running_azurite
 from coinbase_assets.storage.client import blob_service
@@ -63,9 +63,7 @@ def temporary_account() -> Iterator[Account]:
 
 def months(first: str, count: int) -> list[str]:
     """The keys of so many months from the `first` on."""
-    year, month = map(int, first.split("-"))
-    ordinals = range(12 * year + month - 1, 12 * year + month - 1 + count)
-    return [f"{ordinal // 12}-{ordinal % 12 + 1:02}" for ordinal in ordinals]
+    return list(following_months(first, count))
 
 
 def raw_days(series: Series, month: str) -> Mapping[str, pa.Table]:
@@ -90,8 +88,9 @@ def random_candles(series: Series, start: datetime, end: datetime) -> pa.Table:
     highs = np.round(np.maximum(opens, closes) + wicks[0], 2)
     lows = np.round(np.minimum(opens, closes) - wicks[1], 2)
     volumes = np.round(numbers.lognormal(1, 1.5, rows), 8)
-    columns = [opens, highs, lows, closes, volumes]
-    return pa.table([pa.array(times, SCHEMA.field("time").type), *columns], SCHEMA)
+    prices = {"open": opens, "high": highs, "low": lows, "close": closes}
+    table = pa.table({"time": pa.array(times, TIME_TYPE), **prices, "volume": volumes})
+    return conform(table)
 
 
 def _raw_day(series: Series, start: datetime, candles: pa.Table) -> pa.Table:

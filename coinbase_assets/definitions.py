@@ -27,7 +27,7 @@ from coinbase_assets.automation.schedules import (
     build_settle_candles_schedule,
     products_schedule,
 )
-from coinbase_assets.completeness.halts import shows_halts
+from coinbase_assets.completeness.halts import can_tell_halts
 from coinbase_assets.dagster_instance.executor import LockedInProcessExecutor
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.monitoring.alerts import build_alerts_sensor
@@ -60,7 +60,7 @@ def build_definitions(
             for build in (build_raw_candles, build_candle_history, build_candle_coverage)
         ]
         assets += [build_candle_rollup(rollup, settings.start) for rollup in settings.rollups]
-        if shows_halts(settings.series):
+        if can_tell_halts(settings.series):
             assets.append(build_market_halts(settings.series, settings.start))
     charts = [build_candle_chart(series) for series in settings.series]
     windows = {each: freshness_windows(each, settings) for each in settings.series}

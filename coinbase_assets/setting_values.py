@@ -47,7 +47,7 @@ def parse_rollups(text: str) -> tuple[Rollup, ...]:
             other = rollups.setdefault(str(rollup), rollup)
             if other != rollup:
                 raise ValueError(
-                    f"{rollup} is to be made from both {other.source} and {rollup.source};"
+                    f"{rollup} is to be made from both {other.made_of} and {rollup.made_of};"
                     " remove one of them"
                 )
     return tuple(rollups.values())

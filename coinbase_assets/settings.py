@@ -146,10 +146,10 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_rollups(self) -> Self:
         for rollup in self.rollups:
-            if rollup.source not in self.series:
+            if rollup.made_of not in self.series:
                 raise ValueError(
-                    f"COINBASE_ROLLUPS: {rollup} is made from {rollup.source}, which is not in"
-                    f" COINBASE_SERIES; add {rollup.source} there"
+                    f"COINBASE_ROLLUPS: {rollup} is made from {rollup.made_of}, which is not in"
+                    f" COINBASE_SERIES; add {rollup.made_of} there"
                 )
         return self
 

@@ -1,4 +1,4 @@
-"""Fields: what is known about a table, kept in its schema metadata. Pure: no I/O."""
+"""Fields: named texts about a table, kept in its schema metadata. Pure: no I/O."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ NAMESPACE = "coinbase_assets."
 
 
 def table_fields(table: pa.Table) -> dict[str, str]:
-    """The fields of the table."""
+    """Return the fields of the table, by their names."""
     metadata = table.schema.metadata or {}
     return {
         key.decode().removeprefix(NAMESPACE): value.decode()
@@ -18,6 +18,6 @@ def table_fields(table: pa.Table) -> dict[str, str]:
 
 
 def with_fields(table: pa.Table, fields: Mapping[str, str]) -> pa.Table:
-    """The table with these fields added or replaced."""
+    """Return the table with these fields added or replaced."""
     named = {f"{NAMESPACE}{name}".encode(): text.encode() for name, text in fields.items()}
     return table.replace_schema_metadata({**(table.schema.metadata or {}), **named})

@@ -9,7 +9,7 @@ from unittest import mock
 import dotenv
 import pytest
 
-from coinbase_assets.candles.series import Series
+from coinbase_assets.candles.series import Granularity, RollupGranularity, Series
 from coinbase_assets.setting_values import parse_rollups
 from coinbase_assets.settings import Settings, SettingsError, load_settings, project_folder
 
@@ -211,9 +211,9 @@ def test_settings_accept_container_name(monkeypatch: pytest.MonkeyPatch, value: 
             "eth-eur:15m",
             "'eth-eur' is not a product; write PRODUCT:GRANULARITY in capitals",
         ),
-        (SERIES, "ETH-EUR:15m BTC-USD:1m", "allowed are 1m 5m 15m 1h 6h 1d"),
+        (SERIES, "ETH-EUR:15m BTC-USD:1m", f"allowed are {' '.join(Granularity)}"),
         (SERIES, ",", "write PRODUCT:GRANULARITY"),
-        (ROLLUPS, "ETH-EUR:15m>3h", "allowed are 5m 15m 30m 1h 2h 4h 6h 12h 1d 1w"),
+        (ROLLUPS, "ETH-EUR:15m>3h", f"allowed are {' '.join(RollupGranularity)}"),
         (ROLLUPS, "ETH-EUR:15m>5m", "give a multiple of 15m that is at least twice 15m: 30m 1h"),
         (ROLLUPS, "ETH-EUR:15m", "write for example ETH-EUR:1m>5m,1h"),
         (ROLLUPS, "ETH-EUR:15m>1h;ETH-EUR:5m>1h", "remove one of them"),

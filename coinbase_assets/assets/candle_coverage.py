@@ -5,7 +5,6 @@ from datetime import date
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from coinbase_assets.assets.partitions import MONTHS_PER_RUN, monthly_partitions
 from coinbase_assets.assets.table_schema import column_metadata
@@ -15,6 +14,7 @@ from coinbase_assets.candles.evidence import Lifetime
 from coinbase_assets.candles.metadata_keys import USUAL_PAUSE
 from coinbase_assets.candles.months import raw_days
 from coinbase_assets.candles.series import Series
+from coinbase_assets.candles.table import epoch_seconds
 from coinbase_assets.collection.listing_dates import Lifetimes
 from coinbase_assets.completeness.ledger import (
     COVERAGE_SCHEMA,
@@ -86,8 +86,8 @@ def ledger_of(series: Series, month: str, candles: pa.Table, lifetime: Lifetime)
     (start, end), known = month_range(month), raw_days(candles)
     keys = [f"{start + number * DAY:%F}" for number in range((end - start) // DAY)]
     days = [DayFacts.of(known[key]) if key in known else None for key in keys]
-    seconds = pc.divide(candles["time"].cast(pa.int64()), 1_000_000).to_numpy()
-    ledger = build_ledger(MonthFacts(series, start, days, seconds, lifetime))
+    starts = epoch_seconds(candles["time"])
+    ledger = build_ledger(MonthFacts(series, start, days, starts, lifetime))
     counts = {f"buckets_{state}": str(count) for state, count in count_buckets(ledger).items()}
     version = table_fields(candles)["version"]
     pause = usual_pause(ledger) * series.granularity.seconds

@@ -10,14 +10,13 @@ from coinbase_assets.assets.partitions import MONTHS_PER_RUN, monthly_partitions
 from coinbase_assets.assets.table_schema import CANDLE_METADATA
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP
 from coinbase_assets.candles.rollups import roll_up, source_months
-from coinbase_assets.candles.series import Rollup, RollupGranularity
+from coinbase_assets.candles.series import Rollup
 from coinbase_assets.storage.partition_tables import PartitionTables
 from coinbase_assets.storage.paths import PATH_METADATA
 
 
 def build_candle_rollup(rollup: Rollup, start: date) -> dg.AssetsDefinition:
     """Return the asset that builds coarser candles of the history, from the month of `start` on."""
-    spans_months = rollup.granularity == RollupGranularity.ONE_WEEK
 
     @dg.asset(
         key=CANDLE_ROLLUP.asset_key(rollup),
@@ -25,9 +24,10 @@ def build_candle_rollup(rollup: Rollup, start: date) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.multi_run(MONTHS_PER_RUN),
         ins={
             "history": dg.AssetIn(
-                key=CANDLE_HISTORY.asset_key(rollup.source),
+                key=CANDLE_HISTORY.asset_key(rollup.made_of),
                 partition_mapping=dg.TimeWindowPartitionMapping(
-                    end_offset=int(spans_months), allow_nonexistent_upstream_partitions=True
+                    end_offset=int(rollup.granularity.spans_months),
+                    allow_nonexistent_upstream_partitions=True,
                 ),
                 metadata={"allow_missing_partitions": True},
             )
@@ -38,7 +38,7 @@ def build_candle_rollup(rollup: Rollup, start: date) -> dg.AssetsDefinition:
         metadata={PATH_METADATA: CANDLE_ROLLUP.path(rollup), **CANDLE_METADATA},
         description=(
             f"Closed {rollup.granularity} candles of {rollup.product}, built from the"
-            f" {rollup.source.granularity} candles. A candle belongs to the month in which it"
+            f" {rollup.made_of.granularity} candles. A candle belongs to the month in which it"
             " begins. A candle whose bucket is not collected to its end is left out;"
             " `candles_left_out` counts these."
         ),

@@ -24,9 +24,9 @@ from coinbase_assets.completeness.findings import (
     descending_times,
     differing_days,
     impossible_prices,
+    intervals_in,
+    ledger_tiling_faults,
     repeated_times,
-    unexplained,
-    untiled,
 )
 from coinbase_assets.completeness.ledger import State
 
@@ -65,7 +65,7 @@ def _changed_days(month: StoredMonth) -> Sequence[str]:
 
 def _not_collected(month: StoredMonth) -> Sequence[str]:
     """Only days between the first and the last collected day count."""
-    findings = unexplained(month.table, State.NOT_COLLECTED)
+    findings = intervals_in(month.table, State.NOT_COLLECTED)
     if not findings:
         return []
     days = month.store.list_partitions(RAW_CANDLES.folder(month.series))
@@ -74,11 +74,12 @@ def _not_collected(month: StoredMonth) -> Sequence[str]:
 
 
 def _unconfirmed(month: StoredMonth) -> Sequence[str]:
-    return unexplained(month.table, State.UNCONFIRMED)
+    return intervals_in(month.table, State.UNCONFIRMED)
 
 
 def _tiling_faults(month: StoredMonth) -> Sequence[str]:
-    return untiled(month.table, *month_range(month.key), month.series.granularity.delta)
+    step = month.series.granularity.delta
+    return ledger_tiling_faults(month.table, *month_range(month.key), step)
 
 
 CANDLE_CHECKS = [

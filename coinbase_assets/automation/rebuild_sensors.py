@@ -18,7 +18,7 @@ from coinbase_assets.candles.datasets import (
 )
 from coinbase_assets.candles.rollups import touched_months
 from coinbase_assets.candles.series import CandleSeries, Rollup, Series
-from coinbase_assets.completeness.halts import shows_halts
+from coinbase_assets.completeness.halts import can_tell_halts
 from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.dagster_instance.run_tags import RETRIED, range_tags
 
@@ -34,7 +34,7 @@ _sensor = partial(dg.sensor, default_status=dg.DefaultSensorStatus.RUNNING)
 def build_candle_history_sensor(series: Sequence[Series]) -> dg.SensorDefinition:
     """Return the sensor that rebuilds the months of raw days materialised since its last tick."""
     raw = {each: dg.AssetKey(RAW_CANDLES.asset_key(each)) for each in series}
-    with_halts = shows_halts(series)
+    with_halts = can_tell_halts(series)
 
     @_sensor(
         name=CANDLE_HISTORY_SENSOR,
@@ -57,7 +57,7 @@ def build_candle_history_sensor(series: Sequence[Series]) -> dg.SensorDefinition
 
 def build_candle_rollup_sensor(rollups: Sequence[Rollup]) -> dg.SensorDefinition:
     """Return the sensor that rebuilds the rollups of months rebuilt since its last tick."""
-    history = {each: dg.AssetKey(CANDLE_HISTORY.asset_key(each.source)) for each in rollups}
+    history = {each: dg.AssetKey(CANDLE_HISTORY.asset_key(each.made_of)) for each in rollups}
 
     @_sensor(
         name=CANDLE_ROLLUP_SENSOR,

@@ -1,36 +1,61 @@
-"""UTC days and months as partition keys: `2024-01-31`, `2024-01`. Pure: no Dagster, no I/O."""
+"""UTC days and months, and their partition keys: `2024-01-31` and `2024-01`. Pure: no I/O."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 
 DAY = timedelta(days=1)
+# ISO 8601 in UTC to the second, as all times in the fields of tables are written.
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
-def day_start(partition_key: str) -> datetime:
-    """The day's first instant."""
-    return datetime.fromisoformat(partition_key).replace(tzinfo=UTC)
+def format_time(instant: datetime) -> str:
+    """Return a UTC time as `2024-01-31T12:00:00Z`."""
+    return instant.strftime(TIME_FORMAT)
+
+
+def day_start(day_key: str) -> datetime:
+    """Return the first instant of the day."""
+    return datetime.fromisoformat(day_key).replace(tzinfo=UTC)
 
 
 def month_of(day_key: str) -> str:
-    """The key of the month that holds a day: 2024-01 for 2024-01-31."""
+    """Return the key of the month that holds a day: 2024-01 for 2024-01-31."""
     return day_key[:7]
 
 
 def month_range(month_key: str) -> tuple[datetime, datetime]:
-    """The month's first instant, and the one after its last."""
-    start = day_start(f"{month_key}-01")
-    return start, (start + 31 * DAY).replace(day=1)
+    """Return the first instant of the month and the first instant of the next month."""
+    first = _number(month_key)
+    return day_start(f"{_month(first)}-01"), day_start(f"{_month(first + 1)}-01")
+
+
+def months_between(first: datetime, end: datetime) -> Sequence[str]:
+    """Return the keys of the months that hold an instant from `first` to before `end`."""
+    if first >= end:
+        return []
+    last = end - timedelta(microseconds=1)
+    return [_month(n) for n in range(_number(f"{first:%Y-%m}"), _number(f"{last:%Y-%m}") + 1)]
+
+
+def following_months(first: str, count: int) -> Sequence[str]:
+    """Return the keys of `count` months, beginning with the `first`."""
+    return [_month(_number(first) + n) for n in range(count)]
 
 
 def adjoining(keys: Sequence[str], most: int) -> Iterator[Sequence[str]]:
-    """The keys, ascending days or months, in lists of at most so many that adjoin."""
-    for _, group in groupby(enumerate(keys), key=lambda item: _ordinal(item[1]) - item[0]):
+    """Split keys of days or of months, ascending, into lists of at most `most` adjoining keys."""
+    for _, group in groupby(enumerate(keys), key=lambda item: _number(item[1]) - item[0]):
         run = [key for _, key in group]
         yield from (run[index : index + most] for index in range(0, len(run), most))
 
 
-def _ordinal(key: str) -> int:
-    """A number that grows by one from a day's, or a month's, key to the next."""
+def _number(key: str) -> int:
+    """Return a number that grows by 1 from the key of a day, or of a month, to the next key."""
     year, month, *day = map(int, key.split("-"))
-    return date(year, month, *day).toordinal() if day else 12 * year + month
+    return date(year, month, *day).toordinal() if day else 12 * year + month - 1
+
+
+def _month(number: int) -> str:
+    """Return the key of the month that has this number."""
+    return f"{number // 12:04}-{number % 12 + 1:02}"

@@ -1,7 +1,7 @@
-"""What the lake holds: each dataset's name, and where it lies. Pure: no Dagster, no I/O.
+"""The datasets of the lake: their names, asset keys and blob paths. Pure: no I/O.
 
-An asset's key and its blobs' paths both derive from its dataset, so that no module needs another
-asset's module to find its data.
+An asset's key and the paths of its blobs both derive from its dataset. So a module finds the data
+of an asset without importing the asset's module.
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from coinbase_assets.candles.series import CandleSeries
 
 @dataclass(frozen=True)
 class Dataset:
-    """A kind of table: its name, what partitions it (`date`, `month` or nothing), its file's name.
+    """A kind of table: its name, what partitions it (`date`, `month`, or ""), and its file name.
 
-    A dataset that each series has lies below the series' folder; one that all series share is
-    found without a series.
+    Most datasets have a folder for each series. Datasets that all series share have none: their
+    methods are called without a series.
     """
 
     name: str
@@ -22,20 +22,20 @@ class Dataset:
     file: str
 
     def asset_key(self, series: CandleSeries | None = None) -> list[str]:
-        """The path of the asset's key, such as `ETH-EUR/15m/raw_candles`."""
+        """Return the parts of the asset's key, such as `ETH-EUR/15m/raw_candles`."""
         return [series.product, series.granularity.value, self.name] if series else [self.name]
 
     def folder(self, series: CandleSeries | None = None) -> str:
-        """The folder of the dataset, or of one series in it; Hive-style, with a slash at its end.
+        """Return the folder of the dataset, or of the series in it, Hive-style, with a final slash.
 
-        A file that nothing partitions and all series share needs none.
+        It is "" for a single file that all series share.
         """
         if series:
             return f"{self.name}/product={series.product}/granularity={series.granularity}/"
         return f"{self.name}/" if self.partition else ""
 
     def path(self, series: CandleSeries | None = None) -> str:
-        """The template of the blobs' paths, with `{partition}` where the partition key stands."""
+        """Return the template of the blobs' paths, with `{partition}` for the partition key."""
         partition = f"{self.partition}={{partition}}/" if self.partition else ""
         return f"{self.folder(series)}{partition}{self.file}"
 
@@ -45,7 +45,7 @@ CANDLE_HISTORY = Dataset("candle_history", "month", "candles.parquet")
 CANDLE_COVERAGE = Dataset("candle_coverage", "month", "coverage.parquet")
 CANDLE_ROLLUP = Dataset("candle_rollup", "month", "candles.parquet")
 CANDLE_CHART = Dataset("candle_chart", "", "chart.png")
-# Its files are named after the time of the answer that brought the revisions.
+# A file is named after the time of the answer that brought the revisions.
 CANDLE_REVISIONS = Dataset("candle_revisions", "date", "{answered}.parquet")
 MARKET_HALTS = Dataset("market_halts", "month", "halts.parquet")
 PRODUCTS = Dataset("products", "", "products.parquet")

@@ -1,23 +1,23 @@
-"""What says that a day is whole, or that it is not, or that there was nothing to trade. Pure."""
+"""The evidence about a stored day, and about when a product was traded. Pure: no I/O."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
-# In place of a granularity, where the exchange has no coarser candles to compare with.
-AGAIN = "again"
+from coinbase_assets.candles.calendar import format_time
 
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
+# Stands in place of a granularity if the exchange has no coarser candles to compare with.
+AGAIN = "again"
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What came of comparing a day with the exchange's own coarser candles.
+    """The result of comparing a day with the exchange's own coarser candles.
 
-    `compared_with` is their granularity, or AGAIN where the same candles were asked for once more.
-    `compared_at` is the exchange's time of the oldest of those answers. `contradicted` are the
-    hours of the day, from 0 to before 24, in which they show trades that no candle of the day
-    holds. `disagreement` says where they differ from the day in whichever way; empty if nowhere.
+    `compared_with` is their granularity, or AGAIN if the same candles were asked for once more.
+    `compared_at` is the exchange's time of the oldest answer with these candles. `contradicted`
+    are the hours of the day, from 0 to before 24, in which they show trades that no candle of the
+    day holds. `disagreement` says where they differ from the day; it is empty if they agree.
     """
 
     compared_with: str
@@ -30,16 +30,17 @@ class Evidence:
         return not self.disagreement
 
     def to_fields(self) -> Mapping[str, str]:
+        """Return the evidence as fields of the day's table."""
         return {
             "compared_with": self.compared_with,
-            "compared_at": self.compared_at.strftime(_TIME),
+            "compared_at": format_time(self.compared_at),
             "contradicted_hours": ",".join(f"{h.start}-{h.stop}" for h in self.contradicted),
             "disagreement": self.disagreement,
         }
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, str]) -> "Evidence | None":
-        """None where nothing was compared."""
+        """Return the evidence that `to_fields` wrote; None if the day was not compared."""
         if not fields.get("compared_with"):
             return None
         hours = [
@@ -55,9 +56,9 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Lifetime:
-    """The UTC day of a product's first trade and, once it is delisted, that of its last.
+    """The UTC days of a product's first trade and, if it is delisted, of its last trade.
 
-    Either is None as long as it is not known; `asked_at` is the exchange's time of the answer.
+    A day is None while it is not known. `asked_at` is the exchange's time of the answer.
     """
 
     first_day: date | None = None

@@ -1,4 +1,4 @@
-"""A month of history, joined from its raw days, and what it keeps of them. Pure: no I/O."""
+"""A month of history, joined from its raw days. Pure: no I/O."""
 
 import json
 from collections.abc import Mapping
@@ -7,20 +7,21 @@ import pyarrow as pa
 
 from coinbase_assets.candles.calendar import DAY, day_start, month_range
 from coinbase_assets.candles.days import first_and_last
+from coinbase_assets.candles.rules import validate_candles
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import (
     InvalidCandles,
     candles_digest,
     clip_candles,
+    conform,
     empty_candles,
     merge_candles,
-    validate_candles,
 )
 from coinbase_assets.table_metadata import table_fields, with_fields
 
-# The key in the history file's metadata under which the fields of its raw days lie, as JSON.
+# The key of the schema metadata that holds the fields of the raw days, as JSON.
 _RAW_DAYS = b"raw_days"
-_KEPT = (
+_RAW_DAY_FIELDS_KEPT = (
     "version",
     "digest",
     "fetched_at",
@@ -35,25 +36,29 @@ _KEPT = (
 
 
 def join_days(
-    series: Series, month: str, days: Mapping[str, pa.Table], expected: int, source: str
+    series: Series, month: str, days: Mapping[str, pa.Table], expected: int, made_of: str
 ) -> pa.Table:
-    """The month's candles from the raw days there are of the `expected` ones, by their keys.
+    """Return the candles of the month, joined from its raw `days`, which have their keys.
 
-    Its version is the sum of theirs, so it grows with every day that comes or is newer.
-    Raises InvalidCandles.
+    `expected` is the number of days that the month has by now, `made_of` the name of the raw
+    dataset. The version is the sum of the days' versions, so it grows whenever a day is added or
+    replaced by a newer answer. Raises InvalidCandles.
     """
     fields = {key: table_fields(day) for key, day in days.items()}
     versions = {key: int(day["version"]) for key, day in fields.items()}
     oldest_first = sorted(days, key=lambda key: versions[key])
-    candles = merge_candles(empty_candles(), *(days[key] for key in oldest_first))
+    candles = merge_candles(empty_candles(), *(conform(days[key]) for key in oldest_first))
     validate_candles(candles, series.granularity, *month_range(month))
-    kept = {key: {n: day[n] for n in _KEPT if day.get(n)} for key, day in fields.items()}
+    kept = {
+        key: {name: day[name] for name in _RAW_DAY_FIELDS_KEPT if day.get(name)}
+        for key, day in fields.items()
+    }
     candles = candles.replace_schema_metadata({_RAW_DAYS: json.dumps(kept).encode()})
     return with_fields(
         candles,
         {
             "series": str(series),
-            "source": source,
+            "source": made_of,
             "version": str(sum(versions.values())),
             "days": str(len(days)),
             "days_missing": str(expected - len(days)),
@@ -63,9 +68,9 @@ def join_days(
 
 
 def raw_days(history: pa.Table) -> Mapping[str, Mapping[str, str]]:
-    """The fields of the raw days that a month was joined from, by their keys.
+    """Return the fields of the raw days that the month was joined from, by the days' keys.
 
-    Raises InvalidCandles for a month joined by version 0.1, which did not keep them.
+    Raises InvalidCandles for a month joined by version 0.1, which did not keep these fields.
     """
     metadata = history.schema.metadata or {}
     if _RAW_DAYS not in metadata:
@@ -74,22 +79,22 @@ def raw_days(history: pa.Table) -> Mapping[str, Mapping[str, str]]:
 
 
 def unchanged_days(history: pa.Table, days: Mapping[str, Mapping[str, str]]) -> dict[str, pa.Table]:
-    """Those of the raw days that the month holds just as they are stored, by their keys.
+    """Return the raw days that the month already holds as they are stored, by their keys.
 
-    `days` are the fields of those stored, which tell their version and the digest of their candles;
-    the month's candles of such a day must have that digest. Raises InvalidCandles as `raw_days`.
+    `days` are the fields of the stored raw days. A day is unchanged if the month was joined from
+    the same version of it, and if its candles in the month have the digest of the stored day.
+    Raises InvalidCandles like `raw_days`.
     """
-    joined = raw_days(history)
+    joined, candles = raw_days(history), conform(history)
     found = {}
     for key, fields in days.items():
-        start = day_start(key)
         if _is_same(joined.get(key, {}), fields):
-            candles = clip_candles(history, start, start + DAY).replace_schema_metadata(None)
-            if candles_digest(candles) == fields["digest"]:
-                found[key] = with_fields(candles, fields)
+            day = clip_candles(candles, day_start(key), day_start(key) + DAY)
+            if candles_digest(day) == fields["digest"]:
+                found[key] = with_fields(day, fields)
     return found
 
 
 def _is_same(joined: Mapping[str, str], stored: Mapping[str, str]) -> bool:
-    """Days stored by version 0.1 have no digest."""
+    """Return whether version and digest are equal; days stored by version 0.1 have no digest."""
     return "digest" in stored and all(joined.get(n) == stored[n] for n in ("version", "digest"))

@@ -1,6 +1,6 @@
-"""A month of a rollup, made of months of history. Pure: no I/O.
+"""Rollups: longer candles, made of a series' own candles a month at a time. Pure: no I/O.
 
-A coarser candle belongs to the month in which it begins: a week may end in the next one.
+A longer candle belongs to the month in which it begins; it may end in the next month.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,77 +9,91 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from coinbase_assets.candles.calendar import DAY, day_start, month_of, month_range
+from coinbase_assets.candles.calendar import DAY, day_start, month_range, months_between
 from coinbase_assets.candles.days import first_and_last
 from coinbase_assets.candles.months import raw_days
 from coinbase_assets.candles.series import BucketLength, Rollup
-from coinbase_assets.candles.table import SCHEMA, clip_candles, empty_candles
+from coinbase_assets.candles.table import (
+    COLUMNS,
+    SCHEMA,
+    TIME_TYPE,
+    Column,
+    clip_candles,
+    conform,
+    empty_candles,
+    epoch_seconds,
+)
 from coinbase_assets.table_metadata import table_fields, with_fields
 
-# Weeks begin with it: the first Monday of the epoch, in its seconds.
+# Buckets are counted from Monday 1970-01-05, in epoch seconds, so that weeks begin on Mondays.
 MONDAY: Final = 4 * 86_400
 _DAY_SECONDS = int(DAY.total_seconds())
 
 
 def coarsen_candles(candles: pa.Table, seconds: int) -> pa.Table:
-    """Sum ascending candles up to longer ones, whose buckets are counted from a Monday, UTC.
+    """Return candles of `seconds` length, made of these shorter ones, both ascending.
 
-    First open, highest high, lowest low, last close, summed volume; where there is none, none.
+    Buckets are counted from Monday 1970-01-05, UTC. A bucket without candles has no longer candle.
+    The columns are folded as COLUMNS says.
     """
     if not candles.num_rows:
         return candles
-    time = candles["time"].cast(pa.int64()).to_numpy() // 1_000_000 - MONDAY
-    bucket = time // seconds * seconds + MONDAY
-    first = np.flatnonzero(np.diff(bucket, prepend=bucket[0] - 1))
-    last = np.append(first[1:], len(bucket)) - 1
-    columns = [
-        pa.array(bucket[first] * 1_000_000).cast(SCHEMA.field("time").type),
-        candles["open"].to_numpy()[first],
-        np.maximum.reduceat(candles["high"].to_numpy(), first),
-        np.minimum.reduceat(candles["low"].to_numpy(), first),
-        candles["close"].to_numpy()[last],
-        np.add.reduceat(candles["volume"].to_numpy(), first),
-    ]
-    return pa.table(columns, SCHEMA)
+    bucket = (epoch_seconds(candles["time"]) - MONDAY) // seconds * seconds + MONDAY
+    starts = np.flatnonzero(np.diff(bucket, prepend=bucket[0] - 1))
+    time = pa.array(bucket[starts] * 1_000_000).cast(TIME_TYPE)
+    return pa.table([time, *(_folded(column, candles, starts) for column in COLUMNS)], SCHEMA)
 
 
-def source_months(granularity: BucketLength, month: str) -> list[str]:
-    """The months of history that candles which begin in the month are made of, ascending."""
-    _, end = _span(granularity, month)
-    return list(dict.fromkeys([month, _month_at(end - timedelta(microseconds=1))]))
+def _folded(column: Column, candles: pa.Table, starts: np.ndarray) -> pa.Array:
+    """Return the values of the longer candles, null where a shorter candle has no value."""
+    values = candles[column.name]
+    if not values.null_count:
+        return pa.array(column.fold(values.to_numpy(), starts), column.type)
+    is_null = np.logical_or.reduceat(values.is_null().to_numpy(), starts)
+    known = pc.fill_null(values, 0).to_numpy()
+    return pa.array(column.fold(known, starts), column.type, mask=is_null)
 
 
-def touched_months(granularity: BucketLength, month: str) -> list[str]:
-    """The months of a rollup that a month of history shows in, ascending."""
-    start, _ = month_range(month)
-    return list(dict.fromkeys([_month_at(start - _since_bucket_start(granularity, start)), month]))
+def source_months(granularity: BucketLength, month: str) -> Sequence[str]:
+    """Return the months of history that hold the candles that begin in the month, ascending."""
+    first, _ = month_range(month)
+    _, end = _buckets_of(granularity, month)
+    return months_between(first, end)
+
+
+def touched_months(granularity: BucketLength, month: str) -> Sequence[str]:
+    """Return the months of a rollup that a month of history belongs to, ascending."""
+    first, end = month_range(month)
+    return months_between(first - _since_bucket_start(granularity, first), end)
 
 
 def roll_up(rollup: Rollup, month: str, history: Sequence[pa.Table]) -> pa.Table:
-    """The coarser candles that begin in the month, of those of its `source_months` there are.
+    """Return the longer candles that begin in the month.
 
-    A candle is left out, and counted, if one of its days is not collected, or was not answered up
-    to the candle's end. The version is the sum of the history's, so it grows with it.
+    `history` are the stored months among its `source_months`. A candle is left out, and counted,
+    if a day of it is not collected, or was not answered up to the end of the candle. The version
+    is the sum of the versions of the history, so it grows with them.
     Raises InvalidCandles for history of version 0.1.
     """
-    bare = [table.replace_schema_metadata(None) for table in history]
-    fine = clip_candles(
-        pa.concat_tables([empty_candles(), *bare]), *_span(rollup.granularity, month)
+    shorter = clip_candles(
+        pa.concat_tables([empty_candles(), *map(conform, history)]),
+        *_buckets_of(rollup.granularity, month),
     )
-    coarse = coarsen_candles(fine, rollup.granularity.seconds)
+    longer = coarsen_candles(shorter, rollup.granularity.seconds)
     answered = {
         day_start(day): datetime.fromisoformat(fields["answered_through"])
         for table in history
         for day, fields in raw_days(table).items()
     }
-    complete = _is_complete(coarse, rollup.granularity.seconds, answered)
-    candles = coarse.filter(pa.array(complete))
+    complete = _is_complete(longer, rollup.granularity.seconds, answered)
+    candles = longer.filter(pa.array(complete))
     fields = {
         "series": str(rollup),
-        "source": str(rollup.source),
+        "source": str(rollup.made_of),
         "version": str(sum(int(table_fields(table)["version"]) for table in history)),
-        "candles_left_out": str(coarse.num_rows - candles.num_rows),
+        "candles_left_out": str(longer.num_rows - candles.num_rows),
         **first_and_last(candles),
     }
     return with_fields(candles, fields)
@@ -88,17 +102,16 @@ def roll_up(rollup: Rollup, month: str, history: Sequence[pa.Table]) -> pa.Table
 def _is_complete(
     candles: pa.Table, seconds: int, answered: Mapping[datetime, datetime]
 ) -> np.ndarray:
-    """Of each candle whether all of it was answered, looked at in parts that lie within a day."""
+    """Return whether each candle was answered to its end, day by day for candles of days."""
     until = {day.timestamp() // _DAY_SECONDS: end.timestamp() for day, end in answered.items()}
     part = min(seconds, _DAY_SECONDS)
-    starts = candles["time"].cast(pa.int64()).to_numpy() // 1_000_000
-    parts = starts[:, None] + np.arange(0, seconds, part)
+    parts = epoch_seconds(candles["time"])[:, None] + np.arange(0, seconds, part)
     through = np.vectorize(lambda day: until.get(day, 0), otypes=[float])(parts // _DAY_SECONDS)
     return (through >= parts + part).all(axis=1)
 
 
-def _span(granularity: BucketLength, month: str) -> tuple[datetime, datetime]:
-    """From the start of the first bucket that begins in the month to the end of the last one."""
+def _buckets_of(granularity: BucketLength, month: str) -> tuple[datetime, datetime]:
+    """Return the start of the first bucket that begins in the month, and the end of the last."""
     start, end = (
         instant
         + (granularity.delta - _since_bucket_start(granularity, instant)) % granularity.delta
@@ -109,7 +122,3 @@ def _span(granularity: BucketLength, month: str) -> tuple[datetime, datetime]:
 
 def _since_bucket_start(granularity: BucketLength, instant: datetime) -> timedelta:
     return (instant - datetime.fromtimestamp(MONDAY, UTC)) % granularity.delta
-
-
-def _month_at(instant: datetime) -> str:
-    return month_of(f"{instant:%F}")

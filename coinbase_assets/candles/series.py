@@ -1,4 +1,4 @@
-"""Candles of a product at a granularity: their names and places. Pure: no I/O."""
+"""Candles of a product at a granularity: their names, and how the names are read. Pure: no I/O."""
 
 import re
 from collections.abc import Mapping
@@ -21,13 +21,21 @@ class BucketLength(StrEnum):
     def delta(self) -> timedelta:
         return timedelta(seconds=self.seconds)
 
+    @property
+    def spans_months(self) -> bool:
+        """Whether a bucket may begin in one month and end in the next.
+
+        Buckets that divide a day do not: they begin and end within the same UTC day.
+        """
+        return _UNITS["d"] % self.seconds != 0
+
 
 BucketLengthT = TypeVar("BucketLengthT", bound=BucketLength)
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 class Granularity(BucketLength):
-    """What can be collected: the exchange knows these six (its documentation)."""
+    """The granularities that can be collected: the exchange has these six (its documentation)."""
 
     ONE_MINUTE = "1m"
     FIVE_MINUTES = "5m"
@@ -38,7 +46,10 @@ class Granularity(BucketLength):
 
 
 class RollupGranularity(BucketLength):
-    """What finer candles can be summed up to: parts of a UTC day, days, and weeks from Monday."""
+    """The granularities that shorter candles can be summed up to: parts of a UTC day, or days.
+
+    Buckets are counted from Monday 1970-01-05, so that weeks begin on Mondays.
+    """
 
     FIVE_MINUTES = "5m"
     FIFTEEN_MINUTES = "15m"
@@ -70,31 +81,34 @@ class CandleSeries:
 
 @dataclass(frozen=True, order=True)
 class Series(CandleSeries):
-    """What is collected: a product at a granularity of the exchange's, such as `ETH-EUR:15m`."""
+    """Collected candles: a product at a granularity of the exchange, such as `ETH-EUR:15m`."""
 
     granularity: Granularity
 
     @classmethod
     def parse(cls, text: str) -> "Series":
         """Read `PRODUCT:GRANULARITY`. Raises ValueError with the value and the rule."""
-        return cls(*_parse(text, {one.value: one for one in Granularity}))
+        return cls(*_parse(text, {granularity.value: granularity for granularity in Granularity}))
 
     @property
     def order_book(self) -> str:
-        """The product whose trades it shows: USDC books are USD ones under another name."""
+        """The product whose order book it shares: a USDC book is the USD book renamed."""
         return re.sub("-USDC$", "-USD", self.product)
 
 
 @dataclass(frozen=True)
 class Rollup(CandleSeries):
-    """Candles of a product, made of those of a collected series, the `source`."""
+    """Longer candles of a product, `made_of` the candles of a collected series."""
 
     granularity: RollupGranularity
-    source: Series
+    made_of: Series
 
 
 def parse_candle_series(text: str) -> CandleSeries:
-    """The same for all candles that there can be; a Series where the exchange has them."""
+    """Read `PRODUCT:GRANULARITY` of any series; a Series if the exchange has the granularity.
+
+    Raises ValueError with the value and the rule.
+    """
     product, granularity = _parse(text, _ALL)
     if isinstance(granularity, Granularity):
         return Series(product, granularity)
@@ -102,7 +116,8 @@ def parse_candle_series(text: str) -> CandleSeries:
 
 
 _ALL: dict[str, BucketLength] = {
-    one.value: one for one in (Granularity.ONE_MINUTE, *RollupGranularity, *Granularity)
+    granularity.value: granularity
+    for granularity in (Granularity.ONE_MINUTE, *RollupGranularity, *Granularity)
 }
 
 

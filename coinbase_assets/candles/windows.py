@@ -1,4 +1,4 @@
-"""Which requests cover a time range. Pure: no Dagster, no I/O."""
+"""Request windows that cover a time range, and the answers to them. Pure: no I/O."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ import pyarrow as pa
 
 from coinbase_assets.candles.series import Granularity, Series
 
-# An answer holds at most this many candles (the API's documentation).
+# The most candles in an answer (the API's documentation).
 MAX_CANDLES = 300
 
 
 @dataclass(frozen=True)
 class Window:
-    """The buckets of one request, from `start` to before `end`, both on the grid (UTC)."""
+    """The time range of a request, from `start` to before `end`, both bucket starts in UTC."""
 
     start: datetime
     end: datetime
@@ -24,7 +24,7 @@ class Window:
 
 
 def request_windows(start: datetime, end: datetime, granularity: Granularity) -> Iterator[Window]:
-    """The fewest windows that cover `start` to before `end`, in order."""
+    """Yield the fewest windows that cover `start` to before `end`, in order."""
     while start < end:
         window = Window(start, min(start + MAX_CANDLES * granularity.delta, end))
         yield window
@@ -33,9 +33,9 @@ def request_windows(start: datetime, end: datetime, granularity: Granularity) ->
 
 @dataclass(frozen=True)
 class Answer:
-    """What the exchange holds of a window: its closed candles, ascending.
+    """The exchange's answer for a window: its closed candles, ascending.
 
-    `as_of` is the exchange's time of the answer, `requests` how many were sent for it.
+    `as_of` is the exchange's time of the answer, `requests` the number of requests sent for it.
     """
 
     series: Series
@@ -46,7 +46,7 @@ class Answer:
 
     @property
     def answered_through(self) -> datetime:
-        """Up to where the answer tells all: the window's end, or the bucket still open."""
+        """The first instant not answered: the window's end, or the start of the open bucket."""
         step = self.series.granularity.delta
         closed = self.window.start + (self.as_of - self.window.start) // step * step
         return max(self.window.start, min(self.window.end, closed))

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
+from coinbase_assets.candles.calendar import format_time
 from coinbase_assets.candles.series import Series
 from coinbase_assets.lake.status import SeriesStatus, series_status
 from coinbase_assets.monitoring.freshness import FreshnessWindows
@@ -119,4 +120,4 @@ def _as_json(status: SeriesStatus, now: datetime) -> dict[str, object]:
 
 
 def _time(time: datetime | None) -> str | None:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ") if time else None
+    return format_time(time) if time else None

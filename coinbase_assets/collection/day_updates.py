@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from coinbase_assets.candles.calendar import DAY, day_start
-from coinbase_assets.candles.days import Day, cut_days
+from coinbase_assets.candles.day_cutting import cut_days
+from coinbase_assets.candles.days import Day
 from coinbase_assets.candles.revisions import (
     REVISION_SCHEMA,
     compare_days,
     count_changes,
     revisions_path,
 )
+from coinbase_assets.candles.rules import validate_candles
 from coinbase_assets.candles.series import Series
-from coinbase_assets.candles.table import clip_candles, validate_candles
+from coinbase_assets.candles.table import clip_candles
 from coinbase_assets.collection.listing_dates import Lifetimes
 from coinbase_assets.collection.reconciler import Reconciled, Reconciler
 from coinbase_assets.completeness.reconciliation import weigh

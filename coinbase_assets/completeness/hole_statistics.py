@@ -1,6 +1,6 @@
-"""Holes: runs of buckets without a candle, and which of them are longer than chance makes them.
+"""Holes, which are runs of buckets without a candle: how long chance alone makes them.
 
-Pure: no Dagster, no I/O.
+Pure: no I/O.
 """
 
 import math
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-# A run is unusual if so few of its length are to be expected where trades come independently.
+# A hole is unusual if chance alone makes fewer than this many holes of its length.
 _EXPECTED = 0.001
 
 
 def runs(values: np.ndarray) -> Iterator[tuple[int, int]]:
-    """First and end index of the maximal runs of equal items, in order."""
+    """Yield the first index and the end index of the maximal runs of equal items, in order."""
     if not len(values):
         return
     starts = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
@@ -21,10 +21,10 @@ def runs(values: np.ndarray) -> Iterator[tuple[int, int]]:
 
 
 def unusual_length(untraded: int, buckets: int) -> float:
-    """From how many buckets on a hole is unusual, where `untraded` of `buckets` have no candle.
+    """Return the length, in buckets, from which a hole is unusual.
 
-    If a bucket is untraded with the probability p, about `buckets * p**n` holes of n buckets are
-    to be expected by chance.
+    `untraded` of the `buckets` have no candle, a share p. If each bucket is untraded by chance
+    alone, about `buckets * p**n` holes of n buckets are expected.
     """
     if not 0 < untraded < buckets:
         return 1.0 if untraded == 0 else math.inf
@@ -32,9 +32,11 @@ def unusual_length(untraded: int, buckets: int) -> float:
 
 
 def unusual_holes(is_hole: np.ndarray) -> list[tuple[int, int]]:
-    """First and end index of the unusually long holes.
+    """Return the first index and the end index of the unusually long holes.
 
-    `is_hole` tells of each bucket whether it has no candle.
+    `is_hole` says for each bucket whether it has no candle.
     """
-    most = unusual_length(int(is_hole.sum()), len(is_hole))
-    return [(first, end) for first, end in runs(is_hole) if is_hole[first] and end - first >= most]
+    shortest = unusual_length(int(is_hole.sum()), len(is_hole))
+    return [
+        (first, end) for first, end in runs(is_hole) if is_hole[first] and end - first >= shortest
+    ]

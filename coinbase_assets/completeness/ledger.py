@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coinbase_assets.candles.calendar import DAY
-from coinbase_assets.candles.days import SETTLED_AFTER
+from coinbase_assets.candles.days import SETTLED_AFTER, refreshed_at
 from coinbase_assets.candles.evidence import AGAIN, Evidence, Lifetime
 from coinbase_assets.candles.series import Series
-from coinbase_assets.candles.table import SCHEMA
+from coinbase_assets.candles.table import TIME_TYPE
 from coinbase_assets.completeness.hole_statistics import runs, unusual_holes
 
 
@@ -30,11 +30,10 @@ class State(StrEnum):
     OPEN = "open"
 
 
-_TIME = SCHEMA.field("time").type
 COVERAGE_SCHEMA = pa.schema(
     [
-        pa.field("start", _TIME, nullable=False),
-        pa.field("end", _TIME, nullable=False),
+        pa.field("start", TIME_TYPE, nullable=False),
+        pa.field("end", TIME_TYPE, nullable=False),
         pa.field("buckets", pa.int64(), nullable=False),
         pa.field("state", pa.string(), nullable=False),
         pa.field("evidence", pa.string(), nullable=False),
@@ -58,8 +57,7 @@ class DayFacts:
         """From the fields of the day's table."""
         return cls(
             datetime.fromisoformat(fields["answered_through"]),
-            # Days stored by version 0.1 were fetched at once.
-            datetime.fromisoformat(fields.get("refreshed_at", fields["fetched_at"])),
+            refreshed_at(fields),
             Evidence.from_fields(fields),
         )
 

@@ -20,7 +20,7 @@ from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.days import Day
 from coinbase_assets.candles.evidence import AGAIN, Evidence
 from coinbase_assets.candles.series import Granularity
-from coinbase_assets.candles.table import clip_candles, without_candles
+from coinbase_assets.candles.table import clip_candles, epoch_microseconds, without_candles
 from coinbase_assets.candles.windows import Window
 from coinbase_assets.completeness.hole_statistics import runs, unusual_holes
 
@@ -231,5 +231,5 @@ def _totals(candles: pa.Table, start: datetime, length: timedelta) -> _Totals:
 
 def _blocks(candles: pa.Table, start: datetime, length: timedelta) -> np.ndarray:
     """Of each candle of the day, which coarser bucket of the day it lies in."""
-    since = candles["time"].cast(pa.int64()).to_numpy() - int(start.timestamp()) * 1_000_000
+    since = epoch_microseconds(candles["time"]) - int(start.timestamp()) * 1_000_000
     return since // (length // timedelta(microseconds=1))

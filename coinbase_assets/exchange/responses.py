@@ -6,8 +6,9 @@ from email.utils import parsedate_to_datetime
 import httpx
 import pyarrow as pa
 
+from coinbase_assets.candles.parsing import parse_candles
 from coinbase_assets.candles.series import Granularity
-from coinbase_assets.candles.table import InvalidCandles, parse_candles
+from coinbase_assets.candles.table import InvalidCandles
 from coinbase_assets.candles.windows import Window
 from coinbase_assets.exchange.errors import (
     ExchangeError,

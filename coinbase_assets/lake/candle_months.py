@@ -6,11 +6,11 @@ from itertools import chain
 
 import pyarrow as pa
 
+from coinbase_assets.candles.calendar import months_between
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP, Dataset
 from coinbase_assets.candles.series import CandleSeries, parse_candle_series
-from coinbase_assets.candles.table import SCHEMA, clip_candles
+from coinbase_assets.candles.table import SCHEMA, clip_candles, conform
 from coinbase_assets.lake.errors import SeriesNotFound
-from coinbase_assets.lake.time_ranges import months_between
 from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.errors import PartitionMissing
 from coinbase_assets.storage.parquet_store import ParquetStore
@@ -74,7 +74,7 @@ def _load_months(
             table = store.get(template.format(partition=month), read, optional=_OPTIONAL)
         except PartitionMissing:
             return None
-        return clip_candles(table.replace_schema_metadata(None), start, end).select(columns)
+        return clip_candles(conform(table, read), start, end).select(columns)
 
     tables = map_concurrently(load, months, _MONTHS_AT_A_TIME)
     return (table for table in tables if table is not None)

@@ -10,7 +10,7 @@ from coinbase_assets.candles.calendar import DAY, day_start, month_of
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY
 from coinbase_assets.candles.rollups import coarsen_candles
 from coinbase_assets.candles.series import Series
-from coinbase_assets.candles.table import clip_candles, empty_candles
+from coinbase_assets.candles.table import clip_candles, conform, empty_candles
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA
 from coinbase_assets.storage.concurrency import map_concurrently
 
@@ -44,7 +44,7 @@ def draw_days(
     step = drawing.drawn_step(series, start, end)
     months = _tables(store, CANDLE_HISTORY.folder(series), first, last)
     # Each month is coarsened as it comes, since the candles of years may not fit into memory.
-    parts = [coarsen_candles(clip_candles(month, start, end), step) for month in months]
+    parts = [coarsen_candles(clip_candles(conform(month), start, end), step) for month in months]
     candles = pa.concat_tables([empty_candles(), *parts])
     if not candles.num_rows:
         return None

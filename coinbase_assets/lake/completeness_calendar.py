@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from coinbase_assets.candles.calendar import DAY
+from coinbase_assets.candles.table import epoch_microseconds
 from coinbase_assets.completeness.ledger import State
 from coinbase_assets.lake.palette import BACKGROUND, INK, NO_LEDGER, STATE_COLOURS
 
@@ -46,7 +47,7 @@ def build_calendar(ledger: pa.Table, last: date) -> Calendar:
 
 def _days_after(first: date, times: pa.ChunkedArray, microseconds: int = 0) -> np.ndarray:
     """Return the days from `first` to each time's day, after moving the times by `microseconds`."""
-    days = (times.cast(pa.int64()).to_numpy() + microseconds) // _DAY_MICROSECONDS
+    days = (epoch_microseconds(times) + microseconds) // _DAY_MICROSECONDS
     return days - (first - date(1970, 1, 1)).days
 
 

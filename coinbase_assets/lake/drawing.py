@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from coinbase_assets.candles.rollups import coarsen_candles
 from coinbase_assets.candles.series import Series
-from coinbase_assets.candles.table import SCHEMA, clip_candles
+from coinbase_assets.candles.table import SCHEMA, clip_candles, epoch_microseconds
 from coinbase_assets.lake.completeness_calendar import Calendar, draw_calendar
 from coinbase_assets.lake.palette import BACKGROUND, DOWN, GRID, INK, UP
 
@@ -114,7 +114,7 @@ def _draw_volumes(axes: Axes, drawn: pa.Table, step: int) -> None:
 
 def _middles(drawn: pa.Table, step: int) -> np.ndarray:
     """Return the middles of the candles' buckets, in days since 1970, the unit of the axis."""
-    return drawn["time"].cast(pa.int64()).to_numpy() / 1e6 / _DAY_SECONDS + step / _DAY_SECONDS / 2
+    return epoch_microseconds(drawn["time"]) / 1e6 / _DAY_SECONDS + step / _DAY_SECONDS / 2
 
 
 def _width(step: int) -> float:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, ipc, parquet
 
+from coinbase_assets.candles.calendar import TIME_FORMAT
 from coinbase_assets.candles.table import SCHEMA
 
 
@@ -50,7 +51,7 @@ class _JsonLines:
         self._file.close()
 
     def write_table(self, table: pa.Table) -> None:
-        times = pc.strftime(table["time"].cast(pa.timestamp("s", "UTC")), "%Y-%m-%dT%H:%M:%SZ")
+        times = pc.strftime(table["time"].cast(pa.timestamp("s", "UTC")), TIME_FORMAT)
         rows = table.set_column(0, "time", times).to_pylist()
         self._file.writelines(f"{json.dumps(row)}\n" for row in rows)
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from coinbase_assets.candles.calendar import DAY, day_start, month_range
+from coinbase_assets.candles.calendar import DAY, day_start, month_range, months_between
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, RAW_CANDLES, Dataset
 from coinbase_assets.candles.days import is_settled
 from coinbase_assets.candles.series import Series
 from coinbase_assets.completeness.ledger import State
-from coinbase_assets.lake.time_ranges import months_between
 from coinbase_assets.storage.stored_blob import StoredBlob
 
 if TYPE_CHECKING:

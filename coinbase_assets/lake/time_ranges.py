@@ -1,7 +1,6 @@
-"""Time ranges as readers write them, and the months they lie in. Pure: no Dagster, no I/O."""
+"""Time ranges as readers write them. Pure: no Dagster, no I/O."""
 
-from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 
 Instant = str | date | datetime
 """A moment: an ISO 8601 text, a day (its midnight) or a time, in UTC if it has no zone."""
@@ -24,13 +23,3 @@ def _parse_instant(name: str, value: Instant) -> datetime:
     if not isinstance(instant, datetime):
         instant = datetime.combine(instant, time())
     return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
-
-
-def months_between(start: datetime, end: datetime) -> Sequence[str]:
-    """Return the keys of the months that overlap the time from `start` to before `end`."""
-    if start == end:
-        return []
-    first, last = (
-        12 * instant.year + instant.month for instant in (start, end - timedelta(microseconds=1))
-    )
-    return [f"{(n - 1) // 12:04}-{(n - 1) % 12 + 1:02}" for n in range(first, last + 1)]

@@ -1,6 +1,7 @@
 """Raw days joined to months, run by Dagster on Azurite."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import dagster as dg
 import pyarrow as pa
@@ -19,6 +20,7 @@ from coinbase_assets_tests.running import (
     settings_for,
 )
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.tables import candle_table
 
 RAW = "raw_candles/product=ETH-EUR/granularity=15m/"
 HISTORY = "candle_history/product=ETH-EUR/granularity=15m/"
@@ -33,12 +35,9 @@ def history(store: ParquetStore, month: str) -> pa.Table:
 
 
 def candles(rows: dict[str, float], version: int) -> pa.Table:
-    """Return candles with these volumes at these times, as a raw day stores them."""
-    times = pa.array([time.replace("Z", "") for time in rows]).cast(pa.timestamp("us"))
-    columns = {"time": times.cast(SCHEMA.field("time").type)}
-    columns |= {name: pa.array([1.0] * len(rows)) for name in ("open", "high", "low", "close")}
-    columns["volume"] = pa.array(list(rows.values()))
-    return with_fields(pa.table(columns).cast(SCHEMA), {"version": str(version)})
+    """Flat candles with these volumes at these times, as a raw day keeps them."""
+    times = [datetime.fromisoformat(time).replace(tzinfo=UTC) for time in rows]
+    return with_fields(candle_table(times, volume=[*rows.values()]), {"version": str(version)})
 
 
 def store_day(store: ParquetStore, day: str, table: pa.Table) -> None:

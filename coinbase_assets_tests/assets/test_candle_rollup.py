@@ -24,6 +24,7 @@ from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.running import asset_job, collect_raw, settings_for
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 from coinbase_assets_tests.stand_in.markets import ListMarket, Market, synthetic_markets
+from coinbase_assets_tests.stand_in.tables import candle_table
 
 CANDLES = Path(__file__).resolve().parents[3] / "shared" / "candles"
 
@@ -229,10 +230,9 @@ def exchange_candles(market: Market, seconds: int, first: str, end: str) -> pa.T
     """Return the exchange's candles of that length from `first` to before `end`."""
     times = [np.datetime64(day, "s").astype(int) for day in (first, end)]
     rows = market.candles(seconds, int(times[0]), int(times[1]) - seconds, 4e9)
-    columns = list(zip(*rows, strict=True))
-    time, low, high, open_, close, volume = columns
-    moments = pa.array(time, pa.timestamp("s", "UTC")).cast(SCHEMA.field("time").type)
-    return pa.table([moments, *map(pa.array, (open_, high, low, close, volume))], SCHEMA)
+    time, low, high, open_, close, volume = zip(*rows, strict=True)
+    starts = [datetime.fromtimestamp(seconds, UTC) for seconds in time]
+    return candle_table(starts, open=open_, high=high, low=low, close=close, volume=volume)
 
 
 def assert_agree(ours: pa.Table, theirs: pa.Table, tolerance: float = 1e-9) -> None:

@@ -17,7 +17,6 @@ from coinbase_assets.candles.days import Day
 from coinbase_assets.candles.evidence import Evidence, Lifetime
 from coinbase_assets.candles.months import join_days
 from coinbase_assets.candles.series import Series
-from coinbase_assets.candles.table import SCHEMA
 from coinbase_assets.completeness.ledger import State
 from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.dagster_instance.run_tags import range_tags
@@ -25,6 +24,7 @@ from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.table_metadata import with_fields
 from coinbase_assets_tests.running import asset_job, collect_raw, settings_for
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.tables import candle_table
 
 SERIES = Series.parse("ETH-EUR:1h")
 DAYS = ("2024-01-30", "2024-01-31", "2024-02-01", "2024-02-02")
@@ -50,8 +50,8 @@ def raw_day(key: str) -> pa.Table:
     """Return a day without trades at 05:00 and 06:00, confirmed by the daily candle."""
     start = day_start(key)
     times = [start + timedelta(hours=hour) for hour in range(24) if hour not in (5, 6)]
-    prices = [[value] * len(times) for value in (1.5, 2.0, 1.0, 1.75, 10.0)]
-    candles, evidence = pa.table([times, *prices], SCHEMA), Evidence("1d", FETCHED)
+    candles = candle_table(times, open=1.5, high=2.0, low=1.0, close=1.75, volume=10.0)
+    evidence = Evidence("1d", FETCHED)
     day = Day(SERIES, start, candles, FETCHED, FETCHED, start, start + DAY, 1, evidence)
     return day.to_table("")
 

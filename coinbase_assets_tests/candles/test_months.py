@@ -1,4 +1,4 @@
-"""Months: joined from raw days, with what is known of each."""
+"""Months, joined from raw days."""
 
 from datetime import timedelta
 
@@ -12,6 +12,7 @@ from coinbase_assets.candles.months import join_days, raw_days, unchanged_days
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import SCHEMA, InvalidCandles
 from coinbase_assets.table_metadata import table_fields, with_fields
+from coinbase_assets_tests.stand_in.tables import candle_table
 
 SERIES = Series.parse("ETH-EUR:6h")
 
@@ -22,11 +23,11 @@ def raw_day(
     late: int = 30,
     evidence: Evidence | None = None,
 ) -> pa.Table:
-    """A raw day as it is stored, asked for so many days after its start; its volume is that."""
+    """Return a stored raw day, asked for `late` days after its start; all volumes are `late`."""
     start = day_start(key)
     asked = start + late * DAY
     times = [start + timedelta(hours=hour) for hour in hours]
-    candles = pa.table([times, *[[1.0] * len(hours)] * 4, [float(late)] * len(hours)], SCHEMA)
+    candles = candle_table(times, volume=float(late))
     day = Day(SERIES, start, candles, asked, asked, start, start + DAY, 1, evidence)
     return day.to_table("https://exchange")
 
@@ -38,7 +39,7 @@ def join(month: str, days: dict[str, pa.Table], expected: int = 31) -> pa.Table:
 @pytest.mark.parametrize(
     ("month", "length"), [("2023-02", 28), ("2024-02", 29), ("2024-04", 30), ("2024-12", 31)]
 )
-def test_a_month_holds_all_candles_of_its_days(month: str, length: int) -> None:
+def test_join_days_holds_all_candles(month: str, length: int) -> None:
     start, end = month_range(month)
     keys = [f"{start + number * DAY:%F}" for number in range(length)]
     days = {key: raw_day(key) for key in keys}
@@ -56,7 +57,7 @@ def test_a_month_holds_all_candles_of_its_days(month: str, length: int) -> None:
     }
 
 
-def test_a_month_without_days_is_empty() -> None:
+def test_join_days_without_days_is_empty() -> None:
     joined = join("2024-01", {})
     assert joined.equals(SCHEMA.empty_table())
     assert raw_days(joined) == {}
@@ -66,14 +67,14 @@ def test_a_month_without_days_is_empty() -> None:
 
 
 @pytest.mark.parametrize("also", [{"2024-01-02": 30}, {"2024-01-01": 31}])
-def test_its_version_grows_with_a_day_more_and_with_a_newer_one(also: dict[str, int]) -> None:
-    one = {"2024-01-01": raw_day("2024-01-01", late=30)}
-    more = one | {key: raw_day(key, late=late) for key, late in also.items()}
-    before, after = (int(table_fields(join("2024-01", days))["version"]) for days in (one, more))
+def test_join_days_version_grows(also: dict[str, int]) -> None:
+    first = {"2024-01-01": raw_day("2024-01-01", late=30)}
+    more = first | {key: raw_day(key, late=late) for key, late in also.items()}
+    before, after = (int(table_fields(join("2024-01", days))["version"]) for days in (first, more))
     assert before < after
 
 
-def test_it_keeps_what_is_known_of_its_days() -> None:
+def test_raw_days_keeps_fields() -> None:
     evidence = Evidence("1h", day_start("2024-06-01"), (range(3, 5),), "differs")
     days = {
         "2024-01-01": raw_day("2024-01-01", evidence=evidence),
@@ -96,19 +97,19 @@ def test_it_keeps_what_is_known_of_its_days() -> None:
         } <= (fields.keys())
 
 
-def test_what_it_keeps_stays_when_columns_are_left_out_or_fields_are_added() -> None:
+def test_raw_days_survive_selected_columns_and_new_fields() -> None:
     joined = join("2024-01", {"2024-01-01": raw_day("2024-01-01")})
     assert raw_days(with_fields(joined.select(["time"]), {"rows": "4"})) == raw_days(joined)
 
 
 @pytest.mark.parametrize("table", [SCHEMA.empty_table(), with_fields(SCHEMA.empty_table(), {})])
-def test_a_month_joined_by_version_0_1_says_what_to_do(table: pa.Table) -> None:
+def test_raw_days_refuses_month_of_version_0_1(table: pa.Table) -> None:
     with pytest.raises(InvalidCandles, match="materialise it again"):
         raw_days(table)
 
 
 @pytest.mark.parametrize("newer", ["2024-01-01", "2024-01-02"])
-def test_of_two_candles_for_one_time_the_newer_day_s_wins(newer: str) -> None:
+def test_join_days_newer_day_wins(newer: str) -> None:
     late = {key: 40 if key == newer else 30 for key in ("2024-01-01", "2024-01-02")}
     days = {
         "2024-01-01": raw_day("2024-01-01", (0, 24), late["2024-01-01"]),
@@ -120,7 +121,7 @@ def test_of_two_candles_for_one_time_the_newer_day_s_wins(newer: str) -> None:
 
 
 @pytest.mark.parametrize("hours", [(-6,), (31 * 24,), (1,)])
-def test_a_candle_outside_the_month_or_off_the_grid_is_refused(hours: tuple[int, ...]) -> None:
+def test_join_days_refuses_times_outside_month_or_grid(hours: tuple[int, ...]) -> None:
     with pytest.raises(InvalidCandles, match="time"):
         join("2024-01", {"2024-01-01": raw_day("2024-01-01", hours)})
 
@@ -132,7 +133,7 @@ def fields_of(days: dict[str, pa.Table]) -> dict[str, dict[str, str]]:
     return {key: table_fields(day) for key, day in days.items()}
 
 
-def test_days_that_are_unchanged_are_taken_from_the_month_and_join_to_the_same() -> None:
+def test_unchanged_days_join_to_the_same_month() -> None:
     days = {key: raw_day(key) for key in KEYS}
     joined = join("2024-01", days)
     held = unchanged_days(joined, fields_of(days))
@@ -140,19 +141,19 @@ def test_days_that_are_unchanged_are_taken_from_the_month_and_join_to_the_same()
     assert join("2024-01", held).equals(joined, check_metadata=True)
 
 
-def test_days_that_are_newer_or_were_not_there_are_not_taken_from_the_month() -> None:
+def test_unchanged_days_leaves_out_newer_and_new_days() -> None:
     joined = join("2024-01", {KEYS[0]: raw_day(KEYS[0])})
     newer = {KEYS[0]: raw_day(KEYS[0], late=31), KEYS[1]: raw_day(KEYS[1])}
     assert unchanged_days(joined, fields_of(newer)) == {}
 
 
-def test_days_that_have_no_digest_are_not_taken_from_the_month() -> None:
+def test_unchanged_days_leaves_out_days_without_digest() -> None:
     days = {key: with_fields(raw_day(key), {"digest": ""}) for key in KEYS}
     without = {key: {"version": fields["version"]} for key, fields in fields_of(days).items()}
     assert unchanged_days(join("2024-01", days), without) == {}
 
 
-def test_a_day_that_the_month_holds_otherwise_is_not_taken_from_it() -> None:
+def test_unchanged_days_leaves_out_differing_candles() -> None:
     days = {key: raw_day(key) for key in KEYS}
     joined = join("2024-01", days)
     volume = joined["volume"].to_pylist()

@@ -1,4 +1,7 @@
-"""Real candles, served by the stand-in and collected as a user would, come out as they went in."""
+"""Real candles, served by the stand-in exchange and collected: the history equals the files.
+
+A day is shipped with the tests. Larger files lie beside the project where it is developed.
+"""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -17,33 +20,38 @@ from coinbase_assets_tests.running import asset_job, settings_for
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 from coinbase_assets_tests.stand_in.markets import Candles, FileMarket, file_markets
 
-CANDLES = Path(__file__).resolve().parents[3] / "shared" / "candles"
-
-pytestmark = pytest.mark.skipif(
-    not CANDLES.exists(), reason=f"no real candles in {CANDLES}: the synthetic ones are tested"
-)
+SHIPPED = Path(__file__).with_name("real")
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "candles"
+needs_shared = pytest.mark.skipif(not SHARED.exists(), reason=f"no more real candles in {SHARED}")
 
 
 @pytest.mark.parametrize(
-    ("file", "series", "first", "last"),
+    ("folder", "file", "series", "first", "last"),
     [
-        ("BTC-USD_60_20180205_20180306", "BTC-USD:1m", "2018-02-05", "2018-03-06"),
-        ("BTC-USD_60_20200210_20200216", "BTC-USD:1m", "2020-02-10", "2020-02-16"),
-        ("BTC-EUR_60_20180404_20180406", "BTC-EUR:1m", "2018-04-04", "2018-04-06"),
-        ("LTC-USD_60_20180404_20180406", "LTC-USD:1m", "2018-04-04", "2018-04-06"),
-        ("BTC-EUR_900_20220520_20220523", "BTC-EUR:15m", "2022-05-20", "2022-05-23"),
-        ("ETH-USD_86400_20160518_20251029", "ETH-USD:1d", "2025-08-01", "2025-11-05"),
+        (SHIPPED, "BTC-EUR_900_20220521_20220521", "BTC-EUR:15m", "2022-05-21", "2022-05-21"),
+        *(
+            pytest.param(SHARED, *case, marks=needs_shared)
+            for case in [
+                ("BTC-USD_60_20180205_20180306", "BTC-USD:1m", "2018-02-05", "2018-03-06"),
+                ("BTC-USD_60_20200210_20200216", "BTC-USD:1m", "2020-02-10", "2020-02-16"),
+                ("BTC-EUR_60_20180404_20180406", "BTC-EUR:1m", "2018-04-04", "2018-04-06"),
+                ("LTC-USD_60_20180404_20180406", "LTC-USD:1m", "2018-04-04", "2018-04-06"),
+                ("BTC-EUR_900_20220520_20220523", "BTC-EUR:15m", "2022-05-20", "2022-05-23"),
+                ("ETH-USD_86400_20160518_20251029", "ETH-USD:1d", "2025-08-01", "2025-11-05"),
+            ]
+        ),
     ],
 )
-def test_the_history_equals_the_file(
+def test_real_candles_history_equals_file(
     lake: ParquetStore,
     instance: dg.DagsterInstance,
+    folder: Path,
     file: str,
     series: str,
     first: str,
     last: str,
 ) -> None:
-    with StandInExchange(rate=None, markets=file_markets(CANDLES)) as exchange:
+    with StandInExchange(rate=None, markets=file_markets(folder)) as exchange:
         settings = settings_for(exchange.url, series)
         collector = Collector(asset_job(settings), instance, lake)
         days = [f"{day:%F}" for day in pd.date_range(first, last)]
@@ -51,10 +59,9 @@ def test_the_history_equals_the_file(
     assert (outcome.error, outcome.missing) == (None, [])
     tables = [lake.get(path).to_pandas() for path in sorted(lake.list("candle_history/"))]
     history = pd.concat(tables, ignore_index=True)
-    expected = pd.read_parquet(CANDLES / f"{file}.parquet").sort_values("time", ignore_index=True)
-    expected["time"] = pd.to_datetime(expected["time"], unit="s", utc=True).astype(
-        history["time"].dtype
-    )
+    expected = pd.read_parquet(folder / f"{file}.parquet").sort_values("time", ignore_index=True)
+    times = pd.to_datetime(expected["time"], unit="s", utc=True)
+    expected["time"] = times.astype(history["time"].dtype)
     expected = expected[expected["time"].between(first, f"{last} 23:59", inclusive="both")]
     pd.testing.assert_frame_equal(
         history, expected[history.columns].reset_index(drop=True), check_exact=True
@@ -63,7 +70,7 @@ def test_the_history_equals_the_file(
 
 @dataclass
 class WithCoarser:
-    """The minutes of a file; daily and hourly candles that hold trades of other minutes, too."""
+    """The minutes of a file, and longer candles that also hold trades of other minutes."""
 
     minutes: FileMarket
     others: Candles
@@ -84,10 +91,11 @@ class WithCoarser:
 HOLE = (datetime(2018, 4, 4, 16, 49, tzinfo=UTC), datetime(2018, 4, 5, tzinfo=UTC))
 
 
-def test_the_vendor_s_hole_is_unconfirmed_and_no_halt(
+@needs_shared
+def test_real_candles_vendor_hole_is_unconfirmed(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
-    files = file_markets(CANDLES)
+    files = file_markets(SHARED)
     euro, litecoin = files["BTC-EUR"], files["LTC-USD"]
     assert isinstance(euro, FileMarket)
     assert isinstance(litecoin, FileMarket)

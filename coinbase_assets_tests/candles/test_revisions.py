@@ -1,4 +1,4 @@
-"""Revisions: compared by table, and recorded by Dagster in Azurite as the stand-in exchange tells.
+"""Revisions: compared as tables, and recorded in Azurite by Dagster runs.
 
 The times of the tables are hours of 2024-01-01, as in test_days.py.
 """
@@ -32,6 +32,7 @@ from coinbase_assets_tests.candles.test_days import SERIES, START, at, candles, 
 from coinbase_assets_tests.running import collect_raw, partition_metadata, refresh_raw, settings_for
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 from coinbase_assets_tests.stand_in.markets import ListMarket
+from coinbase_assets_tests.stand_in.tables import candle_table
 
 DAY_1 = int(START.timestamp())
 HOUR = 3_600
@@ -41,7 +42,7 @@ RAW = "raw_candles/product=ETH-EUR/granularity=1h/date=2024-01-01/candles.parque
 
 
 def revisions(stored: Day, asked: Day) -> pa.Table:
-    merged = asked.merged_with(stored, absent=missing_candles(stored, asked))
+    merged = asked.merged_with(stored, disproved=missing_candles(stored, asked))
     return compare_days(stored, asked, merged)
 
 
@@ -50,8 +51,8 @@ def update(asked: Day, lake: ParquetStore) -> Update:
     return DayUpdates(days, lake, "", logging.getLogger()).update(Reconciled(asked))
 
 
-def told(stored: Day, asked: Day) -> dict[int, str]:
-    """What happens to the candles, by hour, if none is left that the newer answer lacks."""
+def changes(stored: Day, asked: Day) -> dict[int, str]:
+    """Return the change of each candle, by its hour; candles no longer answered are dropped."""
     table = revisions(stored, asked)
     assert table.schema.equals(REVISION_SCHEMA)
     hours = [int((time - START) / timedelta(hours=1)) for time in table["time"].to_pylist()]
@@ -61,10 +62,10 @@ def told(stored: Day, asked: Day) -> dict[int, str]:
 # Comparing
 
 
-def test_candles_are_changed_added_or_vanished() -> None:
+def test_revisions_changed_added_vanished() -> None:
     stored, asked = day([0, 1, 2, 4], at(30)), day([1, 2, 3, 4], at(40), price=2)
     table = revisions(stored, asked)
-    assert told(stored, asked) == {
+    assert changes(stored, asked) == {
         0: "vanished",
         1: "changed",
         2: "changed",
@@ -80,69 +81,75 @@ def test_candles_are_changed_added_or_vanished() -> None:
     }
 
 
-def test_each_value_stands_in_its_own_column() -> None:
-    old, new = [1.5, 2.0, 1.0, 1.75, 10.0], [2.5, 3.0, 2.0, 2.75, 20.0]
-    tables = [pa.table([[at(0)], *([value] for value in row)], SCHEMA) for row in (old, new)]
+def test_revisions_columns_of_each_value() -> None:
+    old = {"open": 1.5, "high": 2.0, "low": 1.0, "close": 1.75, "volume": 10.0}
+    new = {"open": 2.5, "high": 3.0, "low": 2.0, "close": 2.75, "volume": 20.0}
+    tables = [candle_table([at(0)], **values) for values in (old, new)]
     stored, asked = (
         Day(SERIES, START, table, at(when), at(when), START, at(24), 1)
         for table, when in zip(tables, (30, 40), strict=True)
     )
     (row,) = revisions(stored, asked).to_pylist()
-    assert list(row.values()) == [at(0), "changed", *old, *new, at(30), at(40)]
+    assert row.items() >= {f"old_{name}": value for name, value in old.items()}.items()
+    assert row.items() >= {f"new_{name}": value for name, value in new.items()}.items()
+    assert (row["time"], row["change"]) == (at(0), "changed")
+    assert (row["old_fetched_at"], row["new_fetched_at"]) == (at(30), at(40))
 
 
-@pytest.mark.parametrize("column", SCHEMA.names[1:])
-def test_one_value_is_enough_to_be_changed(column: str) -> None:
+@pytest.mark.parametrize("column", ["open", "high", "low", "close", "volume"])
+def test_revisions_one_changed_value_is_enough(column: str) -> None:
     stored = day([0, 1], at(30))
     index = SCHEMA.get_field_index(column)
     changed = stored.candles.set_column(index, SCHEMA.field(column), [[1.0, 1.5]])
     asked = Day(SERIES, START, changed, at(40), at(40), START, at(24), 1)
-    assert told(stored, asked) == {1: "changed"}
+    assert changes(stored, asked) == {1: "changed"}
 
 
 @pytest.mark.parametrize("hours", [[], [5], [*range(24)]])
-def test_nothing_changed(hours: list[int]) -> None:
+def test_revisions_empty_for_equal_candles(hours: list[int]) -> None:
     stored, asked = day(hours, at(30)), day(hours, at(40))
-    assert told(stored, asked) == {}
+    assert changes(stored, asked) == {}
     assert set(count_changes(revisions(stored, asked)).values()) == {"0"}
 
 
-def test_equal_candles_in_another_order_are_no_revision() -> None:
-    rising = [pa.table([[at(hour)], *[[hour + 1.0]] * 5], SCHEMA) for hour in range(3)]
+def test_revisions_ignore_order() -> None:
+    rising = [candle_table([at(hour)], hour + 1.0) for hour in range(3)]
     tables = [pa.concat_tables(rising[n] for n in order) for order in ((0, 1, 2), (2, 0, 1))]
-    stored, asked = (Day(SERIES, START, one, at(40), at(40), START, at(24), 1) for one in tables)
-    assert told(stored, asked) == {}
+    stored, asked = (
+        Day(SERIES, START, table, at(40), at(40), START, at(24), 1) for table in tables
+    )
+    assert changes(stored, asked) == {}
 
 
-def test_a_live_refresh_appends_without_revising() -> None:
+def test_revisions_ignore_appended_candles() -> None:
     stored = day([*range(8)], at(8.1), at(8))
-    assert told(stored, day([8, 9], at(10.1), at(10), price=2, since=at(8))) == {}
-    assert told(stored, day([*range(10)], at(10.1), at(10))) == {}
+    assert changes(stored, day([8, 9], at(10.1), at(10), price=2, since=at(8))) == {}
+    assert changes(stored, day([*range(10)], at(10.1), at(10))) == {}
 
 
-def test_only_buckets_that_both_answers_cover_count() -> None:
+def test_revisions_only_where_both_answers_cover() -> None:
     stored = day([0, 1, 2, 3, 4], at(6.1), through=at(6))
     asked = day([3, 5, 7], at(9.1), through=at(9), price=2, since=at(3))
-    assert told(stored, asked) == {3: "changed", 4: "vanished", 5: "added"}
+    assert changes(stored, asked) == {3: "changed", 4: "vanished", 5: "added"}
 
 
-def test_an_asked_day_that_ends_early_tells_nothing_of_the_rest() -> None:
-    assert told(day([*range(24)], at(30)), day([0], at(40), through=at(2))) == {1: "vanished"}
+def test_revisions_stop_where_asked_day_ends() -> None:
+    assert changes(day([*range(24)], at(30)), day([0], at(40), through=at(2))) == {1: "vanished"}
 
 
-def test_of_an_older_asked_day_only_what_it_adds_is_told() -> None:
+def test_revisions_of_older_answer_are_additions_only() -> None:
     stored, asked = day([0, 1, 2], at(40)), day([1, 2, 3], at(30), price=2)
     table = revisions(stored, asked)
-    assert told(stored, asked) == {3: "added"}
+    assert changes(stored, asked) == {3: "added"}
     assert asked.merged_with(stored).candles["close"].to_pylist() == [1, 1, 1, 2]
     assert table_fields(table)["new_fetched_at"] < table_fields(table)["old_fetched_at"]
 
 
-def test_of_two_equally_old_answers_the_stored_one_yields() -> None:
-    assert told(day([0, 1], at(30)), day([0], at(30), price=2)) == {0: "changed", 1: "vanished"}
+def test_revisions_of_equally_old_answers() -> None:
+    assert changes(day([0, 1], at(30)), day([0], at(30), price=2)) == {0: "changed", 1: "vanished"}
 
 
-def test_revisions_say_what_they_are_of() -> None:
+def test_revisions_fields_and_path() -> None:
     stored, asked = day([0], at(30)), day([0], at(48.25), price=2)
     assert table_fields(revisions(stored, asked)) == {
         "series": "ETH-EUR:1h",
@@ -159,7 +166,7 @@ def test_revisions_say_what_they_are_of() -> None:
 def collect(
     instance: dg.DagsterInstance, rows: list[list[float]], hour: float, live: bool = False
 ) -> Mapping[str, object]:
-    """Collect the day from an exchange of these rows at this hour; what Dagster recorded."""
+    """Collect the day at this hour from an exchange with these rows; return its metadata."""
     market = ListMarket({HOUR: rows})
     with StandInExchange(
         rate=None, clock=lambda: DAY_1 + hour * HOUR, markets={"ETH-EUR": market}
@@ -184,9 +191,7 @@ def volumes(lake: ParquetStore) -> list[float]:
     return lake.get(RAW)["volume"].to_pylist()
 
 
-def test_a_volume_revised_two_days_later_is_recorded(
-    lake: ParquetStore, instance: dg.DagsterInstance
-) -> None:
+def test_revisions_record_revised_volume(lake: ParquetStore, instance: dg.DagsterInstance) -> None:
     assert counts(collect(instance, ROWS, 24.5)) == [0, 0, 0]
     assert lake.list("candle_revisions/") == {}
     assert counts(collect(instance, with_revision(), 72.5)) == [1, 0, 0]
@@ -201,17 +206,13 @@ def test_a_volume_revised_two_days_later_is_recorded(
     assert volumes(lake) == [10.0] * 3 + [10.5] + [10.0] * 20
 
 
-def test_a_day_collected_again_unchanged_leaves_no_revision(
-    lake: ParquetStore, instance: dg.DagsterInstance
-) -> None:
+def test_revisions_none_for_unchanged_day(lake: ParquetStore, instance: dg.DagsterInstance) -> None:
     collect(instance, ROWS, 24.5)
     assert counts(collect(instance, ROWS, 72.5)) == [0, 0, 0]
     assert lake.list("candle_revisions/") == {}
 
 
-def test_added_candles_are_recorded_and_one_answer_loses_none(
-    lake: ParquetStore, instance: dg.DagsterInstance
-) -> None:
+def test_revisions_record_added_candles(lake: ParquetStore, instance: dg.DagsterInstance) -> None:
     collect(instance, ROWS[1:], 24.5)
     metadata = collect(instance, ROWS[:-2], 72.5)
     assert (counts(metadata), metadata["candles_unanswered"]) == ([0, 1, 0], 2)
@@ -220,7 +221,7 @@ def test_added_candles_are_recorded_and_one_answer_loses_none(
     assert volumes(lake) == [10.0] * 24
 
 
-def test_a_refresh_that_only_appends_leaves_no_revision(
+def test_revisions_none_for_appending_refresh(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     for hour in (5.5, 9.25, 24.1):
@@ -229,7 +230,7 @@ def test_a_refresh_that_only_appends_leaves_no_revision(
     assert volumes(lake) == [10.0] * 24
 
 
-def test_a_whole_collection_after_refreshes_tells_what_they_stored(
+def test_revisions_record_values_stored_by_refreshes(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
     collect(instance, ROWS, 5.5, live=True)
@@ -239,7 +240,7 @@ def test_a_whole_collection_after_refreshes_tells_what_they_stored(
     assert lake.get(path)["old_fetched_at"].to_pylist() == [at(9.25)]
 
 
-def test_the_revision_is_there_even_if_the_raw_blob_cannot_be_put(
+def test_revisions_recorded_before_raw_blob_is_put(
     lake: ParquetStore, container: ContainerClient, instance: dg.DagsterInstance
 ) -> None:
     collect(instance, ROWS, 24.5)
@@ -254,7 +255,7 @@ def test_the_revision_is_there_even_if_the_raw_blob_cannot_be_put(
     assert set(lake.list("candle_revisions/")) == {first, f"{FOLDER}2024-01-04T01-00-00Z.parquet"}
 
 
-def test_a_merged_day_that_breaks_a_rule_leaves_no_revision(lake: ParquetStore) -> None:
+def test_revisions_none_for_day_that_breaks_a_rule(lake: ParquetStore) -> None:
     off_the_grid = candles([0, 1]).set_column(0, SCHEMA.field(0), [[at(0.5), at(1)]])
     stored = Day(SERIES, START, off_the_grid, at(30), at(30), START, at(24), 1)
     blob = lake.put(RAW, stored.to_table(""), None)
@@ -263,7 +264,7 @@ def test_a_merged_day_that_breaks_a_rule_leaves_no_revision(lake: ParquetStore) 
     assert lake.list("candle_revisions/") == {}
 
 
-def test_an_update_that_lost_the_race_records_against_the_winner(lake: ParquetStore) -> None:
+def test_revisions_recorded_against_winner_of_race(lake: ParquetStore) -> None:
     first = lake.put(RAW, day([0, 1], at(30)).to_table(""), None)
     asked = day([0, 1], at(50), price=3)
     replacement = update(asked, lake)
@@ -281,7 +282,7 @@ def test_an_update_that_lost_the_race_records_against_the_winner(lake: ParquetSt
     assert table_fields(table)["candles_changed"] == "2"
 
 
-def test_an_update_that_lost_to_the_same_candles_leaves_its_record(lake: ParquetStore) -> None:
+def test_revisions_record_stays_after_lost_race(lake: ParquetStore) -> None:
     first = lake.put(RAW, day([0, 1], at(30)).to_table(""), None)
     replacement = update(day([0, 1], at(50), price=2), lake)
     replacement(first)
@@ -293,14 +294,14 @@ def test_an_update_that_lost_to_the_same_candles_leaves_its_record(lake: Parquet
     assert lake.get(path)["old_close"].to_pylist() == [1, 1]
 
 
-def test_an_answer_whose_put_was_not_acknowledged_is_no_second_answer(lake: ParquetStore) -> None:
+def test_revisions_unacknowledged_put_is_no_second_answer(lake: ParquetStore) -> None:
     asked, again = day([0, 1], at(60)), day([0, 1], at(61))
     first = update(asked, lake)(None)
     assert first
     stored = lake.put(RAW, first, None)
     settled = []
-    for one in (asked, again):
-        table = update(one, lake)(stored)
+    for answered in (asked, again):
+        table = update(answered, lake)(stored)
         assert table
         settled.append(table_fields(table)["settled"])
     assert settled == ["false", "true"]

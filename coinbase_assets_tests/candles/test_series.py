@@ -1,26 +1,30 @@
-"""Series and granularities: how they are written, and the names that follow from them."""
+"""Series and granularities: how they are written, and the names derived from them."""
+
+from pathlib import Path
 
 import pytest
 
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES
 from coinbase_assets.candles.series import (
+    BucketLength,
     Granularity,
     RollupGranularity,
     Series,
     parse_candle_series,
 )
 
+PROJECT = Path(__file__).resolve().parents[2]
 ETH = Series("ETH-EUR", Granularity.FIFTEEN_MINUTES)
 
 
-def test_the_exchange_knows_six_granularities() -> None:
+def test_granularity_seconds() -> None:
     seconds = {"1m": 60, "5m": 300, "15m": 900, "1h": 3_600, "6h": 21_600, "1d": 86_400}
     assert {str(g): g.seconds for g in Granularity} == seconds
     assert {g.delta.total_seconds() for g in Granularity} == set(seconds.values())
 
 
 @pytest.mark.parametrize("granularity", Granularity)
-def test_a_series_is_read_as_it_is_written(granularity: Granularity) -> None:
+def test_series_parse_reads_its_text(granularity: Granularity) -> None:
     series = Series("1INCH-USD", granularity)
     assert str(series) == f"1INCH-USD:{granularity}"
     assert Series.parse(f" {series}\n") == series
@@ -29,43 +33,78 @@ def test_a_series_is_read_as_it_is_written(granularity: Granularity) -> None:
 @pytest.mark.parametrize(
     "product", ["eth-eur", "ETHEUR", "ETH-", "-EUR", "ETH/EUR", "ETH-EUR-X", ""]
 )
-def test_what_is_not_a_product_is_refused_with_the_rule(product: str) -> None:
+def test_series_parse_refuses_bad_product(product: str) -> None:
     with pytest.raises(ValueError, match="write PRODUCT:GRANULARITY in capitals") as refusal:
         Series.parse(f"{product}:15m")
     assert str(refusal.value).startswith(f"'{product}:15m': '{product}' is not a product")
 
 
 @pytest.mark.parametrize("granularity", ["2m", "15M", "900", "15m:1h", " 15m", ""])
-def test_an_unknown_granularity_is_refused_with_those_allowed(granularity: str) -> None:
-    with pytest.raises(ValueError, match=r"allowed are 1m 5m 15m 1h 6h 1d$") as refusal:
+def test_series_parse_refuses_unknown_granularity(granularity: str) -> None:
+    allowed = " ".join(Granularity)
+    with pytest.raises(ValueError, match=f"allowed are {allowed}$") as refusal:
         Series.parse(f"ETH-EUR:{granularity}")
     beginning = f"'ETH-EUR:{granularity}': unknown granularity '{granularity}'"
     assert str(refusal.value).startswith(beginning)
 
 
-def test_a_series_without_a_colon_is_refused() -> None:
+def test_series_parse_refuses_missing_colon() -> None:
     with pytest.raises(ValueError, match="'ETH-EUR': unknown granularity ''"):
         Series.parse("ETH-EUR")
 
 
 @pytest.mark.parametrize("text", ["ETH-EUR:1m", "ETH-EUR:1h", "ETH-EUR:4h", "ETH-EUR:1w"])
-def test_what_the_exchange_does_not_have_can_be_read_all_the_same(text: str) -> None:
+def test_candle_series_parse_reads_rollups(text: str) -> None:
     found = parse_candle_series(text)
     assert str(found) == text
     assert isinstance(found, Series) == (text[-2:] in set(Granularity))
     assert RAW_CANDLES.folder(found) == f"raw_candles/product=ETH-EUR/granularity={text[-2:]}/"
 
 
-def test_of_what_cannot_be_read_all_that_can_is_told() -> None:
-    with pytest.raises(ValueError, match=r"allowed are 1m 5m 15m 30m 1h 2h 4h 6h 12h 1d 1w$"):
+def test_candle_series_parse_refuses_unknown_granularity() -> None:
+    with pytest.raises(ValueError, match="allowed are") as refusal:
         parse_candle_series("ETH-EUR:3h")
+    allowed = str(refusal.value).partition("allowed are ")[2].split()
+    assert {*allowed} == {*Granularity, *RollupGranularity}
+    assert len(allowed) == len({*allowed})
 
 
-def test_rollups_add_buckets_that_the_exchange_does_not_have() -> None:
+def test_rollup_granularity_adds_to_granularity() -> None:
     seconds = {"30m": 1_800, "2h": 7_200, "4h": 14_400, "12h": 43_200, "1w": 604_800}
-    exchange = {one.value for one in Granularity}
-    others = {g.value: g.seconds for g in RollupGranularity if g.value not in exchange}
-    assert others == seconds
+    added = {g.value: g.seconds for g in RollupGranularity if g.value not in {*Granularity}}
+    assert seconds.items() <= added.items()
+
+
+def test_rollup_granularity_divides_day_or_is_days() -> None:
+    day = 86_400
+    assert all(day % g.seconds == 0 or g.seconds % day == 0 for g in RollupGranularity)
+    assert [g.seconds for g in RollupGranularity] == sorted(g.seconds for g in RollupGranularity)
+
+
+class MadeUpLength(BucketLength):
+    FIVE_HOURS = "5h"
+    THREE_DAYS = "3d"
+
+
+@pytest.mark.parametrize(
+    ("length", "spans"),
+    [
+        *((granularity, False) for granularity in Granularity),
+        (RollupGranularity.TWELVE_HOURS, False),
+        (MadeUpLength.FIVE_HOURS, True),
+        (MadeUpLength.THREE_DAYS, True),
+        (RollupGranularity.ONE_WEEK, True),
+    ],
+)
+def test_bucket_length_spans_months(length: BucketLength, spans: bool) -> None:
+    assert length.spans_months == spans
+
+
+@pytest.mark.parametrize("document", ["README.md", ".env.example"])
+def test_granularities_are_documented(document: str) -> None:
+    text = (PROJECT / document).read_text().replace("`", "")
+    for granularities in (Granularity, RollupGranularity):
+        assert f"granularities {' '.join(granularities)}" in text
 
 
 def test_series_sort_by_product_then_granularity() -> None:
@@ -73,12 +112,12 @@ def test_series_sort_by_product_then_granularity() -> None:
     assert sorted([ETH, btc]) == [btc, ETH]
 
 
-def test_names_that_follow() -> None:
+def test_dataset_asset_key_and_group() -> None:
     assert RAW_CANDLES.asset_key(ETH) == ["ETH-EUR", "15m", "raw_candles"]
     assert ETH.group == "ETH_EUR"
 
 
-def test_blobs_lie_hive_style() -> None:
+def test_dataset_path_is_hive_style() -> None:
     folder = "candle_history/product=ETH-EUR/granularity=15m/"
     assert CANDLE_HISTORY.folder(ETH) == folder
     path = CANDLE_HISTORY.path(ETH)

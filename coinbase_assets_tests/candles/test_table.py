@@ -1,281 +1,162 @@
-"""The candle table: what is read from an answer, what is refused, how tables are merged."""
+"""The candle table: its columns, and how tables are read, cut, merged and compared."""
 
-import json
-import math
-import random
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from coinbase_assets.candles.series import Granularity
 from coinbase_assets.candles.table import (
+    COLUMN_DESCRIPTIONS,
     SCHEMA,
     InvalidCandles,
+    candles_digest,
     clip_candles,
     closed_candles,
+    conform,
     empty_candles,
+    epoch_microseconds,
+    epoch_seconds,
     merge_candles,
-    parse_candles,
-    validate_candles,
 )
+from coinbase_assets_tests.stand_in.tables import candle_table
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
-END = START + timedelta(hours=5)
-FIRST = int(START.timestamp())
 MINUTE = Granularity.ONE_MINUTE
-RECORDED = Path(__file__).resolve().parents[3] / "shared" / "candles" / "responses"
+# As version 0.1 computed it: days and months in users' lakes hold such digests.
+DIGEST = "6d229e255843ba247ffc6c131eaa25b5"
+DIGESTED = candle_table(
+    [START + timedelta(hours=hour) for hour in range(3)],
+    open=1.5,
+    high=2.0,
+    low=1.0,
+    close=1.75,
+    volume=[0.0, 0.1, 0.2],
+)
 
 
-def row(number: int = 0, **changes: Any) -> list[Any]:
-    """A row of the minute of that number, in the exchange's own order of columns."""
-    values = {
-        "time": FIRST + 60 * number,
-        "low": 1,
-        "high": 4.0,
-        "open": 2,
-        "close": 3,
-        "volume": 5,
-    }
-    return list((values | changes).values())
+def minutes(*numbers: int, volume: float = 1.0) -> pa.Table:
+    return candle_table([START + number * MINUTE.delta for number in numbers], volume=volume)
 
 
-def parse(*rows: Any, granularity: Granularity = MINUTE, end: datetime = END) -> pa.Table:
-    return parse_candles(list(rows), granularity, START, end)
+def numbers_of(table: pa.Table) -> list[int]:
+    return [int((time - START) / MINUTE.delta) for time in table["time"].to_pylist()]
 
 
-def times(table: pa.Table) -> list[int]:
-    """The minutes' numbers."""
-    return [int((time - START).total_seconds()) // 60 for time in table["time"].to_pylist()]
+# Columns
 
 
-# What is read
-
-
-def test_the_schema() -> None:
-    columns = [(field.name, str(field.type), field.nullable) for field in SCHEMA]
+def test_table_schema() -> None:
+    columns = [(field.name, str(field.type)) for field in SCHEMA if not field.nullable]
     numbers = ["open", "high", "low", "close", "volume"]
-    assert columns == [("time", "timestamp[us, tz=UTC]", False)] + [
-        (name, "double", False) for name in numbers
-    ]
+    assert columns == [("time", "timestamp[us, tz=UTC]")] + [(name, "double") for name in numbers]
 
 
-@pytest.mark.parametrize("rows", [[], [row()], [row(), row(1)], [row(-1)]])
-def test_every_answer_has_the_schema(rows: list[Any]) -> None:
-    assert parse(*rows).schema.equals(SCHEMA, check_metadata=True)
+def test_table_columns_have_descriptions() -> None:
+    assert list(COLUMN_DESCRIPTIONS) == SCHEMA.names
+    assert all(COLUMN_DESCRIPTIONS.values())
 
 
-def test_columns_are_not_swapped() -> None:
-    assert parse([FIRST, 1, 4.5, 2, 3.25, 1e-08]).to_pylist() == [
-        {"time": START, "open": 2.0, "high": 4.5, "low": 1.0, "close": 3.25, "volume": 1e-08}
-    ]
+# Reading stored tables
 
 
-def test_candles_ascend_however_the_rows_come() -> None:
-    rows = [row(number, volume=number) for number in range(300)]
-    ascending = parse(*rows)
-    assert ascending["volume"].to_pylist() == list(range(300))
-    assert parse(*rows[::-1]) == ascending
-    assert parse(*random.Random(1).sample(rows, 300)) == ascending
+def test_conform_drops_schema_metadata() -> None:
+    stored = minutes(0, 1).replace_schema_metadata({"coinbase_assets.version": "1"})
+    assert conform(stored).equals(minutes(0, 1), check_metadata=True)
 
 
-def test_rows_before_the_start_are_clipped() -> None:
-    assert times(parse(row(1), row(0), row(-1), row(-300))) == [0, 1]
+def test_conform_restores_the_order_of_columns() -> None:
+    assert conform(minutes(0).select(SCHEMA.names[::-1])).equals(minutes(0))
 
 
-def test_repeated_rows_count_once() -> None:
-    assert times(parse(row(2), row(1), row(2, high=4), row(1), row(1))) == [1, 2]
-
-
-def test_the_last_bucket_before_the_end_is_inside() -> None:
-    assert times(parse(row(299))) == [299]
-
-
-def recorded_answers() -> list[Any]:
-    files = sorted(RECORDED.glob("*.json"))
-    absent = pytest.param(None, marks=pytest.mark.skip("no folder ../shared/candles/responses"))
-    return [pytest.param(file, id=file.stem) for file in files] or [absent]
-
-
-@pytest.mark.parametrize("file", recorded_answers())
-def test_recorded_answers_are_read(file: Path) -> None:
-    rows = json.loads(file.read_text())
-    newest, oldest = rows[0][0], rows[-1][0]
-    granularity = Granularity.ONE_HOUR if newest % 3600 == 0 else MINUTE
-    start, end = (datetime.fromtimestamp(time, UTC) for time in (oldest, newest))
-    table = parse_candles(rows, granularity, start, end + granularity.delta)
-    columns = ["time", "low", "high", "open", "close", "volume"]
-    read = table.set_column(0, "time", table["time"].cast(pa.int64())).select(columns)
-    assert [[r["time"] // 10**6, *list(r.values())[1:]] for r in read.to_pylist()] == rows[::-1]
-
-
-# What is refused
+def test_conform_selected_columns() -> None:
+    selected = minutes(0).select(["time", "close"])
+    assert conform(selected, ["close", "time"]).column_names == ["close", "time"]
 
 
 @pytest.mark.parametrize(
-    ("bad", "rule"),
+    "stored",
     [
-        (row(1)[:5], "not 6 values"),
-        ([*row(1), 0], "not 6 values"),
-        ([], "not 6 values"),
-        (dict(enumerate(row(1))), "not 6 values"),
-        ("162739", "not 6 values"),
-        (None, "not 6 values"),
-        (row(1, high="4.0"), "'4.0' is not a number"),
-        (row(1, time=f"{FIRST}"), f"'{FIRST}' is not a number"),
-        (row(1, volume=True), "True is not a number"),
-        (row(1, open=None), "None is not a number"),
-        (row(1, close=[3]), r"\[3\] is not a number"),
-        (row(1, time=FIRST + 60.5), "time is not a whole number of seconds"),
-        (row(1, time=math.nan), "time is not a whole number of seconds"),
+        minutes(0).drop_columns("close"),
+        minutes(0).append_column("price", [[1.0]]),
+        minutes(0).set_column(1, "open", [["1.0"]]),
+        minutes(0).rename_columns([*SCHEMA.names[:-1], "amount"]),
     ],
 )
-def test_a_row_of_another_shape_is_refused(bad: Any, rule: str) -> None:
-    with pytest.raises(InvalidCandles, match=rule) as refusal:
-        parse(row(2), bad, row(0))
-    assert str(refusal.value).startswith(f"row {bad!r}: ")
+def test_conform_refuses_other_columns(stored: pa.Table) -> None:
+    with pytest.raises(InvalidCandles, match="materialise the partition again"):
+        conform(stored)
 
 
-@pytest.mark.parametrize(
-    ("changes", "rule"),
-    [
-        *(({name: math.nan}, "every value is finite") for name in SCHEMA.names[1:]),
-        *(({name: math.inf}, "every value is finite") for name in SCHEMA.names[1:]),
-        ({"low": -math.inf}, "every value is finite"),
-        ({"low": -math.inf, "high": math.inf}, "every value is finite"),
-        ({"volume": -1e-08}, "no value is negative"),
-        ({"low": -1}, "no value is negative"),
-        ({"low": 5}, "low never exceeds high"),
-        ({"open": 0.99}, "open lies between low and high"),
-        ({"open": 4.01}, "open lies between low and high"),
-        ({"close": 0.99}, "close lies between low and high"),
-        ({"close": 4.01}, "close lies between low and high"),
-    ],
-)
-def test_values_that_cannot_be_are_refused(changes: dict[str, Any], rule: str) -> None:
-    with pytest.raises(InvalidCandles, match=rf"^row 2024-01-01T00:01:00Z {{.*}}: {rule}$"):
-        parse(row(2), row(1, **changes), row(0))
+def test_epoch_of_times() -> None:
+    times = pa.chunked_array([[START + timedelta(seconds=1.75)]], SCHEMA.field("time").type)
+    assert epoch_microseconds(times).tolist() == [1_704_067_201_750_000]
+    assert epoch_seconds(times).tolist() == [1_704_067_201]
 
 
-@pytest.mark.parametrize(
-    ("second", "rule"),
-    [
-        (61, "time lies on the 1m grid"),
-        (119, "time lies on the 1m grid"),
-        (18_000, "time is before 2024-01-01T05:00:00Z"),
-        (86_400, "time is before 2024-01-01T05:00:00Z"),
-    ],
-)
-def test_times_that_were_not_asked_for_are_refused(second: int, rule: str) -> None:
-    named = f"{START + timedelta(seconds=second):%FT%TZ}"
-    with pytest.raises(InvalidCandles, match=rf"^row {named} {{.*}}: {rule}$"):
-        parse(row(2), row(time=FIRST + second), row(0))
+# Cutting
 
 
-@pytest.mark.parametrize("power", [3, 6, 9, 400])
-def test_a_time_in_another_unit_or_beyond_all_bounds_is_refused(power: int) -> None:
-    with pytest.raises(InvalidCandles, match=r"^row "):
-        parse(row(0), row(time=FIRST * 10**power))
+def test_clip_keeps_start_and_drops_end() -> None:
+    clipped = clip_candles(minutes(*range(5)), START + MINUTE.delta, START + 3 * MINUTE.delta)
+    assert numbers_of(clipped) == [1, 2]
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("column", ["high", "volume"])
-def test_a_number_that_no_column_can_hold_is_refused(column: str, sign: int) -> None:
-    with pytest.raises(InvalidCandles, match=r"^row "):
-        parse(row(0), row(1, **{column: sign * 10**400}))
+def test_clip_returns_the_table_if_all_lies_inside() -> None:
+    table, empty = minutes(3, 1, 2), minutes()
+    assert clip_candles(table, START + MINUTE.delta, START + 4 * MINUTE.delta) is table
+    assert clip_candles(empty, START, START).equals(empty)
 
 
-@pytest.mark.parametrize("rows", [["A", "B"], ["B", "A"], ["A", "B", "A"], ["B", "A", "A"]])
-def test_two_candles_for_one_time_are_refused(rows: list[str]) -> None:
-    candles = {"A": row(1), "B": row(1, close=3.5)}
-    with pytest.raises(InvalidCandles, match=r"^row 2024-01-01T00:01:00Z .*: time is unique"):
-        parse(row(2), *(candles[name] for name in rows), row(0))
-
-
-@pytest.mark.parametrize(
-    ("asked", "sent"), [("5m", "1m"), ("15m", "5m"), ("1h", "15m"), ("6h", "1h"), ("1d", "6h")]
-)
-def test_candles_of_a_finer_granularity_are_refused(asked: str, sent: str) -> None:
-    rows = [row(time=FIRST + n * Granularity(sent).seconds) for n in range(300)]
-    with pytest.raises(InvalidCandles, match=f": time lies on the {asked} grid$"):
-        parse(*rows, granularity=Granularity(asked), end=START + timedelta(days=300))
-
-
-@pytest.mark.parametrize(
-    ("asked", "sent"),
-    [
-        *[("1m", "5m"), ("5m", "15m"), ("5m", "1h"), ("15m", "1h"), ("1h", "6h"), ("6h", "1d")],
-        *[("1m", "15m"), ("15m", "6h"), ("1h", "1d")],
-    ],
-)
-def test_a_window_of_a_coarser_granularity_is_refused(asked: str, sent: str) -> None:
-    granularity, coarser = Granularity(asked), Granularity(sent)
-    end = START + 300 * granularity.delta
-    rows = [row(time=time) for time in range(FIRST, int(end.timestamp()), coarser.seconds)]
-    with pytest.raises(InvalidCandles, match=r"^all .*2024-01-01T00:00:00Z .*another granularity"):
-        parse(*rows, granularity=granularity, end=end)
-
-
-def test_one_candle_off_the_coarser_grid_proves_the_granularity() -> None:
-    assert parse(*(row(5 * number) for number in range(60)), row(7)).num_rows == 61
-
-
-def test_few_candles_may_lie_on_a_coarser_grid_by_chance() -> None:
-    assert parse(*(row(60 * number) for number in range(5))).num_rows == 5
-
-
-def test_another_schema_is_refused() -> None:
-    table = parse(row())
-    nullable = SCHEMA.set(1, SCHEMA.field("open").with_nullable(True))
-    for other in (table.drop_columns("volume"), table.cast(nullable)):
-        with pytest.raises(InvalidCandles, match="not the candle schema"):
-            validate_candles(other, MINUTE, START, END)
-
-
-def test_stored_candles_must_lie_in_their_range_and_ascend() -> None:
-    table = parse(row(0), row(1))
-    validate_candles(table, MINUTE, START, END)
-    with pytest.raises(
-        InvalidCandles, match=r"00:00:00Z .*time is not before 2024-01-01T00:01:00Z"
-    ):
-        validate_candles(table, MINUTE, START + MINUTE.delta, END)
-    with pytest.raises(InvalidCandles, match=r"00:00:00Z .*time is unique and ascending"):
-        validate_candles(table.take([1, 0]), MINUTE, START, END)
-
-
-# Cutting and merging
-
-
-def test_a_range_holds_its_start_and_not_its_end() -> None:
-    table = parse(*map(row, range(5)))
-    assert times(clip_candles(table, START + MINUTE.delta, START + 3 * MINUTE.delta)) == [1, 2]
+def test_clip_reads_times_in_any_order() -> None:
+    table = minutes(1, 4, 0, 2)
+    assert numbers_of(clip_candles(table, START, START + 3 * MINUTE.delta)) == [1, 0, 2]
+    assert numbers_of(clip_candles(table, START + MINUTE.delta, START + timedelta(1))) == [1, 4, 2]
 
 
 @pytest.mark.parametrize(
     ("early", "closed"),
     [(timedelta(0), [0, 1]), (timedelta(microseconds=1), [0]), (timedelta(seconds=-59), [0, 1])],
 )
-def test_a_bucket_is_closed_from_its_end_on(early: timedelta, closed: list[int]) -> None:
-    table = parse(*map(row, range(5)))
-    assert times(closed_candles(table, MINUTE, START + timedelta(minutes=2) - early)) == closed
+def test_closed_candles_from_bucket_end_on(early: timedelta, closed: list[int]) -> None:
+    as_of = START + timedelta(minutes=2) - early
+    assert numbers_of(closed_candles(minutes(*range(5)), MINUTE, as_of)) == closed
 
 
-def test_of_two_candles_for_one_time_the_later_table_has_the_say() -> None:
-    old = parse(*(row(number, volume=1) for number in (1, 2, 4)))
-    new = parse(*(row(number, volume=2) for number in (0, 2, 3)))
+# Merging and comparing
+
+
+def test_merge_last_table_wins() -> None:
+    old, new = minutes(1, 2, 4, volume=1), minutes(0, 2, 3, volume=2)
     assert merge_candles(old, new)["volume"].to_pylist() == [2, 1, 2, 2, 1]
     assert merge_candles(new, old)["volume"].to_pylist() == [2, 1, 1, 2, 1]
-    assert times(merge_candles(old, new, old)) == [0, 1, 2, 3, 4]
+    assert numbers_of(merge_candles(old, new, old)) == [0, 1, 2, 3, 4]
 
 
-def test_a_merged_table_has_the_schema_alone() -> None:
-    table = parse(row()).replace_schema_metadata({"coinbase_assets.version": "1"})
+def test_merge_drops_schema_metadata() -> None:
+    table = minutes(0).replace_schema_metadata({"coinbase_assets.version": "1"})
     merged = merge_candles(table, empty_candles(), table)
     assert merged.schema.equals(SCHEMA, check_metadata=True)
-    assert merged == parse(row())
+    assert merged == minutes(0)
 
 
-def test_empty_tables_merge_to_an_empty_table() -> None:
+def test_merge_of_empty_tables_is_empty() -> None:
     assert merge_candles(empty_candles(), empty_candles()) == empty_candles()
+
+
+def test_digest_is_that_of_version_0_1() -> None:
+    assert candles_digest(DIGESTED) == DIGEST
+    assert candles_digest(empty_candles()) == "cae66941d9efbd404e4d88758ea67670"
+
+
+@pytest.mark.parametrize("column", ["open", "high", "low", "close", "volume"])
+def test_digest_covers_each_column(column: str) -> None:
+    index = DIGESTED.column_names.index(column)
+    changed = DIGESTED.set_column(index, SCHEMA.field(column), [[1.0, 2.0, 9.0]])
+    assert candles_digest(changed) != DIGEST
+
+
+def test_digest_covers_times_and_order() -> None:
+    later = [time + MINUTE.delta for time in DIGESTED["time"].to_pylist()]
+    moved = DIGESTED.set_column(0, SCHEMA.field("time"), [later])
+    assert DIGEST not in {candles_digest(moved), candles_digest(DIGESTED.take([1, 0, 2]))}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from coinbase_assets.candles.calendar import DAY
-from coinbase_assets.candles.days import cut_days
+from coinbase_assets.candles.day_cutting import cut_days
 from coinbase_assets.candles.evidence import AGAIN, Evidence
 from coinbase_assets.candles.series import Series
 from coinbase_assets.collection.day_updates import DaysToCollect, DayUpdates

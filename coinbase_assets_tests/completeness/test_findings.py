@@ -1,4 +1,4 @@
-"""What is wrong with a month, and that nothing is found where nothing is."""
+"""What is found wrong in a broken month, and nothing in a good month."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -10,17 +10,18 @@ from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.days import Day
 from coinbase_assets.candles.months import join_days
 from coinbase_assets.candles.series import Series
-from coinbase_assets.candles.table import SCHEMA, candles_digest, merge_candles
+from coinbase_assets.candles.table import candles_digest, merge_candles
 from coinbase_assets.completeness.findings import (
     changed_days,
     descending_times,
     differing_days,
     impossible_prices,
+    intervals_in,
+    ledger_tiling_faults,
     repeated_times,
-    unexplained,
-    untiled,
 )
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State
+from coinbase_assets_tests.stand_in.tables import candle_table
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -37,7 +38,7 @@ def text(*hours: float) -> list[str]:
 
 
 def candles(*hours: int, price: float = 1.0) -> pa.Table:
-    return pa.table([[at(hour) for hour in hours], *[[price] * len(hours)] * 5], SCHEMA)
+    return candle_table([at(hour) for hour in hours], price)
 
 
 # Times
@@ -47,7 +48,7 @@ def candles(*hours: int, price: float = 1.0) -> pa.Table:
     ("hours", "repeated"),
     [([], []), ([1], []), ([0, 1, 5], []), ([0, 1, 1, 5, 5, 5], [1, 5]), ([3, 1, 3], [3])],
 )
-def test_times_that_several_candles_have(hours: list[int], repeated: list[int]) -> None:
+def test_repeated_times_found(hours: list[int], repeated: list[int]) -> None:
     assert repeated_times(candles(*hours)) == text(*repeated)
 
 
@@ -55,7 +56,7 @@ def test_times_that_several_candles_have(hours: list[int], repeated: list[int]) 
     ("hours", "late"),
     [([], []), ([1], []), ([0, 1, 1, 5], []), ([0, 5, 3, 4, 6], [3, 4]), ([2, 1], [1])],
 )
-def test_times_after_a_later_one(hours: list[int], late: list[int]) -> None:
+def test_descending_times_found(hours: list[int], late: list[int]) -> None:
     assert descending_times(candles(*hours)) == text(*late)
 
 
@@ -63,10 +64,10 @@ def test_times_after_a_later_one(hours: list[int], late: list[int]) -> None:
 
 
 def priced(**values: float) -> pa.Table:
-    """A good candle, one with these values, and a good one."""
-    good = {"open": 2.0, "high": 3.0, "low": 1.0, "close": 2.0, "volume": 1.0}
-    rows = [good | {"time": at(0)}, good | {"time": at(1)} | values, good | {"time": at(2)}]
-    return pa.Table.from_pylist(rows, SCHEMA)
+    """Three candles; the one in the middle has these values."""
+    good = {"open": 2.0, "high": 3.0, "low": 1.0, "close": 2.0}
+    columns = {name: [value, values.get(name, value), value] for name, value in good.items()}
+    return candle_table([at(0), at(1), at(2)], **columns)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def priced(**values: float) -> pa.Table:
         {"low": NAN},
     ],
 )
-def test_a_candle_with_impossible_prices_is_named(values: dict[str, float]) -> None:
+def test_impossible_prices_found(values: dict[str, float]) -> None:
     (found,) = impossible_prices(priced(**values))
     ((name, value),) = values.items()
     assert found.startswith(text(1)[0])
@@ -93,7 +94,7 @@ def test_a_candle_with_impossible_prices_is_named(values: dict[str, float]) -> N
     "values",
     [{}, {"open": 1.0, "close": 3.0}, dict.fromkeys(("open", "high", "low", "close"), 7.0)],
 )
-def test_prices_may_be_equal(values: dict[str, float]) -> None:
+def test_impossible_prices_accepts_equal_prices(values: dict[str, float]) -> None:
     assert impossible_prices(priced(**values)) == []
     assert impossible_prices(candles()) == []
 
@@ -102,7 +103,7 @@ def test_prices_may_be_equal(values: dict[str, float]) -> None:
 
 
 def month(**days: pa.Table) -> pa.Table:
-    """January, joined from raw days with these candles; a day is named like d02."""
+    """Return January, joined from raw days with these candles; d02 is the day 2024-01-02."""
     tables = {}
     for name, table in days.items():
         start = START + (int(name[1:]) - 1) * DAY
@@ -117,7 +118,7 @@ DIGESTS = {"2024-01-01": candles_digest(FIRST), "2024-01-02": candles_digest(SEC
 EMPTY = candles_digest(candles())
 
 
-def test_a_month_is_its_raw_days() -> None:
+def test_differing_days_none_for_equal_days() -> None:
     assert differing_days(HISTORY, DIGESTS) == []
     assert differing_days(month(), {}) == []
     assert differing_days(month(d31=candles()), {"2024-01-31": EMPTY}) == []
@@ -127,7 +128,7 @@ def test_a_month_is_its_raw_days() -> None:
     "changed",
     [candles(24), candles(24, 29), candles(24, 30, price=2), candles(24, 30, 31), candles()],
 )
-def test_a_day_with_other_candles_is_named(changed: pa.Table) -> None:
+def test_differing_days_other_candles(changed: pa.Table) -> None:
     digests = DIGESTS | {"2024-01-02": candles_digest(changed)}
     assert differing_days(HISTORY, digests) == ["2024-01-02: other candles than the raw day"]
     assert differing_days(HISTORY, digests, frozenset({"2024-01-02"})) == []
@@ -135,7 +136,7 @@ def test_a_day_with_other_candles_is_named(changed: pa.Table) -> None:
     assert ahead_is_another == ["2024-01-02: other candles than the raw day"]
 
 
-def test_a_candle_lost_or_changed_in_the_month_is_found() -> None:
+def test_differing_days_lost_or_changed_candle() -> None:
     lost = HISTORY.slice(1)
     assert differing_days(lost, DIGESTS) == ["2024-01-01: other candles than the raw day"]
     metadata = HISTORY.schema.metadata
@@ -143,7 +144,7 @@ def test_a_candle_lost_or_changed_in_the_month_is_found() -> None:
     assert differing_days(changed, DIGESTS) == ["2024-01-02: other candles than the raw day"]
 
 
-def test_a_day_on_one_side_only_is_named() -> None:
+def test_differing_days_day_on_one_side_only() -> None:
     only_first = {"2024-01-01": DIGESTS["2024-01-01"]}
     assert differing_days(HISTORY, only_first) == ["2024-01-02: in the history only"]
     more = DIGESTS | {"2024-01-09": EMPTY}
@@ -151,14 +152,14 @@ def test_a_day_on_one_side_only_is_named() -> None:
     assert differing_days(HISTORY, more, frozenset({"2024-01-09"})) == []
 
 
-def test_candles_of_no_raw_day_are_counted() -> None:
+def test_differing_days_counts_candles_of_no_raw_day() -> None:
     metadata = HISTORY.schema.metadata
     more = merge_candles(HISTORY, candles(100, 101)).replace_schema_metadata(metadata)
     assert differing_days(more, DIGESTS) == ["2 candles of no raw day"]
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "changes"),
     [
         ({}, []),
         ({"candles_changed": "0", "candles_vanished": "0", "candles_unanswered": "0"}, []),
@@ -168,12 +169,12 @@ def test_candles_of_no_raw_day_are_counted() -> None:
         ({"candles_added": "10"}, []),
     ],
 )
-def test_days_whose_closed_candles_changed(fields: Mapping[str, str], said: list[str]) -> None:
+def test_changed_days_found(fields: Mapping[str, str], changes: list[str]) -> None:
     days = {"2024-01-09": fields, "2024-01-02": {}}
-    assert changed_days(days) == [f"2024-01-09: {one}" for one in said]
+    assert changed_days(days) == [f"2024-01-09: {change}" for change in changes]
 
 
-def test_changed_days_are_in_order() -> None:
+def test_changed_days_in_order() -> None:
     fields = {"candles_changed": "1"}
     found = changed_days({"2024-01-09": fields, "2024-01-02": fields})
     assert found == ["2024-01-02: 1 changed", "2024-01-09: 1 changed"]
@@ -199,19 +200,19 @@ def ledger(rows: list[Row]) -> pa.Table:
 
 
 def broken(rows: list[Row]) -> list[str]:
-    return untiled(ledger(rows), START, START + 31 * DAY, HOUR)
+    return ledger_tiling_faults(ledger(rows), START, START + 31 * DAY, HOUR)
 
 
-def test_intervals_in_a_state_are_named() -> None:
+def test_intervals_in_state() -> None:
     table = ledger(TILES)
-    assert unexplained(table, State.UNCONFIRMED) == [
+    assert intervals_in(table, State.UNCONFIRMED) == [
         "2024-01-01T06:00Z to 2024-01-01T09:00Z, 3 buckets: why"
     ]
-    assert unexplained(table, State.NOT_COLLECTED) == []
-    assert len(unexplained(table, State.TRADED)) == 2
+    assert intervals_in(table, State.NOT_COLLECTED) == []
+    assert len(intervals_in(table, State.TRADED)) == 2
 
 
-def test_a_ledger_tiles_its_month() -> None:
+def test_ledger_tiling_faults_none() -> None:
     assert broken(TILES) == []
     assert broken([(0, 744, 744, "traded")]) == []
 
@@ -233,10 +234,10 @@ def test_a_ledger_tiles_its_month() -> None:
         (2, [(6, 8.5, 2, "unconfirmed"), (8.5, 9, 1, "open")], [6, 8.5]),
     ],
 )
-def test_where_it_does_not_is_told(place: int, rows: list[Row], hours: list[float]) -> None:
+def test_ledger_tiling_faults_found(place: int, rows: list[Row], hours: list[float]) -> None:
     found = broken(TILES[:place] + rows + TILES[place + 1 :])
-    assert [one[:20] for one in found] == text(*hours)
+    assert [finding[:20] for finding in found] == text(*hours)
 
 
-def test_a_ledger_without_intervals_tiles_nothing() -> None:
+def test_ledger_tiling_faults_without_intervals() -> None:
     assert broken([]) != []

@@ -1,4 +1,4 @@
-"""Halts of the exchange, told by the ledgers of several series."""
+"""Halts of the exchange, found in the ledgers of several series."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -29,16 +29,17 @@ def ledger(
     others: Mapping[State, Iterable[Span]] | None = None,
     month: str = "2023-03",
 ) -> tuple[Series, pa.Table]:
-    """A month traded but in these spans; of its other minutes, a share of `quiet` is not, either.
+    """Return the ledger of a month in which nothing was traded in these spans.
 
-    `others` are the spans in another state. A bucket is traded if one of its minutes is.
+    Of the other minutes, the share `quiet` was not traded either. `others` are spans in other
+    states. A bucket is traded if a minute of it is.
     """
-    one, (start, end) = Series.parse(series), month_range(month)
+    parsed, (start, end) = Series.parse(series), month_range(month)
     random = np.random.default_rng(list(series.encode()))
     traded = random.random((end - start) // MINUTE) >= quiet
     for first, last in untraded:
         traded[(at(first) - start) // MINUTE : (at(last) - start) // MINUTE] = False
-    step = one.granularity.delta
+    step = parsed.granularity.delta
     codes = traded.reshape(-1, step // MINUTE).any(axis=1).astype(int)
     states = [State.NO_TRADES, State.TRADED]
     for state, spans in (others or {}).items():
@@ -50,7 +51,7 @@ def ledger(
         for a, b in runs(codes)
     ]
     columns: Sequence[Sequence[object]] = list(zip(*rows, strict=True))
-    return one, pa.table([list(column) for column in columns], COVERAGE_SCHEMA)
+    return parsed, pa.table([list(column) for column in columns], COVERAGE_SCHEMA)
 
 
 def halts(*ledgers: tuple[Series, pa.Table]) -> list[tuple[str, str, str]]:
@@ -61,12 +62,12 @@ def halts(*ledgers: tuple[Series, pa.Table]) -> list[tuple[str, str, str]]:
     ]
 
 
-# The real ones
+# Real halts
 
 
 @pytest.mark.parametrize(("halt", "month"), [(MARCH, "2023-03"), (OCTOBER, "2025-10")])
 @pytest.mark.parametrize("granularity", ["1m", "5m", "15m", "1h"])
-def test_a_halt_is_what_all_products_miss(halt: Span, month: str, granularity: str) -> None:
+def test_halts_real_ones_found(halt: Span, month: str, granularity: str) -> None:
     names = [f"{product}:{granularity}" for product in ("BTC-EUR", "BTC-USD", "ETH-EUR")]
     quiet = (0.10, 0.01, 0.07)
     found = halts(
@@ -77,19 +78,19 @@ def test_a_halt_is_what_all_products_miss(halt: Span, month: str, granularity: s
     end = at(halt[1]) - (at(halt[1]) - at("2000-01-01")) % step
     ((first, last, series),) = found
     assert series == ", ".join(names)
-    # Quiet buckets of all products may adjoin it.
+    # Buckets that are quiet in all products may adjoin the halt.
     assert start - step < at(first) <= start
     assert end <= at(last) < end + 2 * step
 
 
 @pytest.mark.parametrize(("halt", "month"), [(MARCH, "2023-03"), (OCTOBER, "2025-10")])
-def test_the_finest_series_tells_the_ends(halt: Span, month: str) -> None:
+def test_halts_end_as_in_finest_series(halt: Span, month: str) -> None:
     names = ["BTC-USD:1h", "ETH-EUR:15m", "LTC-USD:1m", "SOL-USD:6h", "XRP-USD:1d"]
     found = halts(*(ledger(name, halt, month=month) for name in names))
     assert found == [(*halt, "BTC-USD:1h, ETH-EUR:15m, LTC-USD:1m")]
 
 
-def test_its_ends_are_those_at_which_no_series_was_traded() -> None:
+def test_halts_end_where_a_series_was_traded() -> None:
     longer = ("2023-03-04T16:58", "2023-03-04T21:40")
     assert halts(ledger("BTC-USD:1m", MARCH), ledger("ETH-EUR:1m", longer)) == [
         (*MARCH, "BTC-USD:1m, ETH-EUR:1m")
@@ -99,7 +100,7 @@ def test_its_ends_are_those_at_which_no_series_was_traded() -> None:
     ]
 
 
-def test_each_halt_of_a_month_is_told_once_and_in_order() -> None:
+def test_halts_found_once_and_in_order() -> None:
     spans = [MARCH, ("2023-03-01T00:00", "2023-03-01T01:00"), ("2023-03-31T23:00", "2023-04-01")]
     found = halts(ledger("BTC-USD:1m", *spans), ledger("BTC-EUR:15m", *spans))
     assert [start for start, _, _ in found] == [
@@ -109,7 +110,7 @@ def test_each_halt_of_a_month_is_told_once_and_in_order() -> None:
     ]
 
 
-# What is no halt
+# Silences that are no halt
 
 
 @pytest.mark.parametrize(
@@ -122,17 +123,17 @@ def test_each_halt_of_a_month_is_told_once_and_in_order() -> None:
         [],
     ],
 )
-def test_one_order_book_shows_no_halt(names: list[str]) -> None:
+def test_halts_need_two_order_books(names: list[str]) -> None:
     assert halts(*(ledger(name, MARCH) for name in names)) == []
 
 
-def test_two_products_show_one_though_one_of_them_is_there_twice() -> None:
+def test_halts_found_if_a_product_has_two_series() -> None:
     found = halts(*(ledger(name, MARCH) for name in ("BTC-USD:1m", "BTC-USD:1h", "ETH-EUR:1h")))
     assert found == [(*MARCH, "BTC-USD:1h, BTC-USD:1m, ETH-EUR:1h")]
 
 
 @pytest.mark.parametrize("granularity", ["1m", "15m", "1h"])
-def test_a_product_that_was_traded_all_along_contradicts_it(granularity: str) -> None:
+def test_halts_contradicted_by_traded_product(granularity: str) -> None:
     hole = ("2023-03-04T17:00", "2023-03-04T21:00")
     shared = [ledger("BTC-USD:1m", hole), ledger("ETH-EUR:1m", hole)]
     assert halts(*shared, ledger("LTC-USD:1m", hole)) != []
@@ -140,25 +141,25 @@ def test_a_product_that_was_traded_all_along_contradicts_it(granularity: str) ->
 
 
 @pytest.mark.parametrize("granularity", ["6h", "1d"])
-def test_a_bucket_that_was_traded_outside_the_halt_does_not(granularity: str) -> None:
+def test_halts_not_contradicted_by_trades_outside(granularity: str) -> None:
     holes = [ledger("BTC-USD:1m", MARCH), ledger("ETH-EUR:1m", MARCH)]
     assert halts(*holes, ledger(f"LTC-USD:{granularity}"))[0][:2] == MARCH
 
 
-def test_a_product_that_was_traded_in_the_middle_splits_it() -> None:
+def test_halts_split_by_trades_in_the_middle() -> None:
     parts = [("2023-03-04T17:00", "2023-03-04T19:00"), ("2023-03-04T19:01", "2023-03-04T21:36")]
     found = halts(ledger("BTC-USD:1m", MARCH), ledger("ETH-EUR:1m", *parts))
     assert found == [(*part, "BTC-USD:1m, ETH-EUR:1m") for part in parts]
 
 
-def test_a_part_left_of_less_than_15_minutes_is_none() -> None:
+def test_halts_shorter_than_15_minutes_left_out() -> None:
     parts = [("2023-03-04T17:00", "2023-03-04T17:14"), ("2023-03-04T17:15", "2023-03-04T17:30")]
     whole = ("2023-03-04T17:00", "2023-03-04T17:30")
     found = halts(ledger("BTC-USD:1m", whole), ledger("ETH-EUR:1m", *parts))
     assert [span[:2] for span in found] == [parts[1]]
 
 
-def test_an_unconfirmed_hole_is_no_halt() -> None:
+def test_halts_need_confirmed_holes() -> None:
     unconfirmed = {State.UNCONFIRMED: [("2018-04-04T16:49", "2018-04-05")]}
     hole = ("2018-04-04T16:49", "2018-04-05")
     shared = [ledger(name, hole, month="2018-04") for name in ("LTC-USD:1m", "ETH-USD:1m")]
@@ -166,7 +167,7 @@ def test_an_unconfirmed_hole_is_no_halt() -> None:
     assert len(halts(*shared, ledger("BTC-EUR:1m", hole, month="2018-04"))) == 1
 
 
-def test_a_thin_market_proves_nothing() -> None:
+def test_halts_need_unusual_holes() -> None:
     hole = ("2023-03-04T17:00", "2023-03-04T17:20")
     sure, thin = ledger("BTC-USD:1m", hole), ledger("XRP-EUR:1m", hole, quiet=0.7)
     assert halts(sure, thin) == []
@@ -175,7 +176,7 @@ def test_a_thin_market_proves_nothing() -> None:
     ]
 
 
-def test_chance_makes_no_halt() -> None:
+def test_halts_none_by_chance() -> None:
     names = ["BTC-EUR:1m", "ETH-EUR:1m", "LTC-EUR:5m", "XRP-EUR:15m"]
     assert halts(*(ledger(name, quiet=0.5) for name in names)) == []
 
@@ -183,18 +184,16 @@ def test_chance_makes_no_halt() -> None:
 @pytest.mark.parametrize(
     "state", [State.NOT_COLLECTED, State.OPEN, State.BEFORE_LISTING, State.AFTER_DELISTING]
 )
-def test_a_product_that_tells_nothing_of_it_neither_shows_nor_contradicts_it(state: State) -> None:
+def test_halts_ignore_product_without_answer(state: State) -> None:
     silent = ledger("LTC-USD:1m", others={state: [("2023-03-04", "2023-03-06")]})
-    one, other = ledger("BTC-USD:1m", MARCH), ledger("ETH-EUR:1m", MARCH)
-    assert halts(one, silent) == []
-    assert halts(one, other, silent) == [(*MARCH, "BTC-USD:1m, ETH-EUR:1m")]
+    first, second = ledger("BTC-USD:1m", MARCH), ledger("ETH-EUR:1m", MARCH)
+    assert halts(first, silent) == []
+    assert halts(first, second, silent) == [(*MARCH, "BTC-USD:1m, ETH-EUR:1m")]
 
 
 @pytest.mark.parametrize("granularity", ["1m", "15m"])
 @pytest.mark.parametrize("known_first", [True, False])
-def test_a_product_shows_only_the_part_of_it_that_it_tells_of(
-    granularity: str, known_first: bool
-) -> None:
+def test_halts_only_where_product_is_answered(granularity: str, known_first: bool) -> None:
     part = ("2023-03-04T17:00", "2023-03-04T18:00")
     others = {State.NOT_COLLECTED: [("2023-03-04T18:00", "2023-03-05")]}
     ledgers = [ledger("BTC-USD:1m", MARCH), ledger(f"ETH-EUR:{granularity}", part, others=others)]
@@ -202,7 +201,7 @@ def test_a_product_shows_only_the_part_of_it_that_it_tells_of(
     assert found == [(*part, f"BTC-USD:1m, ETH-EUR:{granularity}")]
 
 
-def test_a_product_not_traded_all_month_shows_none() -> None:
+def test_halts_ignore_product_never_traded() -> None:
     month = ("2023-03-01", "2023-04-01")
     assert halts(ledger("BTC-USD:1m", MARCH), ledger("XRP-USD:1m", month)) == []
     assert halts(ledger("BTC-USD:1m", month), ledger("XRP-USD:1m", month)) == []

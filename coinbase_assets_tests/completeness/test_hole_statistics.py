@@ -1,4 +1,4 @@
-"""Holes: which there are, and which are longer than chance makes them."""
+"""Holes: where they are, and which are longer than chance makes them."""
 
 import math
 
@@ -11,7 +11,7 @@ MINUTES = 1440
 
 
 def holes(*spans: tuple[int, int], buckets: int = MINUTES) -> np.ndarray:
-    """Buckets with a candle but for those from, and to before, the ends of the spans."""
+    """Return `is_hole` for a day whose buckets have candles, except in these spans."""
     is_hole = np.zeros(buckets, bool)
     for first, end in spans:
         is_hole[first:end] = True
@@ -36,37 +36,35 @@ def test_runs_are_maximal_and_in_order(values: list[int], expected: list[tuple[i
     ("untraded", "buckets", "length"),
     [(1, 1000, 2), (10, 1000, 3), (100, 1000, 6), (500, 1000, 20)],
 )
-def test_fewer_than_one_in_a_thousand_such_holes_are_to_be_expected(
-    untraded: int, buckets: int, length: int
-) -> None:
+def test_unusual_length_expects_one_in_a_thousand(untraded: int, buckets: int, length: int) -> None:
     share = untraded / buckets
     assert buckets * share**length <= 0.001 * (1 + 1e-9) < buckets * share ** (length - 1)
     assert math.ceil(unusual_length(untraded, buckets) - 1e-9) == length
 
 
 @pytest.mark.parametrize("buckets", [0, 1, 24])
-def test_where_nothing_was_traded_no_hole_is_unusual(buckets: int) -> None:
+def test_unusual_holes_none_if_nothing_traded(buckets: int) -> None:
     assert unusual_length(1440, 1440) == math.inf
     assert unusual_holes(np.ones(buckets, bool)) == []
 
 
 @pytest.mark.parametrize("buckets", [1, 1440])
-def test_where_each_bucket_was_traded_any_hole_would_be_unusual(buckets: int) -> None:
+def test_unusual_length_one_if_all_traded(buckets: int) -> None:
     assert unusual_length(0, buckets) == 1
     assert unusual_holes(np.zeros(buckets, bool)) == []
 
 
 @pytest.mark.parametrize("place", [0, 700, MINUTES - 20])
-def test_twenty_minutes_on_end_are_unusual_in_a_busy_market(place: int) -> None:
+def test_unusual_holes_twenty_minutes_in_busy_market(place: int) -> None:
     assert unusual_holes(holes((place, place + 20), (300, 301))) == [(place, place + 20)]
 
 
-def test_as_many_single_minutes_are_not() -> None:
+def test_unusual_holes_ignore_single_minutes() -> None:
     assert unusual_holes(holes(*((n, n + 1) for n in range(0, MINUTES, 72)))) == []
 
 
 @pytest.mark.parametrize("untraded", [0.03, 0.1, 0.35, 0.7])
-def test_chance_makes_hardly_any_hole_that_is_unusual(untraded: float) -> None:
+def test_unusual_holes_rare_by_chance(untraded: float) -> None:
     random = np.random.default_rng(4)
     days = [random.random(MINUTES) < untraded for _ in range(300)]
     assert sum(map(len, map(unusual_holes, days))) <= 3

@@ -1,4 +1,4 @@
-"""The ledger of a month: every bucket in one interval, and in the right state."""
+"""The ledger of a month: every bucket is in one interval and in the right state."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ class Month:
     lifetime: Lifetime = ALWAYS
 
     def facts(self, days: Mapping[int, DayFacts | None], others: DayFacts | None) -> MonthFacts:
-        """With these facts of days, by their numbers from 1 on, and of all others."""
+        """Return the facts of the month: of these days, numbered from 1, and of all `others`."""
         start, end = month_range(self.key)
         series = Series.parse(f"ETH-EUR:{self.granularity}")
         known = [
@@ -55,7 +55,7 @@ class Month:
     def states(
         self, days: Mapping[int, DayFacts | None] | None = None, others: DayFacts | None = WHOLE
     ) -> list[tuple[State, int]]:
-        """The ledger's states and their buckets, in order."""
+        """Return the states of the ledger and their numbers of buckets, in order."""
         ledger = build_ledger(self.facts(days or {}, others))
         return [(State(row["state"]), row["buckets"]) for row in ledger.to_pylist()]
 
@@ -65,7 +65,7 @@ def evidence(*hours: range) -> DayFacts:
 
 
 def answered(day: int, hours: float, refreshed_at: datetime = LATE) -> DayFacts:
-    """A day of February 2024 of which only so many hours were answered, and never compared."""
+    """Return the facts of a day of February 2024, answered for its first hours, not compared."""
     return DayFacts(datetime(2024, 2, day, tzinfo=UTC) + hours * HOUR, refreshed_at, None)
 
 
@@ -83,9 +83,7 @@ TRADED, NO_TRADES, UNCONFIRMED, BEFORE_LISTING, AFTER_DELISTING, NOT_COLLECTED, 
 @pytest.mark.parametrize(
     ("month", "days"), [("2023-02", 28), ("2024-02", 29), ("2024-04", 30), ("2024-12", 31)]
 )
-def test_a_month_is_tiled_from_its_first_bucket_to_its_last(
-    granularity: Granularity, month: str, days: int
-) -> None:
+def test_ledger_tiles_month(granularity: Granularity, month: str, days: int) -> None:
     buckets = days * (DAY // granularity.delta)
     start, end = month_range(month)
     ledger = build_ledger(Month(month, granularity, [0, buckets - 1]).facts({}, WHOLE))
@@ -100,14 +98,14 @@ def test_a_month_is_tiled_from_its_first_bucket_to_its_last(
 
 
 @pytest.mark.parametrize("granularity", list(Granularity))
-def test_a_month_in_one_state_is_one_interval(granularity: Granularity) -> None:
+def test_ledger_one_state_is_one_interval(granularity: Granularity) -> None:
     buckets = 29 * (DAY // granularity.delta)
     assert Month(granularity=granularity).states() == [(NO_TRADES, buckets)]
     assert Month(granularity=granularity).states(others=None) == [(NOT_COLLECTED, buckets)]
     assert Month(granularity=granularity, traded=range(buckets)).states() == [(TRADED, buckets)]
 
 
-def test_buckets_are_counted_by_their_state() -> None:
+def test_ledger_counts_buckets_by_state() -> None:
     month = Month(traded=[5, 7], lifetime=Lifetime(first_day=date(2024, 2, 1)))
     counts = count_buckets(build_ledger(month.facts({29: None}, WHOLE)))
     assert counts == dict.fromkeys(State, 0) | {
@@ -121,13 +119,13 @@ def test_buckets_are_counted_by_their_state() -> None:
 # Days collected, or not
 
 
-def test_a_day_not_collected_is_so_and_its_neighbours_are_not() -> None:
+def test_ledger_day_not_collected() -> None:
     month = Month(traded=range(24 * 29))
     month = replace(month, traded=[n for n in month.traded if not 240 <= n < 264])
     assert month.states({11: None}) == [(TRADED, 240), (NOT_COLLECTED, 24), (TRADED, 18 * 24)]
 
 
-def test_what_a_day_was_not_answered_is_not_collected() -> None:
+def test_ledger_unanswered_part_of_day_not_collected() -> None:
     month = Month(traded=[n for n in range(24 * 29) if not 29 <= n < 48])
     assert month.states({2: answered(2, 7)}) == [
         (TRADED, 29),
@@ -137,7 +135,7 @@ def test_what_a_day_was_not_answered_is_not_collected() -> None:
     ]
 
 
-def test_the_open_day_is_open_and_so_are_the_days_after_it() -> None:
+def test_ledger_open_day_and_later_days() -> None:
     known = {1: replace(WHOLE, refreshed_at=feb(2, 1)), 2: answered(2, 10, feb(2, 10.4))}
     month = Month(traded=[0, 23, 25, 33])
     assert month.states(known, None) == [
@@ -155,40 +153,36 @@ def test_the_open_day_is_open_and_so_are_the_days_after_it() -> None:
 @pytest.mark.parametrize(
     ("hours", "state"), [(24, OPEN), (47.99, OPEN), (48, UNCONFIRMED), (99, UNCONFIRMED)]
 )
-def test_a_hole_not_compared_is_unconfirmed_a_day_after_its_day(hours: float, state: State) -> None:
+def test_ledger_hole_unconfirmed_until_compared(hours: float, state: State) -> None:
     day = answered(1, 24, feb(1, hours))
     assert Month().states({1: day}, None)[0][0] == state
 
 
 @pytest.mark.parametrize("hours", [24, 47, 99])
-def test_a_hole_compared_is_confirmed_at_once(hours: float) -> None:
+def test_ledger_hole_confirmed_once_compared(hours: float) -> None:
     day = replace(WHOLE, refreshed_at=feb(1, hours))
     assert Month().states({1: day}, None)[0] == (NO_TRADES, 24)
 
 
 @pytest.mark.parametrize(("hours", "state"), [(23.99, OPEN), (24, NOT_COLLECTED)])
-def test_what_is_missing_of_a_day_is_not_collected_once_it_is_over(
-    hours: float, state: State
-) -> None:
+def test_ledger_missing_part_not_collected_once_day_is_over(hours: float, state: State) -> None:
     known = {1: answered(1, 10, feb(1, hours))}
     assert Month(traded=range(10)).states(known, None)[1][0] == state
 
 
-def test_by_the_newest_answer_of_the_month_a_day_is_over() -> None:
+def test_ledger_day_over_by_newest_answer() -> None:
     known = {1: answered(1, 24, feb(2)), 3: answered(3, 1, feb(3, 1))}
     expected = [(UNCONFIRMED, 24), (NOT_COLLECTED, 24), (OPEN, 27 * 24)]
     assert Month().states(known, None) == expected
 
 
-# Contrary evidence
+# Contradicted hours
 
 
 @pytest.mark.parametrize("granularity", ["1m", "5m", "15m", "1h"])
 @pytest.mark.parametrize("hours", [range(0, 1), range(23, 24), range(7, 9), range(0, 24)])
 @pytest.mark.parametrize("day", [1, 10, 29])
-def test_contradicted_hours_are_unconfirmed_but_for_their_candles(
-    granularity: str, hours: range, day: int
-) -> None:
+def test_ledger_contradicted_hours_unconfirmed(granularity: str, hours: range, day: int) -> None:
     an_hour = HOUR // Granularity(granularity).delta
     first, end = (((day - 1) * 24 + hour) * an_hour for hour in (hours.start, hours.stop))
     month = Month(granularity=granularity, traded=[first])
@@ -204,15 +198,13 @@ def test_contradicted_hours_are_unconfirmed_but_for_their_candles(
 
 @pytest.mark.parametrize(("granularity", "buckets"), [("6h", 4), ("1d", 1)])
 @pytest.mark.parametrize("day", [1, 29])
-def test_a_contradicted_day_of_long_buckets_is_unconfirmed(
-    granularity: str, buckets: int, day: int
-) -> None:
+def test_ledger_contradicted_day_of_long_buckets(granularity: str, buckets: int, day: int) -> None:
     found = Month(granularity=granularity).states({day: evidence(range(24))})
     expected = [(UNCONFIRMED, buckets), (NO_TRADES, 28 * buckets)]
     assert found == (expected if day == 1 else expected[::-1])
 
 
-def test_of_the_holes_in_a_contradicted_hour_only_the_unusual_ones_are_doubted() -> None:
+def test_ledger_contradicted_hour_doubts_unusual_holes() -> None:
     holes = [{600}, {640}, set(range(650, 700)), {720}, {790}]
     month = Month(granularity="1m", traded=sorted({*range(29 * 1440)} - set().union(*holes)))
     assert month.states({1: evidence(range(10, 11), range(12, 13))}) == [
@@ -231,7 +223,7 @@ def test_of_the_holes_in_a_contradicted_hour_only_the_unusual_ones_are_doubted()
     ]
 
 
-def test_contradicted_hours_of_adjoining_days_are_one_interval() -> None:
+def test_ledger_contradicted_hours_of_adjoining_days() -> None:
     known = {3: evidence(range(0, 1), range(22, 24)), 4: evidence(range(0, 2))}
     assert Month().states(known) == [
         (NO_TRADES, 48),
@@ -242,7 +234,7 @@ def test_contradicted_hours_of_adjoining_days_are_one_interval() -> None:
     ]
 
 
-def test_contrary_evidence_wins_over_the_lifetime() -> None:
+def test_ledger_contradiction_wins_over_lifetime() -> None:
     lifetime = Lifetime(date(2024, 2, 3), date(2024, 2, 27))
     month = Month(traded=[60, 26 * 24 + 5], lifetime=lifetime)
     known = {2: evidence(range(4, 6)), 3: evidence(range(10, 11)), 27: evidence(range(20, 22))}
@@ -265,9 +257,7 @@ def test_contrary_evidence_wins_over_the_lifetime() -> None:
 
 
 @pytest.mark.parametrize(("day", "before"), [(1, 5), (14, 13 * 24 + 5), (29, 28 * 24 + 5)])
-def test_before_the_first_candle_of_its_first_day_a_product_was_not_listed(
-    day: int, before: int
-) -> None:
+def test_ledger_before_listing(day: int, before: int) -> None:
     month = Month(traded=[before], lifetime=Lifetime(first_day=date(2024, 2, day)))
     assert month.states() == [
         (BEFORE_LISTING, before),
@@ -277,7 +267,7 @@ def test_before_the_first_candle_of_its_first_day_a_product_was_not_listed(
 
 
 @pytest.mark.parametrize(("day", "last"), [(1, 5), (14, 13 * 24 + 5), (29, 28 * 24 + 5)])
-def test_after_the_last_candle_of_its_last_day_a_product_is_delisted(day: int, last: int) -> None:
+def test_ledger_after_delisting(day: int, last: int) -> None:
     month = Month(traded=[last], lifetime=Lifetime(last_day=date(2024, 2, day)))
     assert month.states() == [
         (NO_TRADES, last),
@@ -298,20 +288,20 @@ def test_after_the_last_candle_of_its_last_day_a_product_is_delisted(day: int, l
     ],
 )
 @pytest.mark.parametrize("granularity", list(Granularity))
-def test_a_lifetime_that_begins_or_ends_outside_the_month(
+def test_ledger_lifetime_outside_month(
     lifetime: Lifetime, state: State, granularity: Granularity
 ) -> None:
     month = Month(granularity=granularity, lifetime=lifetime)
     assert month.states() == [(state, 29 * (DAY // granularity.delta))]
 
 
-def test_days_outside_the_lifetime_need_not_be_collected() -> None:
+def test_ledger_days_outside_lifetime_need_no_answer() -> None:
     month = Month(lifetime=Lifetime(date(2024, 2, 3), date(2024, 2, 27)))
     expected = [(BEFORE_LISTING, 48), (NOT_COLLECTED, 25 * 24), (AFTER_DELISTING, 48)]
     assert month.states(others=None) == expected
 
 
-def test_a_candle_outside_the_lifetime_is_traded() -> None:
+def test_ledger_candle_outside_lifetime_is_traded() -> None:
     month = Month(traded=[3, 690], lifetime=Lifetime(date(2024, 2, 3), date(2024, 2, 27)))
     assert month.states() == [
         (BEFORE_LISTING, 3),
@@ -324,7 +314,7 @@ def test_a_candle_outside_the_lifetime_is_traded() -> None:
     ]
 
 
-def test_the_last_day_answered_in_part_hides_nothing_behind_its_last_candle() -> None:
+def test_ledger_last_day_answered_in_part() -> None:
     month = Month(traded=[676], lifetime=Lifetime(last_day=date(2024, 2, 29)))
     assert month.states({29: answered(29, 10)})[1:] == [
         (UNCONFIRMED, 4),
@@ -334,13 +324,13 @@ def test_the_last_day_answered_in_part_hides_nothing_behind_its_last_candle() ->
     ]
 
 
-def test_a_first_day_not_compared_may_have_begun_before_its_first_candle() -> None:
+def test_ledger_first_day_not_compared() -> None:
     month = Month(traded=[30], lifetime=Lifetime(first_day=date(2024, 2, 2)))
     found = month.states({2: answered(2, 24)})
     assert found[:3] == [(BEFORE_LISTING, 24), (UNCONFIRMED, 6), (TRADED, 1)]
 
 
-# What the ledger says of it
+# The evidence in the ledger
 
 
 def explained(month: Month, days: Mapping[int, DayFacts | None]) -> list[str]:
@@ -361,11 +351,11 @@ def explained(month: Month, days: Mapping[int, DayFacts | None]) -> list[str]:
         (None, "no answer is stored"),
     ],
 )
-def test_a_hole_is_explained_by_what_was_compared(known: DayFacts | None, said: str) -> None:
+def test_ledger_evidence_of_hole(known: DayFacts | None, said: str) -> None:
     assert explained(Month(traded=[24]), {1: known})[0] == said
 
 
-def test_other_states_are_explained_too() -> None:
+def test_ledger_evidence_of_other_states() -> None:
     lifetime = Lifetime(date(2024, 2, 2), date(2024, 2, 28))
     month = Month(traded=range(24, 28 * 24), lifetime=lifetime)
     later = replace(WHOLE, refreshed_at=LATE + HOUR)
@@ -379,7 +369,7 @@ def test_other_states_are_explained_too() -> None:
     assert build_ledger(running)["evidence"].to_pylist() == [said]
 
 
-def test_an_interval_over_days_names_what_was_compared_on_each() -> None:
+def test_ledger_evidence_of_interval_over_days() -> None:
     hourly = replace(WHOLE, evidence=Evidence("1h", LATE - HOUR))
     assert explained(Month(), {2: hourly, 3: replace(WHOLE, evidence=Evidence("1d", feb(9)))}) == [
         "as the 1d candles say 2024-02-09T00:00:00Z to 2024-06-01T00:00:00Z;"
@@ -387,7 +377,7 @@ def test_an_interval_over_days_names_what_was_compared_on_each() -> None:
     ]
 
 
-def test_a_day_stored_by_version_0_1_was_refreshed_when_it_was_fetched() -> None:
+def test_day_facts_of_version_0_1() -> None:
     fields = {"fetched_at": "2024-02-03T01:02:03Z", "answered_through": "2024-02-02T00:00:00Z"}
     old = DayFacts.of(fields)
     assert old == DayFacts(feb(2), feb(3) + timedelta(hours=1, minutes=2, seconds=3), None)
@@ -399,7 +389,7 @@ def test_a_day_stored_by_version_0_1_was_refreshed_when_it_was_fetched() -> None
 
 
 def expected_states(month: MonthFacts) -> Iterator[State]:
-    """The state of each bucket, by the rules, one at a time."""
+    """Yield the state of each bucket, found by the rules bucket by bucket."""
     step = month.series.granularity.delta
     traded = {month.start + int(n) * step for n in month.traded}
     now = max((day.refreshed_at for day in month.days if day), default=LATE)
@@ -419,7 +409,7 @@ def expected_states(month: MonthFacts) -> Iterator[State]:
 def doubted_buckets(
     compared: Evidence, times: Sequence[datetime], candles: Sequence[datetime]
 ) -> set[datetime]:
-    """Of each contradicted hour, the unusual holes that reach into it, else all of it."""
+    """Return the buckets of contradicted hours: the unusual holes in an hour, else all of it."""
     runs = [list(run) for is_hole, run in groupby(times, lambda t: t not in candles) if is_hole]
     length = unusual_length(len(times) - len(candles), len(times))
     unusual = {time for run in runs if len(run) >= length for time in run}
@@ -458,7 +448,7 @@ def random_month(random: np.random.Generator) -> MonthFacts:
     key = random.choice(["2023-02", "2024-02", "2024-04", "2024-05"])
     start, end = month_range(key)
     per_day = DAY // granularity.delta
-    # Some months are running: their newest answer is from within.
+    # Some months are not over: their newest answer came before their end.
     now = start + random.uniform(0.1, 50) * DAY
     days: dict[int, DayFacts | None] = {}
     traded = random.random((end - start) // DAY * per_day) < random.uniform(0, 1)
@@ -487,15 +477,15 @@ def random_month(random: np.random.Generator) -> MonthFacts:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_in_any_month_each_bucket_is_in_one_interval_and_its_state_is_right(seed: int) -> None:
+def test_ledger_random_month_follows_the_rules(seed: int) -> None:
     month = random_month(np.random.default_rng(seed))
     ledger, step = build_ledger(month), month.series.granularity.delta
     rows = ledger.to_pylist()
     assert rows[0]["start"] == month.start
     assert rows[-1]["end"] == month.start + len(month.days) * DAY
-    for one, following in pairwise(rows):
-        assert one["end"] == following["start"]
-        assert one["state"] != following["state"]
+    for row, following in pairwise(rows):
+        assert row["end"] == following["start"]
+        assert row["state"] != following["state"]
     assert all(row["end"] - row["start"] == row["buckets"] * step for row in rows)
     assert all(row["evidence"] for row in rows)
     states = [State(row["state"]) for row in rows for _ in range(row["buckets"])]
@@ -504,6 +494,6 @@ def test_in_any_month_each_bucket_is_in_one_interval_and_its_state_is_right(seed
     assert count_buckets(ledger) == counts
 
 
-def test_any_month_comes_in_all_states() -> None:
+def test_ledger_random_months_have_all_states() -> None:
     months = [build_ledger(random_month(np.random.default_rng(seed))) for seed in range(40)]
     assert set(pa.concat_tables(months)["state"].to_pylist()) == set(State)

@@ -13,7 +13,7 @@ from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.days import Day
 from coinbase_assets.candles.evidence import AGAIN, Evidence
 from coinbase_assets.candles.series import Granularity, Series
-from coinbase_assets.candles.table import SCHEMA, merge_candles
+from coinbase_assets.candles.table import merge_candles
 from coinbase_assets.completeness.reconciliation import (
     HOUR,
     Reference,
@@ -23,6 +23,7 @@ from coinbase_assets.completeness.reconciliation import (
     suspects,
     weigh,
 )
+from coinbase_assets_tests.stand_in.tables import candle_table
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 ASKED, COMPARED = START + 2 * DAY, START + 3 * DAY
@@ -37,17 +38,19 @@ class Trade(NamedTuple):
 
 
 def candles(trades: Sequence[Trade], length: timedelta) -> pa.Table:
-    """The candles of that length that the trades make."""
+    """Return the candles of this length that the trades make."""
     buckets: dict[int, list[Trade]] = {}
     for trade in sorted(trades):
         buckets.setdefault(trade.minute // (length // timedelta(minutes=1)), []).append(trade)
-    rows = []
-    for number, inside in buckets.items():
-        prices = [trade.price for trade in inside]
-        volume = sum(trade.volume for trade in inside)
-        row = [START + number * length, prices[0], max(prices), min(prices), prices[-1], volume]
-        rows.append(dict(zip(SCHEMA.names, row, strict=True)))
-    return pa.Table.from_pylist(rows, SCHEMA)
+    prices = [[trade.price for trade in inside] for inside in buckets.values()]
+    return candle_table(
+        [START + number * length for number in buckets],
+        open=[first for first, *_ in prices],
+        high=[*map(max, prices)],
+        low=[*map(min, prices)],
+        close=[last for *_, last in prices],
+        volume=[sum(trade.volume for trade in inside) for inside in buckets.values()],
+    )
 
 
 def day(trades: Sequence[Trade], granularity: str = "15m") -> Day:
@@ -59,7 +62,7 @@ def day(trades: Sequence[Trade], granularity: str = "15m") -> Day:
 def reference(
     trades: Sequence[Trade], hours: Collection[int] = ANY_HOUR, daily: bool = True
 ) -> Reference:
-    """The daily candle of the trades, if there is one, and their hourly ones in these hours."""
+    """Return the daily candle of the trades, unless left out, and their candles of these hours."""
     hourly = candles([trade for trade in trades if trade.minute // 60 in hours], HOUR)
     return Reference(candles(trades if daily else [], DAY), hourly, COMPARED)
 
@@ -95,7 +98,7 @@ HOUR_10 = range(600, 660)
 
 @pytest.mark.parametrize("granularity", list(Granularity))
 @pytest.mark.parametrize("trades", [every(1), every(7, price=3.3), [Trade(0), Trade(1439)], []])
-def test_a_day_of_the_same_trades_agrees(granularity: Granularity, trades: list[Trade]) -> None:
+def test_weigh_same_trades_agree_with_daily(granularity: Granularity, trades: list[Trade]) -> None:
     whole, of_day = day(trades, granularity), by_day(trades)
     assert not is_doubtful(whole, of_day)
     assert asked_for(whole, of_day) == []
@@ -105,21 +108,21 @@ def test_a_day_of_the_same_trades_agrees(granularity: Granularity, trades: list[
 
 @pytest.mark.parametrize("granularity", ["1m", "5m", "15m"])
 @pytest.mark.parametrize("trades", [every(1), every(7, price=3.3), [Trade(0), Trade(1439)]])
-def test_a_day_of_the_same_trades_agrees_by_the_hour(granularity: str, trades: list[Trade]) -> None:
+def test_weigh_same_trades_agree_with_hourly(granularity: str, trades: list[Trade]) -> None:
     whole = day(trades, granularity)
     assert asked_for(whole, reference(trades)) == []
     assert weigh(whole, reference(trades)) == Evidence("1h", COMPARED)
 
 
 @pytest.mark.parametrize("surplus", [-0.07, 0.07])
-def test_seven_percent_of_volume_at_equal_prices_is_agreement(surplus: float) -> None:
+def test_weigh_accepts_seven_percent_of_volume(surplus: float) -> None:
     trades = without(ALL, range(615, 630))
     theirs = [trade._replace(volume=10 * (1 + surplus)) for trade in trades]
     assert weigh(day(trades), reference(theirs)).agrees
     assert weigh(day(trades), by_day(theirs)).agrees
 
 
-def test_an_hour_with_holes_that_lacks_little_is_asked_for_again() -> None:
+def test_suspects_hour_that_lacks_little() -> None:
     found, theirs = without(ALL, range(615, 630)), [*ALL]
     theirs[41] = Trade(615, volume=1)
     assert is_doubtful(day(found), by_day(theirs)) is False
@@ -127,7 +130,7 @@ def test_an_hour_with_holes_that_lacks_little_is_asked_for_again() -> None:
     assert weigh(day(found), reference(theirs)) == Evidence("1h", COMPARED)
 
 
-def test_volumes_that_differ_by_rounding_are_no_reason_to_ask() -> None:
+def test_suspects_ignore_rounding() -> None:
     trades = without(every(1, volume=0.1), range(600, 660))
     theirs = [trade._replace(volume=0.1 * (1 + 1e-9)) for trade in trades]
     assert not is_doubtful(day(trades, "1m"), by_day(theirs))
@@ -137,7 +140,7 @@ def test_volumes_that_differ_by_rounding_are_no_reason_to_ask() -> None:
 
 
 @pytest.mark.parametrize("price", [99.9, 100.1])
-def test_prices_decide_before_volume(price: float) -> None:
+def test_weigh_prices_before_volume(price: float) -> None:
     theirs = [*without(ALL, HOUR_10), Trade(610, price, volume=1e-8)]
     found = day(without(ALL, HOUR_10))
     assert is_doubtful(found, by_day(theirs))
@@ -146,7 +149,7 @@ def test_prices_decide_before_volume(price: float) -> None:
     )
 
 
-def test_a_price_that_only_the_day_reaches_is_no_trade_missing() -> None:
+def test_weigh_price_that_only_the_day_reaches() -> None:
     found = day([*ALL[:-1], Trade(1430, 200.0)])
     evidence = weigh(found, reference(ALL))
     assert is_doubtful(found, by_day(ALL))
@@ -163,9 +166,7 @@ def test_a_price_that_only_the_day_reaches_is_no_trade_missing() -> None:
         ([range(0, 1440)], [range(0, 24)]),
     ],
 )
-def test_hours_in_which_trades_are_missing_are_contradicted(
-    lost: list[range], hours: list[range]
-) -> None:
+def test_weigh_contradicts_hours_with_missing_trades(lost: list[range], hours: list[range]) -> None:
     found = day(without(ALL, *lost))
     assert is_doubtful(found, by_day(ALL))
     evidence = weigh(found, reference(ALL))
@@ -176,15 +177,13 @@ def test_hours_in_which_trades_are_missing_are_contradicted(
 
 
 @pytest.mark.parametrize(("step", "doubtful"), [(1, True), (3, False)])
-def test_minutes_lost_on_end_are_doubtful_though_they_hold_little(
-    step: int, doubtful: bool
-) -> None:
+def test_doubtful_minutes_lost_on_end(step: int, doubtful: bool) -> None:
     trades = [Trade(n, volume=0.1 if 600 <= n < 660 else 10) for n in range(1440)]
     found = day(without(trades, range(600, 600 + 20 * step, step)), "1m")
     assert is_doubtful(found, by_day(trades)) is doubtful
 
 
-def test_a_volume_far_off_contradicts_no_bucket_of_an_hour_without_holes() -> None:
+def test_weigh_hour_without_holes_is_not_contradicted() -> None:
     theirs = [trade._replace(volume=20) if trade.minute in HOUR_10 else trade for trade in ALL]
     evidence = weigh(day(ALL), reference(theirs))
     assert evidence.contradicted == ()
@@ -195,13 +194,13 @@ def test_a_volume_far_off_contradicts_no_bucket_of_an_hour_without_holes() -> No
 @pytest.mark.parametrize(
     ("lost", "named"), [(3, "00:00, 01:00, 02:00"), (5, "00:00, 01:00, 02:00 and 2 more")]
 )
-def test_three_hours_are_named(lost: int, named: str) -> None:
+def test_weigh_names_three_hours(lost: int, named: str) -> None:
     evidence = weigh(day(without(ALL, range(lost * 60))), reference(ALL))
     assert evidence.disagreement == f"differs from the hourly candles of {named}"
 
 
 @pytest.mark.parametrize("granularity", ["15m", "1h", "6h"])
-def test_by_the_daily_candle_alone_the_whole_day_is_contradicted(granularity: str) -> None:
+def test_weigh_daily_candle_contradicts_whole_day(granularity: str) -> None:
     found = day(without(ALL, range(0, 360)), granularity)
     assert weigh(found, by_day(ALL)) == Evidence(
         "1d", COMPARED, (range(24),), "differs from the daily candle"
@@ -212,7 +211,7 @@ def test_by_the_daily_candle_alone_the_whole_day_is_contradicted(granularity: st
 # Coarser candles that do not exist, or not all of them
 
 
-def test_holes_are_asked_for_twice_where_no_coarser_candle_exists() -> None:
+def test_suspects_holes_without_coarser_candle() -> None:
     found, nothing = day(without(ALL, HOUR_10)), reference([])
     assert is_doubtful(found, nothing)
     assert asked_for(found, nothing) == ["01 00:00-02 00:00"]
@@ -220,37 +219,37 @@ def test_holes_are_asked_for_twice_where_no_coarser_candle_exists() -> None:
     assert weigh(found, replace(nothing, asked_again=True)) == Evidence(AGAIN, COMPARED)
 
 
-def test_nothing_is_asked_for_twice_where_nothing_is_missing() -> None:
+def test_suspects_none_if_nothing_missing() -> None:
     assert asked_for(day(ALL), reference([])) == []
 
 
-def test_the_hours_decide_where_the_daily_candle_does_not_exist() -> None:
+def test_weigh_by_hours_without_daily_candle() -> None:
     lost = day(without(ALL, HOUR_10))
     assert hours_of(weigh(lost, reference(ALL, daily=False))) == [10]
     quiet = without(ALL, HOUR_10)
     assert weigh(lost, reference(quiet, daily=False)) == Evidence("1h", COMPARED)
 
 
-def test_the_daily_candle_decides_where_no_hourly_one_exists() -> None:
+def test_weigh_by_daily_candle_without_hours() -> None:
     evidence = weigh(day(without(ALL, range(600, 800))), reference(ALL, hours=()))
     assert (evidence.compared_with, hours_of(evidence)) == ("1d", [*range(24)])
 
 
-def test_trades_of_the_daily_candle_are_in_an_hour_without_an_hourly_one() -> None:
+def test_weigh_daily_trades_lie_in_hour_without_candle() -> None:
     theirs = [*without(ALL, HOUR_10), Trade(610, price=120)]
     found, hourly = day(without(ALL, HOUR_10)), ANY_HOUR - {10}
     assert hours_of(weigh(found, reference(theirs, hourly))) == [10]
     assert asked_for(found, reference(theirs, hourly)) == ["01 10:00-01 11:00"]
 
 
-def test_they_are_so_though_another_hour_is_contradicted_by_its_own() -> None:
+def test_weigh_daily_trades_beside_contradicted_hour() -> None:
     theirs = [*without(ALL, HOUR_10), Trade(610, price=120)]
     found = day(without(ALL, range(300, 330), HOUR_10))
     assert hours_of(weigh(found, reference(theirs, ANY_HOUR - {10}))) == [5, 10]
 
 
 @pytest.mark.parametrize("price", [100, 120])
-def test_a_quiet_hour_is_not_doubted_for_what_another_hour_shows(price: float) -> None:
+def test_weigh_quiet_hour_is_not_doubted(price: float) -> None:
     quiet = without(ALL, HOUR_10)
     theirs = [t._replace(price=price, volume=200) if t.minute < 60 else t for t in quiet]
     evidence = weigh(day(quiet), reference(theirs))
@@ -258,7 +257,7 @@ def test_a_quiet_hour_is_not_doubted_for_what_another_hour_shows(price: float) -
 
 
 @pytest.mark.parametrize("more", [Trade(610, price=120, volume=1), Trade(610, volume=200)])
-def test_trades_that_only_the_daily_candle_shows_are_in_any_hole(more: Trade) -> None:
+def test_weigh_daily_trades_lie_in_any_hole(more: Trade) -> None:
     quiet = without(ALL, range(300, 315), range(615, 630))
     of_day = replace(reference(quiet), daily=candles([*quiet, more], DAY))
     evidence = weigh(day(quiet), of_day)
@@ -268,7 +267,7 @@ def test_trades_that_only_the_daily_candle_shows_are_in_any_hole(more: Trade) ->
 # A day of one candle
 
 
-def test_a_daily_candle_that_came_only_when_asked_again_contradicts_its_hole() -> None:
+def test_weigh_daily_candle_of_second_answer() -> None:
     nothing = day([], "1d")
     assert asked_for(nothing, by_day(ALL)) == ["01 00:00-02 00:00"]
     assert weigh(nothing, by_day(ALL)) == Evidence(
@@ -276,7 +275,7 @@ def test_a_daily_candle_that_came_only_when_asked_again_contradicts_its_hole() -
     )
 
 
-def test_a_day_without_a_daily_candle_was_asked_for_twice() -> None:
+def test_weigh_day_without_daily_candle() -> None:
     assert weigh(day([], "1d"), by_day([])) == Evidence(AGAIN, COMPARED)
 
 
@@ -293,7 +292,9 @@ SPURIOUS = Trade(615, volume=5)
 
 @pytest.mark.parametrize("granularity", ["1m", "5m", "15m"])
 @pytest.mark.parametrize("hours", [ANY_HOUR, ANY_HOUR - {10}, frozenset()])
-def test_a_candle_that_coarser_ones_lack_is_absent(granularity: str, hours: frozenset[int]) -> None:
+def test_confirmed_absent_if_coarser_candles_lack_it(
+    granularity: str, hours: frozenset[int]
+) -> None:
     quiet = without(ALL, HOUR_10)
     found = day(quiet, granularity)
     assert kept_and_dropped(
@@ -307,7 +308,7 @@ def test_a_candle_that_coarser_ones_lack_is_absent(granularity: str, hours: froz
 @pytest.mark.parametrize("granularity", ["1m", "5m", "15m", "1h", "6h", "1d"])
 @pytest.mark.parametrize("hours", [ANY_HOUR, ANY_HOUR - {10}, frozenset()])
 @pytest.mark.parametrize("price", [100, 120])
-def test_a_candle_that_the_daily_one_includes_stays(
+def test_confirmed_absent_not_if_daily_candle_includes_it(
     granularity: str, hours: frozenset[int], price: float
 ) -> None:
     quiet = without(ALL, range(360, 720))
@@ -323,7 +324,7 @@ def test_a_candle_that_the_daily_one_includes_stays(
     )
 
 
-def test_a_good_candle_stays_beside_one_that_goes() -> None:
+def test_confirmed_absent_keeps_good_candle() -> None:
     quiet = without(ALL, range(615, 660))
     missing = candles([Trade(615, volume=1), Trade(630, volume=30)], QUARTER)
     for coarser in (reference, by_day):
@@ -331,23 +332,23 @@ def test_a_good_candle_stays_beside_one_that_goes() -> None:
         assert confirmed_absent(day(quiet), missing, theirs)["volume"].to_pylist() == [30]
 
 
-def test_nothing_is_absent_where_no_coarser_candle_exists() -> None:
+def test_confirmed_absent_none_without_coarser_candle() -> None:
     missing = candles([SPURIOUS], QUARTER)
     assert kept_and_dropped(day(ALL[:40]), missing, reference([])) == (1, 0)
     assert kept_and_dropped(day([]), missing, reference([])) == (1, 0)
 
 
-def test_nothing_is_absent_where_the_daily_candle_reaches_a_price_beyond() -> None:
+def test_confirmed_absent_none_if_daily_price_is_beyond() -> None:
     quiet = without(ALL, HOUR_10)
     of_day = replace(reference(quiet), daily=candles([*quiet, Trade(610, 120)], DAY))
     assert kept_and_dropped(day(quiet), candles([SPURIOUS], QUARTER), of_day) == (1, 0)
 
 
-def test_nothing_missing_is_nothing_absent() -> None:
+def test_confirmed_absent_none_if_nothing_missing() -> None:
     assert confirmed_absent(day(ALL), day([]).candles, reference(ALL)).equals(day([]).candles)
 
 
-def test_where_candles_are_missing_is_asked_again_in_whole_hours() -> None:
+def test_suspects_whole_hours_of_missing_candles() -> None:
     quiet = without(ALL, HOUR_10, range(0, 15))
     missing = candles([Trade(0), Trade(615)], QUARTER)
     assert asked_for(day(quiet), reference(quiet), missing) == [
@@ -357,7 +358,7 @@ def test_where_candles_are_missing_is_asked_again_in_whole_hours() -> None:
     assert asked_for(day(quiet), by_day(quiet), missing) == ["01 00:00-02 00:00"]
 
 
-def test_missing_are_stored_candles_that_the_answer_covers_and_lacks() -> None:
+def test_missing_candles_covered_but_not_answered() -> None:
     stored, asked = day(ALL), day(without(ALL, HOUR_10, range(0, 15), range(1425, 1440)))
     times = missing_candles(stored, asked)["time"].to_pylist()
     expected = [0, *range(600, 660, 15), 1425]
@@ -371,7 +372,7 @@ def test_missing_are_stored_candles_that_the_answer_covers_and_lacks() -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_random_losses_are_found_and_no_good_candle_is_dropped(seed: int) -> None:
+def test_weigh_random_losses(seed: int) -> None:
     random = np.random.default_rng(seed)
     minutes = np.flatnonzero(random.random(1440) < random.choice([0.05, 0.3, 0.9])).tolist()
     values = zip(minutes, random.integers(90, 110, 1440), random.integers(1, 9, 1440), strict=False)
@@ -398,7 +399,7 @@ def test_random_losses_are_found_and_no_good_candle_is_dropped(seed: int) -> Non
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_all_spurious_candles_of_a_day_that_lost_none_go(seed: int) -> None:
+def test_confirmed_absent_all_spurious_candles(seed: int) -> None:
     random = np.random.default_rng(seed)
     traded = random.random(1440) < 0.6
     trades = [Trade(minute) for minute in np.flatnonzero(traded).tolist()]
@@ -418,12 +419,12 @@ def test_all_spurious_candles_of_a_day_that_lost_none_go(seed: int) -> None:
         Evidence("1h", COMPARED, (range(0, 1), range(5, 7), range(23, 24)), "differs, and how"),
     ],
 )
-def test_evidence_comes_back_as_it_was(evidence: Evidence) -> None:
+def test_evidence_from_fields_restores_evidence(evidence: Evidence) -> None:
     fields = evidence.to_fields()
     assert Evidence.from_fields(fields) == evidence
     assert Evidence.from_fields({name: text for name, text in fields.items() if text}) == evidence
 
 
 @pytest.mark.parametrize("fields", [{}, {"compared_with": ""}])
-def test_without_a_comparison_there_is_no_evidence(fields: dict[str, str]) -> None:
+def test_evidence_from_fields_none_without_comparison(fields: dict[str, str]) -> None:
     assert Evidence.from_fields(fields) is None

@@ -13,8 +13,9 @@ from coinbase_assets.automation.collector import Collector
 from coinbase_assets.automation.healing import plan_healing
 from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.days import Day
+from coinbase_assets.candles.parsing import parse_candles
 from coinbase_assets.candles.series import Series
-from coinbase_assets.candles.table import clip_candles, merge_candles, parse_candles
+from coinbase_assets.candles.table import clip_candles, merge_candles
 from coinbase_assets.completeness.ledger import State
 from coinbase_assets.lake.status import series_status
 from coinbase_assets.storage.parquet_store import ParquetStore

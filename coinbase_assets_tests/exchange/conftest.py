@@ -53,22 +53,22 @@ def full_market(start: datetime = START, seconds: int = 60, candles: int = 1440)
 class AlteredExchange(StandInExchange):
     """A stand-in exchange that changes its right answers before it sends them."""
 
-    change: Callable[[http.Answer], http.Answer]
+    change: Callable[[http.HttpAnswer], http.HttpAnswer]
 
-    def answer(self, target: str) -> tuple[http.Answer, float]:
+    def answer(self, target: str) -> tuple[http.HttpAnswer, float]:
         right, pause = super().answer(target)
         return self.change(right), pause
 
 
-def with_headers(**changed: str | None) -> Callable[[http.Answer], http.Answer]:
-    def change(answer: http.Answer) -> http.Answer:
+def with_headers(**changed: str | None) -> Callable[[http.HttpAnswer], http.HttpAnswer]:
+    def change(answer: http.HttpAnswer) -> http.HttpAnswer:
         headers = {**answer.headers, **changed}
         return replace(answer, headers={name: text for name, text in headers.items() if text})
 
     return change
 
 
-def with_rows(*rows: Any) -> Callable[[http.Answer], http.Answer]:
+def with_rows(*rows: Any) -> Callable[[http.HttpAnswer], http.HttpAnswer]:
     return lambda answer: replace(answer, body=json.dumps(rows).encode())
 
 

@@ -149,7 +149,7 @@ def test_fetch_candles_stopped_early_ends_requests(budget_file: Path) -> None:
 def test_fetch_candles_reuses_connections(fetch: Fetch) -> None:
     connections = set()
 
-    def note(answer: http.Answer) -> http.Answer:
+    def note(answer: http.HttpAnswer) -> http.HttpAnswer:
         connections.add(threading.current_thread())
         return answer
 
@@ -278,7 +278,7 @@ def test_fetch_candles_honours_retry_after(fetch: Fetch) -> None:
 def test_fetch_candles_waits_second_without_date(fetch: Fetch) -> None:
     headers = {"Retry-After": "Mon, 01 Jan 2024 08:31:00 GMT", "Date": None}
 
-    def undated(answer: http.Answer) -> http.Answer:
+    def undated(answer: http.HttpAnswer) -> http.HttpAnswer:
         return with_headers(**headers)(answer) if answer.status == 429 else answer
 
     faults = {0: "429"}

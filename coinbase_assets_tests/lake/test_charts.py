@@ -18,7 +18,6 @@ from coinbase_assets.candles.calendar import month_of
 from coinbase_assets.candles.datasets import CANDLE_CHART, CANDLE_COVERAGE, CANDLE_HISTORY, Dataset
 from coinbase_assets.candles.rollups import coarsen_candles
 from coinbase_assets.candles.series import Granularity, Series
-from coinbase_assets.candles.table import SCHEMA
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State
 from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.dagster_instance.run_tags import range_tags
@@ -29,6 +28,7 @@ from coinbase_assets.settings import Settings
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.running import asset_job, collect_raw, partition_metadata, settings_for
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.tables import candle_table
 
 SERIES = Series("ETH-EUR", Granularity.ONE_HOUR)
 # A Monday.
@@ -37,14 +37,17 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 PATH = "candle_chart/product=ETH-EUR/granularity=1h/chart.png"
 
 
-def candle_table(*rows: tuple[datetime, float, float, float, float, float]) -> pa.Table:
-    return pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], SCHEMA)
-
-
 def hourly(hours: Sequence[int]) -> pa.Table:
-    """Return candles in these hours after START, rising and falling in turn."""
-    prices = [(10.0, 14.0, 9.0, 13.0, 5.0), (13.0, 14.0, 9.0, 10.0, 5.0)]
-    return candle_table(*((START + n * HOUR, *prices[n % 2]) for n in hours))
+    """Candles, rising and falling in turn, in these hours from START."""
+    first, last = [10.0, 13.0], [13.0, 10.0]
+    return candle_table(
+        [START + n * HOUR for n in hours],
+        open=[first[n % 2] for n in hours],
+        high=14.0,
+        low=9.0,
+        close=[last[n % 2] for n in hours],
+        volume=5.0,
+    )
 
 
 def ledger_of(*rows: tuple[datetime, datetime, State]) -> pa.Table:
@@ -76,13 +79,20 @@ def pixel_of(figure: Figure, panel: int, x: float, y: float) -> tuple[int, int]:
 
 def test_coarsen_sums_up_buckets() -> None:
     candles = candle_table(
-        (START + 1 * HOUR, 5.0, 8.0, 4.0, 6.0, 1.5),
-        (START + 2 * HOUR, 6.0, 7.0, 2.0, 3.0, 2.5),
-        (START + 3 * HOUR, 3.0, 9.0, 3.0, 7.0, 1.0),
-        (START + 9 * HOUR, 7.0, 7.0, 7.0, 7.0, 0.25),
+        [START + n * HOUR for n in (1, 2, 3, 9)],
+        open=[5.0, 6.0, 3.0, 7.0],
+        high=[8.0, 7.0, 9.0, 7.0],
+        low=[4.0, 2.0, 3.0, 7.0],
+        close=[6.0, 3.0, 7.0, 7.0],
+        volume=[1.5, 2.5, 1.0, 0.25],
     )
     assert coarsen_candles(candles, 4 * 3600) == candle_table(
-        (START, 5.0, 9.0, 2.0, 7.0, 5.0), (START + 8 * HOUR, 7.0, 7.0, 7.0, 7.0, 0.25)
+        [START, START + 8 * HOUR],
+        open=[5.0, 7.0],
+        high=[9.0, 7.0],
+        low=[2.0, 7.0],
+        close=[7.0, 7.0],
+        volume=[5.0, 0.25],
     )
     assert coarsen_candles(candles, 3600) == candles
     assert coarsen_candles(candles.slice(0, 0), 3600) == candles.slice(0, 0)

@@ -16,10 +16,10 @@ from pyarrow import csv
 
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP
 from coinbase_assets.candles.series import Series, parse_candle_series
-from coinbase_assets.candles.table import SCHEMA
 from coinbase_assets.cli.main import export, main
 from coinbase_assets.lake.export import FORMATS, write_candles
 from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.stand_in.tables import candle_table
 
 ETH = Series.parse("ETH-EUR:15m")
 RANGE = ("--from", "2024-01-31", "--to", "2024-02-01")
@@ -30,8 +30,9 @@ def candles(month: str) -> pa.Table:
     first = datetime.fromisoformat(f"{month}-01").replace(tzinfo=UTC)
     times = [first + timedelta(minutes=15) * n for n in range(28 * 96 + 3 * 96)]
     numbers = [1 / 3 + n for n in range(len(times))]
-    columns = dict.fromkeys(("open", "high", "low", "close", "volume"), numbers)
-    return pa.table({"time": times, **columns}, SCHEMA)
+    return candle_table(
+        times, open=numbers, high=numbers, low=numbers, close=numbers, volume=numbers
+    )
 
 
 JANUARY, FEBRUARY = candles("2024-01"), candles("2024-02")

@@ -11,9 +11,9 @@ import pytest
 
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP, RAW_CANDLES
 from coinbase_assets.candles.series import Series, parse_candle_series
-from coinbase_assets.candles.table import SCHEMA
 from coinbase_assets.cli.main import main
 from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.stand_in.tables import candle_table
 
 COUNT = "SELECT product, granularity, count(*) AS n, sum(volume) AS v FROM candle_history"
 
@@ -21,9 +21,7 @@ COUNT = "SELECT product, granularity, count(*) AS n, sum(volume) AS v FROM candl
 def candles(day: str, rows: int) -> pa.Table:
     first = datetime.fromisoformat(day).replace(tzinfo=UTC)
     times = [first + timedelta(hours=n) for n in range(rows)]
-    return pa.table(
-        {name: times if name == "time" else [1.5] * rows for name in SCHEMA.names}, SCHEMA
-    )
+    return candle_table(times, 1.5)
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from coinbase_assets.monitoring.freshness import FreshnessWindows
 from coinbase_assets.monitoring.incidents import Incident, Problem
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.table_metadata import with_fields
+from coinbase_assets_tests.stand_in.tables import candle_table
 
 HOURS = Series.parse("ETH-EUR:1h")
 FOLDER = "product=ETH-EUR/granularity=1h"
@@ -57,8 +58,7 @@ def store_ledger(lake: ParquetStore, month: str, *intervals: Interval) -> None:
 
 
 def store_history(lake: ParquetStore, month: str, rows: int, first: str, last: str) -> None:
-    times = pa.array([at(first)] * rows, empty_candles().schema.field("time").type)
-    table = pa.table([times, *[[1.0] * rows] * 5], empty_candles().schema)
+    table = candle_table([at(first)] * rows)
     fields = {"first_candle": f"2024-{first}:00:00Z", "last_candle": f"2024-{last}:00:00Z"}
     path = f"candle_history/{FOLDER}/month=2024-{month}/candles.parquet"
     lake.put(path, with_fields(table, fields), None)

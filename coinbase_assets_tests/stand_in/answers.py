@@ -1,4 +1,4 @@
-"""What the exchange answers to a request when nothing goes wrong: paths, rules, JSON.
+"""The exchange's right answers to requests: paths, rules, JSON.
 
 No server, no limits, no failures: those belong in `exchange.py`. Times are epoch seconds, UTC.
 """
@@ -21,38 +21,38 @@ TOO_MANY = (
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An HTTP answer; with `sent`, the connection is cut after that many bytes of the body."""
+class HttpAnswer:
+    """An HTTP answer; with `sent`, the connection is cut after `sent` bytes of the body."""
 
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     sent: int | None = None
 
-    def with_headers(self, headers: Mapping[str, str]) -> "Answer":
-        """Return the answer with more headers."""
+    def with_headers(self, headers: Mapping[str, str]) -> "HttpAnswer":
+        """Return the answer with these headers added or replaced."""
         return replace(self, headers={**self.headers, **headers})
 
 
-def json_answer(status: int, value: object, cache: str = "no-store") -> Answer:
-    """Return an answer whose body is a value as JSON, not to be cached unless told."""
+def json_answer(status: int, value: object, cache: str = "no-store") -> HttpAnswer:
+    """Return an answer with a value as JSON; `cache` is its Cache-Control header."""
     headers = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": cache}
-    return Answer(status, json.dumps(value, separators=(",", ":")).encode(), headers)
+    return HttpAnswer(status, json.dumps(value, separators=(",", ":")).encode(), headers)
 
 
-def error_answer(status: int, message: str) -> Answer:
-    """Return an answer that says what was wrong, in the exchange's form."""
+def error_answer(status: int, message: str) -> HttpAnswer:
+    """Return an error answer in the exchange's form."""
     return json_answer(status, {"message": message})
 
 
-def candles_answer(rows: Sequence[Sequence[Any]]) -> Answer:
-    """Return the answer that holds these rows in this order."""
+def candles_answer(rows: Sequence[Sequence[Any]]) -> HttpAnswer:
+    """Return an answer with these rows, in this order."""
     numbers = [[_number(value) for value in row] for row in rows]
     return json_answer(200, numbers, "public, max-age=300")
 
 
 def _number(value: object) -> object:
-    """Whole numbers are sent as integers (recorded)."""
+    """Return a whole number as an integer: the exchange sends it so (recorded)."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -61,14 +61,17 @@ NOT_FOUND = error_answer(404, "NotFound")
 
 @dataclass(frozen=True)
 class Origin:
-    """The exchange itself: its markets, which are delisted, rows sent before the asked start."""
+    """The exchange behind the CDN: its markets, and the products that are delisted.
+
+    `early_rows` is the number of rows sent before the asked start.
+    """
 
     markets: Mapping[str, Market]
     delisted: Collection[str] = ()
     early_rows: int = 0
 
-    def answer(self, path: str, params: Mapping[str, str], now: float) -> Answer:
-        """Return the answer to a GET at a time of the exchange's clock."""
+    def answer(self, path: str, params: Mapping[str, str], now: float) -> HttpAnswer:
+        """Return the answer to a GET; `now` is the time of the exchange's clock."""
         match path.strip("/").split("/"):
             case ["currencies"]:
                 return json_answer(200, self._currencies(), "public, max-age=5")
@@ -81,7 +84,7 @@ class Origin:
                 return self._candles(self.markets[name], params, now)
         return NOT_FOUND
 
-    def _candles(self, market: Market, params: Mapping[str, str], now: float) -> Answer:
+    def _candles(self, market: Market, params: Mapping[str, str], now: float) -> HttpAnswer:
         if params.get("granularity", "60") not in GRANULARITIES:
             return error_answer(400, "Unsupported granularity")
         granularity = int(params.get("granularity", "60"))
@@ -93,7 +96,7 @@ class Origin:
         return candles_answer(market.candles(granularity, first, last, now)[::-1])
 
     def _currencies(self) -> list[Mapping[str, str]]:
-        """Of the documented fields those that clients need (ccxt asks before anything else)."""
+        """Return the documented fields that clients need; ccxt asks for currencies first."""
         names = sorted({part for name in self.markets for part in name.split("-")})
         return [
             {"id": name, "name": name, "status": "online", "max_precision": "0.00000001"}
@@ -101,7 +104,7 @@ class Origin:
         ]
 
     def _product(self, name: str) -> Mapping[str, object]:
-        """Return the documented fields; only names and status differ between products."""
+        """Return the documented fields; products differ in their names and status only."""
         base, _, quote = name.partition("-")
         delisted = name in self.delisted
         flags = ("margin_enabled", "post_only", "limit_only", "cancel_only", "fx_stablecoin")
@@ -122,7 +125,7 @@ class Origin:
 
 
 def _window(params: Mapping[str, str], granularity: int, now: float) -> tuple[int, int]:
-    """Return the first and the last bucket asked for; a ValueError is the exchange's message."""
+    """Return the first and the last bucket asked for. Raises ValueError with the message."""
     if not ("start" in params and "end" in params):
         last = math.floor(now / granularity)
         return (last - 349) * granularity, last * granularity
@@ -136,7 +139,7 @@ def _window(params: Mapping[str, str], granularity: int, now: float) -> tuple[in
 
 
 def _instant(params: Mapping[str, str], name: str) -> float:
-    """Return epoch seconds from epoch seconds or ISO 8601, UTC where it names no offset."""
+    """Return epoch seconds, from epoch seconds or ISO 8601; without an offset it is UTC."""
     with suppress(ValueError):
         if math.isfinite(seconds := float(params[name])):
             return seconds

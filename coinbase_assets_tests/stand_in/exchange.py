@@ -1,9 +1,8 @@
 """A stand-in for the Coinbase Exchange API on 127.0.0.1: real HTTP for tests, benchmarks, demos.
 
-Here are the server, the rate limit and the CDN in front of it; the right answers come from
-`answers.py`, wrong ones from `faults.py`, what was traded from `markets.py`. Times are epoch
-seconds, UTC.
-`python -m coinbase_assets_tests.stand_in.exchange --help` shows the command.
+This module holds the server, its rate limit, and the CDN in front of it. Right answers come from
+`answers.py`, wrong answers from `faults.py`, candles from `markets.py`. Times are epoch seconds,
+UTC. `python -m coinbase_assets_tests.stand_in.exchange --help` shows the command.
 """
 
 import argparse
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from coinbase_assets_tests.stand_in.answers import NOT_FOUND, Answer, Origin, json_answer
+from coinbase_assets_tests.stand_in.answers import NOT_FOUND, HttpAnswer, Origin, json_answer
 from coinbase_assets_tests.stand_in.faults import (
     DAMAGED,
     RATE_LIMITED,
@@ -37,7 +36,7 @@ from coinbase_assets_tests.stand_in.markets import Market, file_markets, synthet
 
 
 class TokenBucket:
-    """Allows `rate` requests a second and bursts of `burst`; starts full (documented)."""
+    """Allows `rate` requests a second and `burst` at once; starts full (documented)."""
 
     def __init__(self, rate: float, burst: float) -> None:
         self._rate, self._burst, self._tokens = rate, burst, float(burst)
@@ -45,7 +44,7 @@ class TokenBucket:
         self._lock = threading.Lock()
 
     def take(self) -> bool:
-        """Return whether one more request is allowed now."""
+        """Return whether another request is allowed now."""
         with self._lock:
             now = time.monotonic()
             self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate)
@@ -57,7 +56,7 @@ class TokenBucket:
 
 @dataclass(frozen=True)
 class Request:
-    """A request and its outcome; `arrived` is monotonic seconds, status 0 means no answer."""
+    """A request and its outcome; `arrived` is in monotonic seconds, status 0 means no answer."""
 
     arrived: float
     path: str
@@ -72,7 +71,7 @@ class Request:
 
 
 def _counts(requests: Sequence[Request]) -> dict[str, Any]:
-    """Return counts by outcome and the first and last arrival, in monotonic seconds."""
+    """Return counts by outcome, and the first and last arrival in monotonic seconds."""
     arrivals = [request.arrived for request in requests]
     return {
         "requests": len(requests),
@@ -87,10 +86,12 @@ def _counts(requests: Sequence[Request]) -> dict[str, Any]:
 class StandInExchange:
     """A context manager that serves the exchange's public API at `url` until it ends.
 
-    `latency` and `slow_seconds` are seconds an answer takes, `rate` is requests a second (None:
-    unlimited), `clock` gives the exchange's epoch seconds, `markets` what each product traded.
-    With `cache_seconds` a CDN answers the same URL from memory, its Date being `cdn_date`: now's
-    or that of the origin's answer. `early_rows` precede the asked start, as is documented.
+    `latency` is the number of seconds before each answer, `slow_seconds` before an answer with the
+    fault "slow". `rate` is the limit of requests a second, None for no limit. `clock` returns the
+    exchange's time in epoch seconds, `markets` are the candles of each product. With
+    `cache_seconds`, a CDN answers the same URL from memory for so long; the Date header of its
+    answers is the time now, or that of the origin's answer (`cdn_date`). `early_rows` is the number
+    of rows sent before the asked start, as documented.
     """
 
     port: int = 0
@@ -113,7 +114,7 @@ class StandInExchange:
         self._origin = Origin(self.markets, self.delisted, self.early_rows)
         self._bucket = TokenBucket(self.rate, self.burst) if self.rate is not None else None
         self._numbers = itertools.count()
-        self._cache: dict[str, tuple[float, Answer]] = {}
+        self._cache: dict[str, tuple[float, HttpAnswer]] = {}
 
     def __enter__(self) -> Self:
         self.stopping.clear()
@@ -131,19 +132,19 @@ class StandInExchange:
 
     @property
     def url(self) -> str:
-        """The base URL, without a slash at its end."""
+        """The base URL, without a final slash."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def stats(self) -> dict[str, Any]:
-        """Return counts of the requests so far, in all and per product, ready for JSON."""
+        """Return counts of the requests so far, in total and by product, ready for JSON."""
         requests, products = list(self.requests), dict[str, list[Request]]()
         for request in requests:
             products.setdefault(request.product, []).append(request)
         each = {name: _counts(products[name]) for name in sorted(products) if name}
         return _counts(requests) | {"products": each}
 
-    def answer(self, target: str) -> tuple[Answer, float]:
-        """Return the answer to a GET of a path with query, and the seconds to wait before it."""
+    def answer(self, target: str) -> tuple[HttpAnswer, float]:
+        """Return the answer to a GET of a path with query, and how many seconds to delay it."""
         url, now = urlsplit(target), self.clock()
         if url.path == "/stats":
             return json_answer(200, self.stats()), 0.0
@@ -156,7 +157,7 @@ class StandInExchange:
         pause = self.latency + (self.slow_seconds if fault == "slow" else 0.0)
         return answer.with_headers(headers | dict(answer.headers)), pause
 
-    def _outcome(self, target: str, request: Request, now: float) -> tuple[str, Answer]:
+    def _outcome(self, target: str, request: Request, now: float) -> tuple[str, HttpAnswer]:
         number = next(self._numbers)
         if self._bucket and not self._bucket.take():
             return "", RATE_LIMITED
@@ -165,7 +166,7 @@ class StandInExchange:
             return fault, REPLACED[fault]
         return fault, DAMAGED[fault](self._cached(target, request, now))
 
-    def _cached(self, target: str, request: Request, now: float) -> Answer:
+    def _cached(self, target: str, request: Request, now: float) -> HttpAnswer:
         made, answer = self._cache.get(target, (-math.inf, NOT_FOUND))
         if 0 <= now - made < self.cache_seconds:
             date = formatdate(made if self.cdn_date == "origin" else now, usegmt=True)
@@ -194,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.body[: answer.sent])
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the parent's name)
-        """Say nothing: the requests are in `StandInExchange.requests`."""
+        """Print nothing: the requests are in `StandInExchange.requests`."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -216,12 +217,12 @@ class _Server(ThreadingHTTPServer):
         del self.connections[threading.current_thread()]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Tell of an error in a market or in `faults`, not of a client that went away."""
+        """Print errors in a market or in `faults`, but not that a client went away."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
     def server_close(self) -> None:
-        """End the connections that clients keep alive, too."""
+        """Close the connections that clients keep alive, too."""
         super().server_close()
         for thread, connection in list(self.connections.items()):
             with suppress(OSError):
@@ -231,10 +232,10 @@ class _Server(ThreadingHTTPServer):
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="A stand-in for the Coinbase Exchange API.")
-    parser.add_argument("--port", type=int, default=8900, help="0 takes a free one")
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds an answer takes")
+    parser.add_argument("--port", type=int, default=8900, help="0: any free port")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
     parser.add_argument("--rate", type=float, default=10, help="requests a second, 0: unlimited")
-    parser.add_argument("--burst", type=float, default=15, help="requests at once")
+    parser.add_argument("--burst", type=float, default=15, help="requests allowed at once")
     parser.add_argument("--files", type=Path, help="folder of PRODUCT_SECONDS_SPAN.parquet files")
     parser.add_argument("--fail", type=float, default=0.0, help="share of requests that fail")
     parser.add_argument("--seed", type=int, default=0, help="which of the requests fail")
@@ -243,7 +244,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until Ctrl-C or SIGTERM; print the URL at the start, the counts (JSON) at the end."""
+    """Serve until Ctrl-C or SIGTERM. Prints the URL first, and the counts as JSON at the end."""
     options = _parser().parse_args(arguments)
     exchange = StandInExchange(
         port=options.port,

@@ -1,11 +1,16 @@
-"""What can go wrong with an answer of the stand-in exchange, by name, and when it does."""
+"""Faults of the stand-in exchange's answers, by name, and which requests have them."""
 
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from coinbase_assets_tests.stand_in.answers import NOT_FOUND, Answer, candles_answer, error_answer
+from coinbase_assets_tests.stand_in.answers import (
+    NOT_FOUND,
+    HttpAnswer,
+    candles_answer,
+    error_answer,
+)
 
 Faults = Callable[[int, str, Mapping[str, str]], str | None]
 """(request number from 0, product, query) -> a key of REPLACED or DAMAGED, or None."""
@@ -17,28 +22,28 @@ REPLACED = {
     "429": RATE_LIMITED,
     "500": error_answer(500, "Internal server error"),
     "503": error_answer(503, "Service unavailable"),
-    "cut": Answer(0, b"", sent=0),
+    "cut": HttpAnswer(0, b"", sent=0),
     "empty": candles_answer([]),
-    "html": Answer(200, b"<html><body>Just a moment...</body></html>", HTML),
+    "html": HttpAnswer(200, b"<html><body>Just a moment...</body></html>", HTML),
 }
-"""Faults that stand in the place of the right answer."""
+"""Faults that replace the right answer."""
 
 
-def _without_middle(answer: Answer) -> Answer:
-    """The answer without the middle third of its rows."""
+def _without_middle(answer: HttpAnswer) -> HttpAnswer:
+    """Return the answer without the middle third of its rows."""
     rows = json.loads(answer.body)
     third = len(rows) // 3
     return candles_answer(rows[:third] + rows[2 * third :])
 
 
-DAMAGED: dict[str, Callable[[Answer], Answer]] = {
+DAMAGED: dict[str, Callable[[HttpAnswer], HttpAnswer]] = {
     "": lambda answer: answer,
     "slow": lambda answer: answer,
     "middle": _without_middle,
     "cut-body": lambda answer: replace(answer, sent=len(answer.body) // 2),
     "truncated": lambda answer: replace(answer, body=answer.body[: len(answer.body) // 2]),
 }
-"""Faults that happen to the right answer."""
+"""Faults that change the right answer."""
 
 
 def random_faults(
@@ -46,7 +51,7 @@ def random_faults(
     seed: int = 0,
     kinds: Sequence[str] = ("500", "503", "cut", "cut-body", "truncated", "html"),
 ) -> Faults:
-    """Return faults for a share of the requests, the same for the same seed and number."""
+    """Return faults for a share of the requests; the same seed gives the same faults."""
 
     def choose(number: int, product: str, params: Mapping[str, str]) -> str | None:
         draw = random.Random(f"{seed}/{number}")

@@ -1,4 +1,4 @@
-"""Markets a stand-in exchange can serve: synthetic ones, Parquet files, rows given by a test.
+"""Markets for the stand-in exchange: synthetic ones, Parquet files, rows given by a test.
 
 Data only; HTTP, rate limits and faults belong in `exchange.py`. Times are epoch seconds, UTC.
 """
@@ -16,22 +16,22 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 Row = Sequence[Any]
-"""`[time, low, high, open, close, volume]`, the exchange's own column order."""
+"""`[time, low, high, open, close, volume]`, in the exchange's order of columns."""
 Column = NDArray[Any]
 
 
 class Market(Protocol):
-    """What one product traded."""
+    """The candles of a product."""
 
     @property
     def listing(self) -> int:
         """The time of the first trade, in epoch seconds."""
 
     def candles(self, granularity: int, first: int, last: int, now: float) -> Sequence[Row]:
-        """Return the rows of the buckets from first to last, both inclusive, oldest first.
+        """Return the rows of the buckets from `first` to `last`, both inclusive, oldest first.
 
         `granularity` is in seconds, `first` and `last` are bucket starts in epoch seconds. Buckets
-        without a trade have no row; the bucket `now` is in holds what was traded until `now`.
+        without a trade have no row. The bucket that holds `now` is made of the trades before `now`.
         """
 
 
@@ -50,11 +50,11 @@ class Candles(NamedTuple):
         return [list(row) for row in zip(*(column.tolist() for column in self), strict=True)]
 
     def select(self, index: Any) -> "Candles":
-        """Return the candles a mask, a slice or an index array selects."""
+        """Return the candles that a mask, a slice or an array of indexes selects."""
         return Candles(*(column[index] for column in self))
 
     def aggregate(self, granularity: int) -> "Candles":
-        """Return the candles of a coarser granularity (seconds) made of these."""
+        """Return the candles of a coarser granularity, in seconds, made of these candles."""
         if not self.time.size:
             return self
         bucket = self.time // granularity * granularity
@@ -70,7 +70,7 @@ class Candles(NamedTuple):
         )
 
     def forming(self, share: float, decimals: int) -> "Candles":
-        """Return the candles with the last one traded only for a share of its bucket."""
+        """Return the candles, the last of them as it is after a share of its bucket's time."""
         part = Candles(*(column.copy() for column in self))
         start = self.open[-1]
         for column in (part.low, part.high, part.close):
@@ -80,13 +80,13 @@ class Candles(NamedTuple):
 
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
-# Two real ones: nothing traded in any product of the exchange between these times.
+# Real halts: the exchange traded no product between these times.
 HALTS = (
     (datetime(2023, 3, 4, 17, 0, tzinfo=UTC), datetime(2023, 3, 4, 21, 36, tzinfo=UTC)),
     (datetime(2025, 10, 25, 15, 15, tzinfo=UTC), datetime(2025, 10, 25, 20, 55, tzinfo=UTC)),
 )
 WAVES = [(0.5, 1_100_003), (0.08, 43_201), (0.02, 1_447), (0.003, 61)]
-"""Slow movements of the logarithm of a price: amplitude and period in minutes."""
+"""Slow movements of the logarithm of a price: amplitude, and period in minutes."""
 NOISE = 4e-4
 DAY = 86400
 
@@ -97,12 +97,12 @@ def _epoch(text: str) -> int:
 
 @dataclass(frozen=True)
 class SyntheticMarket:
-    """A market that is a closed formula of the product's name and the minute.
+    """A market whose candles are computed from the product's name and the minute.
 
     Coarser candles are made of the minutes, so all granularities agree. `listing` is the minute
     of the first trade, `untraded` the share of minutes without a trade, `price` the middle of the
-    prices, `revised` the share of minutes whose volume is 5 % low until a day after their end. In
-    `halts`, from and to before, and from `delisted` on, nothing is traded.
+    prices. `revised` is the share of minutes whose volume is 5 % too low until a day after their
+    end. Nothing is traded in `halts`, from their start to before their end, and from `delisted` on.
     """
 
     product: str
@@ -115,11 +115,11 @@ class SyntheticMarket:
 
     @property
     def decimals(self) -> int:
-        """The decimals of a price."""
+        """The number of decimals of a price."""
         return 2 if self.price >= 10 else 5
 
     def candles(self, granularity: int, first: int, last: int, now: float) -> list[list[Any]]:
-        """Return rows as `Market.candles` says."""
+        """Return rows, see `Market.candles`."""
         begin = max(first, self.listing) // 60
         end = min(last + granularity, int(now) // 60 * 60 + 60) // 60
         return self._minutes(begin, end, now).aggregate(granularity).rows() if begin < end else []
@@ -139,7 +139,7 @@ class SyntheticMarket:
         return self._traded(minutes, skip, now)
 
     def _prices(self, minute: Column) -> Column:
-        """Return the prices at the starts of minutes; a minute closes where the next one opens."""
+        """Return the prices at the starts of minutes; a minute closes at the next minute's open."""
         shift, phase = self._random("prices", minute)[0], self._seed("waves")
         log = np.log(self.price) + NOISE * shift
         for amplitude, period in WAVES:
@@ -155,7 +155,7 @@ class SyntheticMarket:
         return volume
 
     def _traded(self, minutes: Candles, skip: Column, now: float) -> Candles:
-        """Drop what did not trade (yet: a forming bucket was seen absent for up to 6 s)."""
+        """Drop minutes without trades; a forming minute appears up to 6 s late (observed)."""
         traded = (skip >= self.untraded) | (minutes.time == self.listing // 60 * 60)
         for begin, end in (*self.halts, (self.delisted, FOREVER)):
             traded &= (minutes.time < begin.timestamp()) | (minutes.time >= end.timestamp())
@@ -169,7 +169,7 @@ class SyntheticMarket:
         return zlib.crc32(f"{self.product}/{purpose}".encode())
 
     def _random(self, purpose: str, minute: Column) -> Column:
-        """Return 4 rows of uniform numbers in [0, 1), one column a minute (splitmix64)."""
+        """Return 4 rows of uniform numbers in [0, 1), a column for each minute (splitmix64)."""
         z = minute.astype(np.uint64) + np.uint64(self._seed(purpose) << 31)
         z *= np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -177,8 +177,8 @@ class SyntheticMarket:
         return (z ^ (z >> np.uint64(31))).view(np.uint16).reshape(-1, 4).T / 65536
 
 
-# Of the listings only the day of ETH-USD is real; the untraded shares of the BTC books and of
-# ETH-EUR follow measurements of March 2023, without the halt.
+# The listing day of ETH-USD is real, the other listings are made up. The untraded shares of the
+# BTC books and of ETH-EUR were measured in March 2023, without the halt.
 SYNTHETIC = [
     SyntheticMarket("ETH-EUR", _epoch("2017-05-23T09:31"), 0.07, 1_900.0),
     SyntheticMarket("BTC-USD", _epoch("2015-01-08T17:02"), 0.004, 30_000.0),
@@ -192,9 +192,9 @@ SYNTHETIC = [
 
 
 def synthetic_markets(products: Iterable[str] | None = None) -> dict[str, Market]:
-    """Return the synthetic market of each product, by default of those in `SYNTHETIC`.
+    """Return the synthetic market of each product; without products, the markets of `SYNTHETIC`.
 
-    A USDC book is the USD book under another name, as at the exchange.
+    A USDC book is the USD book under another name, like at the exchange.
     """
     known = {market.product: market for market in SYNTHETIC}
     books = {name: name.replace("-USDC", "-USD") for name in products or known}
@@ -203,17 +203,17 @@ def synthetic_markets(products: Iterable[str] | None = None) -> dict[str, Market
 
 @dataclass
 class ListMarket:
-    """Rows given by a test, for each granularity in seconds, oldest first, served as they are."""
+    """Rows given by a test for each granularity (seconds), oldest first; served unchanged."""
 
     rows: Mapping[int, Sequence[Row]]
 
     @property
     def listing(self) -> int:
-        """The time of the oldest row, 0 where there is none."""
+        """The time of the oldest row, 0 without rows."""
         return min((row[0] for rows in self.rows.values() for row in rows), default=0)
 
     def candles(self, granularity: int, first: int, last: int, now: float) -> list[Row]:
-        """Return the rows from first to last that have begun; wrong values are not corrected."""
+        """Return the rows from `first` to `last` whose bucket has begun, whatever their values."""
         rows = self.rows.get(granularity, ())
         return [row for row in rows if first <= row[0] <= min(last, now)]
 
@@ -222,8 +222,9 @@ class ListMarket:
 class FileMarket:
     """The candles in Parquet files named PRODUCT_GRANULARITYSECONDS_SPAN.parquet.
 
-    Columns: time (int64, epoch seconds), low, high, open, close, volume, in any row order; of two
-    rows with the same time the first file's counts. Granularities without a file have no rows.
+    Columns: time (int64, epoch seconds), low, high, open, close, volume; rows in any order. Of two
+    rows with the same time, that of the first file counts. Granularities without a file have no
+    rows.
     """
 
     files: Iterable[Path]
@@ -243,7 +244,7 @@ class FileMarket:
         return min(int(candles.time[0]) for candles in self.series.values())
 
     def candles(self, granularity: int, first: int, last: int, now: float) -> list[list[Any]]:
-        """Return rows as `Market.candles` says; the forming one as the share elapsed of its row."""
+        """Return rows, see `Market.candles`; the forming row is its elapsed share."""
         if granularity not in self.series:
             return []
         series = self.series[granularity]
@@ -255,7 +256,7 @@ class FileMarket:
 
 
 def _combine(tables: list[pa.Table]) -> Candles:
-    # By DLPack and not by `to_numpy()`, whose import of pandas takes longer than all the rest.
+    # DLPack instead of `to_numpy()`, which imports pandas: that takes longer than all the rest.
     columns = (
         [part for table in tables for part in table[name].chunks] for name in Candles._fields
     )

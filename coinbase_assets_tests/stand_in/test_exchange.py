@@ -1,4 +1,4 @@
-"""The stand-in exchange behaves as the real one is documented and recorded to behave."""
+"""The stand-in exchange behaves like the real exchange, as documented and recorded."""
 
 import io
 import json
@@ -78,14 +78,14 @@ def iso(epoch: int) -> str:
 # Windows and rows
 
 
-def test_rows_come_newest_first_with_whole_numbers_as_integers(
+def test_stand_in_rows_newest_first_whole_numbers_as_integers(
     client: httpx.Client, exchange: StandInExchange
 ) -> None:
     answer = candles(client, exchange, end=START + 60)
     assert answer.text == f"[[{START + 60},1,4.5,2,3.25,1e-08],[{START},1,4.5,2,3.25,1e-08]]"
 
 
-def test_start_and_end_are_inclusive(client: httpx.Client, exchange: StandInExchange) -> None:
+def test_stand_in_start_and_end_inclusive(client: httpx.Client, exchange: StandInExchange) -> None:
     times = [row[0] for row in candles(client, exchange, end=START + 300 * 60).json()]
     assert times == [START + 60 * n for n in range(300, -1, -1)]
 
@@ -101,7 +101,7 @@ def test_start_and_end_are_inclusive(client: httpx.Client, exchange: StandInExch
         (str(START + 60), iso(START + 120)),
     ],
 )
-def test_first_row_is_ceil_of_start_and_last_is_floor_of_end(
+def test_stand_in_rounds_start_up_and_end_down(
     client: httpx.Client, exchange: StandInExchange, start: Any, end: Any
 ) -> None:
     rows = candles(client, exchange, start=start, end=end).json()
@@ -118,7 +118,9 @@ def new_york() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("new_york")
-def test_a_time_without_offset_is_utc(client: httpx.Client, exchange: StandInExchange) -> None:
+def test_stand_in_time_without_offset_is_utc(
+    client: httpx.Client, exchange: StandInExchange
+) -> None:
     rows = candles(client, exchange, start="2024-01-01T00:00:30", end="2024-01-01T00:01:00").json()
     assert [row[0] for row in rows] == [START + 60]
 
@@ -138,7 +140,7 @@ def test_a_time_without_offset_is_utc(client: httpx.Client, exchange: StandInExc
         ({"end": "nan"}, "Invalid end"),
     ],
 )
-def test_refusals(
+def test_stand_in_refuses_bad_parameters(
     client: httpx.Client, exchange: StandInExchange, params: dict[str, Any], message: str
 ) -> None:
     answer = candles(client, exchange, **params)
@@ -147,13 +149,15 @@ def test_refusals(
 
 
 @pytest.mark.parametrize("path", ["/products/NO-SUCH/candles", "/products/NO-SUCH", "/nothing"])
-def test_unknown_is_not_found(client: httpx.Client, exchange: StandInExchange, path: str) -> None:
+def test_stand_in_unknown_path_is_not_found(
+    client: httpx.Client, exchange: StandInExchange, path: str
+) -> None:
     answer = client.get(exchange.url + path)
     assert (answer.status_code, answer.text) == (404, '{"message":"NotFound"}')
 
 
 @pytest.mark.parametrize("given", [{}, {"start": iso(START)}, {"end": iso(START)}])
-def test_without_start_or_end_the_newest_350_rows(
+def test_stand_in_newest_350_rows_without_start_or_end(
     client: httpx.Client, exchange: StandInExchange, given: dict[str, str]
 ) -> None:
     url = f"{exchange.url}/products/BTC-USD/candles"
@@ -161,7 +165,7 @@ def test_without_start_or_end_the_newest_350_rows(
     assert [row[0] for row in rows] == [START + 30 * DAY - 3600 * n for n in range(350)]
 
 
-def test_early_rows_precede_the_asked_start(client: httpx.Client) -> None:
+def test_stand_in_early_rows_precede_start(client: httpx.Client) -> None:
     with StandInExchange(clock=Clock(), markets={"FULL-USD": FULL}, early_rows=2) as exchange:
         rows = candles(client, exchange, start=START + 600, end=START + 600).json()
     assert [row[0] for row in rows] == [START + 600, START + 540, START + 480]
@@ -170,7 +174,7 @@ def test_early_rows_precede_the_asked_start(client: httpx.Client) -> None:
 # Synthetic markets
 
 
-def test_nothing_before_the_listing(client: httpx.Client, exchange: StandInExchange) -> None:
+def test_market_nothing_before_listing(client: httpx.Client, exchange: StandInExchange) -> None:
     listing = SyntheticMarket("ETH-USD", listing=1_463_530_440)
     days = listing.candles(DAY, START - 3000 * DAY, START - 2700 * DAY, NOW)
     assert days[0][0] == 1_463_529_600
@@ -181,7 +185,7 @@ def test_nothing_before_the_listing(client: httpx.Client, exchange: StandInExcha
 
 
 @pytest.mark.parametrize("product", ["ETH-EUR", "BTC-USD", "XRP-USD", "ANY-GBP"])
-def test_synthetic_candles_are_sane(product: str) -> None:
+def test_market_synthetic_candles_are_sane(product: str) -> None:
     market = synthetic_markets([product])[product]
     rows = market.candles(60, START, START + 5 * DAY, NOW)
     assert rows == synthetic_markets([product])[product].candles(60, START, START + 5 * DAY, NOW)
@@ -191,7 +195,7 @@ def test_synthetic_candles_are_sane(product: str) -> None:
     assert rows != synthetic_markets()["LTC-USD"].candles(60, START, START + 5 * DAY, NOW)
 
 
-def test_untraded_minutes_have_no_row() -> None:
+def test_market_untraded_minutes_have_no_row() -> None:
     minutes = 20 * 1440
     for product, share in [("BTC-EUR", 0.10), ("BTC-USDT", 0.19), ("BTC-USD", 0.004)]:
         rows = synthetic_markets()[product].candles(60, START, START + (minutes - 1) * 60, NOW)
@@ -199,7 +203,7 @@ def test_untraded_minutes_have_no_row() -> None:
 
 
 @pytest.mark.parametrize("granularity", [300, 900, 3600, 21600, 86400])
-def test_granularities_agree(granularity: int) -> None:
+def test_market_granularities_agree(granularity: int) -> None:
     market = synthetic_markets()["BTC-USDT"]
     now = START + DAY + 5 * 3600 + 1234.5
     minutes = market.candles(60, START, int(now), now)
@@ -212,20 +216,20 @@ def test_granularities_agree(granularity: int) -> None:
         assert volume == pytest.approx(sum(row[5] for row in part))
 
 
-def test_a_halt_is_the_same_hole_in_every_product() -> None:
+def test_market_halt_is_a_hole_in_every_product() -> None:
     halt = int(datetime(2023, 3, 4, 17, tzinfo=UTC).timestamp())
     for market in synthetic_markets().values():
         assert market.candles(60, halt, halt + 275 * 60, NOW) == []
         assert len(market.candles(60, halt - 900, halt + 290 * 60, NOW)) >= 15
 
 
-def test_usdc_book_is_the_usd_book() -> None:
+def test_market_usdc_book_is_the_usd_book() -> None:
     usdc = synthetic_markets(["BTC-USDC"])["BTC-USDC"]
     usd = synthetic_markets()["BTC-USD"]
     assert usdc.candles(60, START, START + DAY, NOW) == usd.candles(60, START, START + DAY, NOW)
 
 
-def test_revised_volumes_grow_a_day_later() -> None:
+def test_market_revised_volumes_grow_a_day_later() -> None:
     market = SyntheticMarket("BTC-USD", revised=0.1)
     early = market.candles(60, START, START + 299 * 60, START + 300 * 60)
     late = market.candles(60, START, START + 299 * 60, NOW)
@@ -234,16 +238,16 @@ def test_revised_volumes_grow_a_day_later() -> None:
     assert [row[:5] for row in early] == [row[:5] for row in late]
 
 
-def test_a_long_daily_answer_is_whole(client: httpx.Client, exchange: StandInExchange) -> None:
+def test_stand_in_long_daily_answer_is_whole(
+    client: httpx.Client, exchange: StandInExchange
+) -> None:
     window = {"granularity": DAY, "start": START - 300 * DAY, "end": START - DAY}
     candles(client, exchange, "BTC-USD")
     assert len(candles(client, exchange, "BTC-USD", **window).json()) == 300
 
 
 @pytest.mark.parametrize("granularity", [60, 3600])
-def test_forming_bucket_changes_and_the_future_is_not_sent(
-    client: httpx.Client, granularity: int
-) -> None:
+def test_stand_in_forming_bucket_changes(client: httpx.Client, granularity: int) -> None:
     clock, answers = Clock(), []
     with StandInExchange(clock=clock) as exchange:
         for second in (-1, 10, 20, granularity - 1, granularity):
@@ -261,7 +265,7 @@ def test_forming_bucket_changes_and_the_future_is_not_sent(
         assert earlier[-1][5] < later[-1][5]
 
 
-def test_forming_bucket_can_be_absent_in_its_first_six_seconds() -> None:
+def test_market_forming_bucket_absent_for_six_seconds() -> None:
     market = SyntheticMarket("BTC-USD", untraded=0.0)
     starts = range(START, START + 100 * 60, 60)
     seen = {s: sum(len(market.candles(60, at, at, at + s)) for at in starts) for s in (0, 3, 6)}
@@ -273,7 +277,7 @@ def test_forming_bucket_can_be_absent_in_its_first_six_seconds() -> None:
 # Headers, cache, limit
 
 
-def test_headers_of_a_success(client: httpx.Client, exchange: StandInExchange) -> None:
+def test_stand_in_headers_of_success(client: httpx.Client, exchange: StandInExchange) -> None:
     headers = candles(client, exchange).headers
     assert headers["date"] == "Wed, 31 Jan 2024 00:01:40 GMT"
     assert headers["cache-control"] == "public, max-age=300"
@@ -281,7 +285,7 @@ def test_headers_of_a_success(client: httpx.Client, exchange: StandInExchange) -
 
 
 @pytest.mark.parametrize(("cdn_date", "seconds"), [("now", 20), ("origin", 0)])
-def test_cdn_answers_the_same_url_from_memory(
+def test_stand_in_cdn_answers_from_memory(
     client: httpx.Client, cdn_date: Any, seconds: int
 ) -> None:
     clock = Clock(START + 100 * 60)
@@ -298,7 +302,7 @@ def test_cdn_answers_the_same_url_from_memory(
     assert expired.content != fresh.content
 
 
-def test_errors_are_not_cached(client: httpx.Client) -> None:
+def test_stand_in_cdn_caches_no_errors(client: httpx.Client) -> None:
     with StandInExchange(cache_seconds=300, faults=lambda n, *_: "500" if n == 0 else None) as it:
         statuses = [candles(client, it, "ETH-USD").status_code for _ in range(2)]
         missing = [candles(client, it, "NO-SUCH") for _ in range(2)]
@@ -306,7 +310,7 @@ def test_errors_are_not_cached(client: httpx.Client) -> None:
     assert "age" not in missing[1].headers
 
 
-def test_token_bucket_starts_full_and_refills(client: httpx.Client) -> None:
+def test_stand_in_token_bucket_starts_full_and_refills(client: httpx.Client) -> None:
     with StandInExchange(rate=0.5, burst=3) as exchange:
         answers = [candles(client, exchange, "ETH-USD") for _ in range(4)]
         time.sleep(2.1)
@@ -316,14 +320,14 @@ def test_token_bucket_starts_full_and_refills(client: httpx.Client) -> None:
     assert "retry-after" not in answers[3].headers
 
 
-def test_retry_after_is_sent_only_on_request(client: httpx.Client) -> None:
+def test_stand_in_retry_after_only_if_set(client: httpx.Client) -> None:
     with StandInExchange(rate=1, burst=1, retry_after=2) as exchange:
         first, second = (candles(client, exchange, "ETH-USD") for _ in range(2))
     assert "retry-after" not in first.headers
     assert (second.status_code, second.headers["retry-after"]) == (429, "2")
 
 
-def test_the_limit_holds_for_many_connections(client: httpx.Client) -> None:
+def test_stand_in_limit_for_many_connections(client: httpx.Client) -> None:
     with StandInExchange(rate=1, burst=15) as exchange, ThreadPoolExecutor(16) as pool:
         url = f"{exchange.url}/products/BTC-USD"
         statuses = list(pool.map(lambda _: client.get(url).status_code, range(60)))
@@ -331,7 +335,7 @@ def test_the_limit_holds_for_many_connections(client: httpx.Client) -> None:
         assert client.get(f"{exchange.url}/stats").json()["status"]["429"] >= 44
 
 
-def test_latency_delays_each_answer_but_not_the_others(client: httpx.Client) -> None:
+def test_stand_in_latency_of_parallel_answers(client: httpx.Client) -> None:
     with StandInExchange(latency=0.1) as exchange, ThreadPoolExecutor(8) as pool:
         began = time.perf_counter()
         list(pool.map(lambda _: candles(client, exchange, "ETH-USD"), range(8)))
@@ -341,7 +345,7 @@ def test_latency_delays_each_answer_but_not_the_others(client: httpx.Client) -> 
 # Products
 
 
-def test_products(client: httpx.Client, exchange: StandInExchange) -> None:
+def test_stand_in_products(client: httpx.Client, exchange: StandInExchange) -> None:
     answer = client.get(f"{exchange.url}/products")
     products = {product["id"]: product for product in answer.json()}
     assert answer.headers["cache-control"] == "public, max-age=5"
@@ -365,7 +369,7 @@ def write(folder: Path, name: str, rows: list[list[float]]) -> None:
     pq.write_table(table, folder / f"{name}.parquet")
 
 
-def test_files_are_served_as_they_are(client: httpx.Client, tmp_path: Path) -> None:
+def test_market_files_served_as_they_are(client: httpx.Client, tmp_path: Path) -> None:
     rows = [[START + 60 * n, 1.5, 3.5, 2.5, 2.75, 0.125] for n in (0, 1, 5, 6)]
     write(tmp_path, "BTC-USD_60_20240101_20240101", rows[1::-1])
     write(tmp_path, "BTC-USD_60_20240102_20240102", rows[1:])
@@ -380,7 +384,7 @@ def test_files_are_served_as_they_are(client: httpx.Client, tmp_path: Path) -> N
     assert markets["BTC-USD"].listing == START
 
 
-def test_the_forming_row_of_a_file_is_the_elapsed_share_of_it(tmp_path: Path) -> None:
+def test_market_forming_row_of_file(tmp_path: Path) -> None:
     write(tmp_path, "A-B_60_x", [[START + 60 * n, 1.0, 4.0, 2.0, 3.0, 8.0] for n in range(3)])
     market = FileMarket(tmp_path.iterdir())
     rows = market.candles(60, START, START + 600, START + 75.0)
@@ -390,7 +394,7 @@ def test_the_forming_row_of_a_file_is_the_elapsed_share_of_it(tmp_path: Path) ->
 # Faults
 
 
-def test_faults_that_are_answers(client: httpx.Client) -> None:
+def test_faults_error_statuses(client: httpx.Client) -> None:
     kinds = ["500", "503", "429", "404", "400"]
     with StandInExchange(faults=lambda number, *_: kinds[number], rate=None) as exchange:
         answers = [candles(client, exchange, "ETH-EUR") for _ in kinds]
@@ -401,7 +405,7 @@ def test_faults_that_are_answers(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(("kind", "status"), [("cut", 0), ("cut-body", 200)])
-def test_faults_that_cut_the_connection(client: httpx.Client, kind: str, status: int) -> None:
+def test_faults_cut_connection(client: httpx.Client, kind: str, status: int) -> None:
     with StandInExchange(faults=lambda n, *_: kind if n == 0 else None) as exchange:
         with pytest.raises(httpx.RemoteProtocolError):
             candles(client, exchange, "ETH-EUR")
@@ -421,7 +425,7 @@ def test_faults_that_look_like_success(client: httpx.Client) -> None:
     assert empty.json() == []
 
 
-def test_slow_fault_sees_the_request_and_answers_late(client: httpx.Client) -> None:
+def test_faults_slow_answer(client: httpx.Client) -> None:
     seen: list[Any] = []
 
     def faults(number: int, product: str, params: Any) -> str:
@@ -435,7 +439,7 @@ def test_slow_fault_sees_the_request_and_answers_late(client: httpx.Client) -> N
     assert seen == [(0, "ETH-EUR", "60")]
 
 
-def test_random_faults_are_the_same_for_the_same_seed() -> None:
+def test_faults_random_by_seed() -> None:
     def chosen(share: float, seed: int) -> list[str | None]:
         faults = random_faults(share, seed)
         return [faults(number, "BTC-USD", {}) for number in range(1000)]
@@ -446,10 +450,10 @@ def test_random_faults_are_the_same_for_the_same_seed() -> None:
     assert {*chosen(0, 0)} == {None}
 
 
-# The log and the server's life
+# Recorded requests, start and end of the server
 
 
-def test_requests_are_recorded_and_counted(client: httpx.Client) -> None:
+def test_stand_in_records_and_counts_requests(client: httpx.Client) -> None:
     before = time.monotonic()
     with StandInExchange(rate=0.001, burst=2) as exchange:
         for product in ("BTC-USD", "ETH-EUR", "ETH-EUR"):
@@ -466,7 +470,7 @@ def test_requests_are_recorded_and_counted(client: httpx.Client) -> None:
     assert stats["last"] == stats["products"]["ETH-EUR"]["last"] == last.arrived
 
 
-def test_stops_quickly_though_clients_keep_connections_and_answers_wait(
+def test_stand_in_stops_with_open_connections(
     client: httpx.Client,
 ) -> None:
     threads = threading.active_count()
@@ -481,7 +485,7 @@ def test_stops_quickly_though_clients_keep_connections_and_answers_wait(
     assert threading.active_count() == threads
 
 
-def test_says_nothing_of_a_client_that_goes_away(
+def test_stand_in_silent_about_clients_that_leave(
     client: httpx.Client, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with StandInExchange(latency=0.1) as exchange:
@@ -493,7 +497,7 @@ def test_says_nothing_of_a_client_that_goes_away(
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
-def test_command(client: httpx.Client, tmp_path: Path, end: signal.Signals) -> None:
+def test_stand_in_command(client: httpx.Client, tmp_path: Path, end: signal.Signals) -> None:
     write(tmp_path, "LTC-USD_60_x", [[START, 1.0, 4.0, 2.0, 3.0, 8.0]])
     command = [sys.executable, "-m", "coinbase_assets_tests.stand_in.exchange", "--port", "0"]
     options = ["--products", "BTC-USD,NEW-GBP", "--files", str(tmp_path), "--burst", "2"]
