@@ -11,6 +11,7 @@ import click
 
 from coinbase_assets.exchange.errors import ExchangeError
 from coinbase_assets.loading import loading
+from coinbase_assets.proxies import bypass_proxies_on_this_machine
 from coinbase_assets.series import CandleSeries, Series, parse_candle_series
 from coinbase_assets.settings import Settings, SettingsError, load_settings
 from coinbase_assets.storage.errors import StorageError
@@ -256,6 +257,7 @@ def _refuse_reversed(first: date, last: date) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; an error is one line and an exit status."""
+    bypass_proxies_on_this_machine()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     logging.basicConfig(format="%(message)s")
