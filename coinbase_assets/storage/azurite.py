@@ -137,6 +137,8 @@ def _install(folder: Path) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     arguments = ["install", "--prefix", str(unfinished), f"azurite@{_VERSION}"]
     arguments += ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+    # By default npm tries for minutes to reach a registry that is out of reach.
+    arguments += ["--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
     done = _nodejs().npm(
         arguments,
         return_completed_process=True,
@@ -146,8 +148,11 @@ def _install(folder: Path) -> None:
         env=os.environ | {"NODE_USE_SYSTEM_CA": "1"},
     )
     if done.returncode:
-        said = " ".join(done.stderr.split())[:300]
-        raise AzuriteError(f"npm could not install azurite {_VERSION} into {folder}: {said}")
+        said = " ".join(done.stderr.split()).partition(" npm error at ")[0][:300]
+        raise AzuriteError(
+            f"npm could not install azurite {_VERSION} into {folder}: {said};"
+            " if its registry cannot be reached, set HTTPS_PROXY or correct it"
+        )
     unfinished.rename(folder)
 
 
