@@ -32,7 +32,7 @@ from coinbase_assets.storage.errors import PartitionMissing
 from coinbase_assets.storage.parquet_store import ParquetStore
 
 _MOST_NAMED = 10
-_UNREACHABLE = "; check the network and COINBASE_API_URL, or try it offline with make demo"
+_UNREACHABLE = "; check the network, HTTPS_PROXY and COINBASE_API_URL, or try it offline: make demo"
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)

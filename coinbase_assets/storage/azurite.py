@@ -143,6 +143,8 @@ def _install(folder: Path) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     arguments = ["install", "--prefix", str(unfinished), f"azurite@{_VERSION}"]
     arguments += ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+    # By default npm tries for minutes to reach a registry that is out of reach.
+    arguments += ["--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
     npm = _nodejs().npm(
         arguments,
         return_completed_process=True,
@@ -152,8 +154,11 @@ def _install(folder: Path) -> None:
         env=os.environ | {"NODE_USE_SYSTEM_CA": "1"},
     )
     if npm.returncode:
-        message = " ".join(npm.stderr.split())[:300]
-        raise AzuriteError(f"npm could not install azurite {_VERSION} into {folder}: {message}")
+        message = " ".join(npm.stderr.split()).partition(" npm error at ")[0][:300]
+        raise AzuriteError(
+            f"npm could not install azurite {_VERSION} into {folder}: {message};"
+            " if its registry cannot be reached, set HTTPS_PROXY or correct it"
+        )
     unfinished.rename(folder)
 
 

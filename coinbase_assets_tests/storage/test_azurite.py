@@ -245,7 +245,8 @@ def test_azurite_failed_install_leaves_nothing(
     monkeypatch.setenv("npm_config_offline", "true")
     monkeypatch.setenv("npm_config_cache", str(tmp_path / "npm"))
     folder = tmp_path / "coinbase-assets" / "azurite-"
-    with pytest.raises(AzuriteError, match=f"npm could not install azurite .* into {folder}"):
+    said = f"^npm could not install azurite .* into {folder}.* npm error .*set HTTPS_PROXY"
+    with pytest.raises(AzuriteError, match=said):
         running_azurite(tmp_path / "data", free_port()).__enter__()
     assert not list(folder.parent.glob("azurite-*/node_modules"))
 

@@ -1,0 +1,15 @@
+"""Proxies lead outside; this machine's own services are asked directly."""
+
+import os
+
+_THIS_MACHINE = "127.0.0.1,localhost"
+
+
+def bypass_proxies_on_this_machine() -> None:
+    """Where a proxy is set, name this machine in NO_PROXY: for Azurite, the web UI, the demo."""
+    if {"http_proxy", "all_proxy"}.isdisjoint(name.lower() for name in os.environ):
+        return
+    bypassed = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    if bypassed != "*":
+        hosts = f"{bypassed},{_THIS_MACHINE}" if bypassed else _THIS_MACHINE
+        os.environ |= {"no_proxy": hosts, "NO_PROXY": hosts}
