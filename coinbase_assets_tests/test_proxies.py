@@ -8,13 +8,13 @@ import pytest
 from coinbase_assets.proxies import bypass_proxies_on_this_machine
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import free_port
-from coinbase_assets_tests.processes import finish, process_environment, processes
+from coinbase_assets_tests.end_to_end.processes import finish, process_environment, processes
 
 PROXY = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
-def test_a_storage_on_this_machine_is_not_asked_through_it(
+def test_proxies_bypassed_for_storage_on_this_machine(
     lake: ParquetStore, tmp_path: Path, name: str
 ) -> None:
     storage = ("AZURE_STORAGE_CONNECTION_STRING", "COINBASE_CONTAINER")
