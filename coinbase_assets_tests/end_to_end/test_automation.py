@@ -31,7 +31,7 @@ from coinbase_assets_tests.running import collect_raw, land, settings_for
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 
 ETH, BTC, USD = map(Series.parse, ("ETH-EUR:1m", "BTC-EUR:1d", "BTC-USD:1d"))
-# A run whose launch died with the daemon is failed after up to 150 seconds (start_timeout_seconds and
+# A run whose launch died with the daemon fails after up to 150 seconds (start_timeout_seconds and
 # poll_interval_seconds in .dagster/dagster.yaml), and only then is it run again.
 PATIENCE = 300.0
 

@@ -10,7 +10,12 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from coinbase_assets.candles.calendar import DAY
-from coinbase_assets.candles.datasets import CANDLE_CHART, CANDLE_HISTORY, RAW_CANDLES
+from coinbase_assets.candles.datasets import (
+    CANDLE_CHART,
+    CANDLE_COVERAGE,
+    CANDLE_HISTORY,
+    RAW_CANDLES,
+)
 from coinbase_assets.candles.series import Series
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import free_port
@@ -72,8 +77,9 @@ def _see_the_assets(ui: WebUi) -> None:
     ui.picture("groups")
     for group in (ETH.group, BTC.group):
         ui.open(f"/locations/coinbase_assets/asset-groups/{group}/lineage")
-        # Raw candles, history, coverage, chart.
-        ui.see_count(ui.page.locator("foreignObject").filter(has_text="15m"), 4)
+        for dataset in (RAW_CANDLES, CANDLE_HISTORY, CANDLE_COVERAGE, CANDLE_CHART):
+            title = re.compile(f"^{dataset.name}")
+            ui.see_count(ui.page.locator("foreignObject").filter(has_text=title), 1)
 
 
 def _back_fill_from_the_asset_s_page(ui: WebUi, days: Sequence[date]) -> str:

@@ -1,0 +1,129 @@
+"""The lake at every address that an account can have, and with every credential tried here.
+
+HTTPS, DefaultAzureCredential and a hierarchical namespace cannot be had of Azurite.
+"""
+
+import base64
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+from azure.storage.blob import (
+    AccountSasPermissions,
+    ResourceTypes,
+    generate_account_sas,
+)
+
+from coinbase_assets import Lake
+from coinbase_assets.candles.datasets import CANDLE_HISTORY
+from coinbase_assets.candles.series import Series
+from coinbase_assets.lake.export import write_candles
+from coinbase_assets.lake.sql import query
+from coinbase_assets.storage.azure_blobs import AzureBlobs
+from coinbase_assets.storage.azurite import running_azurite
+from coinbase_assets.storage.client import blob_service
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.conftest import free_port
+from coinbase_assets_tests.stand_in.forward_proxy import forward_proxy
+from coinbase_assets_tests.stand_in.tables import candle_table
+
+ACCOUNT, CONTAINER = "mylake", "candles"
+KEY = base64.b64encode(b"a key that no other emulator has").decode()
+SUFFIXES = ("core.windows.net", "core.usgovcloudapi.net", "core.chinacloudapi.cn")
+HOURS = Series.parse("ETH-EUR:1h")
+START = datetime(2024, 1, 31, 22, tzinfo=UTC)
+CANDLES = candle_table([START + timedelta(hours=n) for n in range(5)], volume=2.0)
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """An Azurite that serves the account at the address of the emulator and at its own name."""
+    port = free_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AZURITE_ACCOUNTS", f"{ACCOUNT}:{KEY}")
+        with running_azurite(tmp_path_factory.mktemp("account"), port):
+            yield port
+
+
+@pytest.fixture(scope="module")
+def stored(port: int) -> None:
+    """Two hours of January and three of February, in the account."""
+    template = CANDLE_HISTORY.path(HOURS)
+    with blob_service(account_url=f"http://127.0.0.1:{port}/{ACCOUNT}", account_key=KEY) as service:
+        store = ParquetStore(AzureBlobs(service, CONTAINER))
+        for month, table in (("2024-01", CANDLES[:2]), ("2024-02", CANDLES[2:])):
+            store.put(template.format(partition=month), table, None)
+
+
+@pytest.fixture
+def proxy(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+    """Names lead to Azurite, this machine's numbers to themselves."""
+    with forward_proxy(port) as proxy:
+        for name in ("HTTP_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.server_port}")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "127.0.0.1")
+        yield proxy.hosts
+
+
+def sas() -> str:
+    return generate_account_sas(
+        ACCOUNT,
+        KEY,
+        ResourceTypes(container=True, object=True),
+        AccountSasPermissions(read=True, list=True),
+        datetime.now(UTC) + timedelta(hours=1),
+    )
+
+
+def addresses(port: int) -> dict[str, str]:
+    real = {suffix: f"http://{ACCOUNT}.blob.{suffix}" for suffix in SUFFIXES}
+    return {"emulator": f"http://127.0.0.1:{port}/{ACCOUNT}", **real}
+
+
+def credentials(url: str) -> dict[str, Mapping[str, str]]:
+    named = f"AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint={url};"
+    return {
+        "key": {"account_url": url, "account_key": KEY},
+        "sas": {"account_url": url, "sas_token": sas()},
+        "connection string": {"connection_string": named},
+        "sas in a connection string": {
+            "connection_string": f"BlobEndpoint={url};SharedAccessSignature={sas()};"
+        },
+    }
+
+
+def select(what: str, lake: Lake, limit: int = 9) -> list[tuple[object, ...]]:
+    """Ask DuckDB, as a notebook does."""
+    with duckdb.connect() as connection:
+        connection.register("candles", lake.dataset())
+        return connection.execute(f"SELECT {what} FROM candles LIMIT {limit}").fetchall()
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize("credential", credentials(""))
+@pytest.mark.parametrize("address", addresses(0))
+def test_lake_reads_every_address_with_every_credential(
+    port: int, proxy: set[str], tmp_path: Path, address: str, credential: str
+) -> None:
+    url = addresses(port)[address]
+    with Lake(CONTAINER, **credentials(url)[credential]) as lake:
+        assert lake.read_candles_arrow("ETH-EUR", "1h", START, "2024-03-01") == CANDLES
+        assert lake.dataset().to_table(columns=CANDLES.column_names) == CANDLES
+        assert select("sum(volume)", lake) == [(10.0,)]
+        sql = "SELECT month, count(*) AS n FROM candle_history GROUP BY month ORDER BY month"
+        assert query(lake, sql, "csv") == '"month","n"\n"2024-01",2\n"2024-02",3\n'
+        tables = lake.stream_candles("ETH-EUR", "1h", START, "2024-03-01")
+        assert write_candles(tmp_path / "candles.csv", tables) == 5
+    asked = set() if address == "emulator" else {url.removeprefix("http://")}
+    assert proxy == asked
+
+
+@pytest.mark.usefixtures("stored", "proxy")
+@pytest.mark.parametrize("limit", [1, 3])
+def test_dataset_can_be_left_half_read(port: int, limit: int) -> None:
+    url = addresses(port)["core.windows.net"]
+    with Lake(CONTAINER, account_url=url, account_key=KEY) as lake:
+        assert len(select("*", lake, limit)) == limit
