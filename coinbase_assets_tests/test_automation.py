@@ -30,7 +30,9 @@ from coinbase_assets_tests.processes import (
 from coinbase_assets_tests.running import collect_raw, land, settings_for
 
 ETH, BTC, USD = map(Series.parse, ("ETH-EUR:1m", "BTC-EUR:1d", "BTC-USD:1d"))
-PATIENCE = 150.0
+# A run whose launch died with the daemon is failed after up to 150 seconds, and only then run
+# again: start_timeout_seconds and poll_interval_seconds in .dagster/dagster.yaml.
+PATIENCE = 300.0
 
 
 @dataclass(frozen=True)
