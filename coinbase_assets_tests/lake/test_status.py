@@ -256,7 +256,7 @@ def test_print_status_shows_first_intervals_json_all(
         "ETH-EUR:1h: 2024-01-01 00:00 to 2024-01-01 01:00 unconfirmed: why unconfirmed"
     )
     assert lines[7] == "ETH-EUR:1h: 2 more; see status --json"
-    assert lines[8] == f"Container {lake.container_uri}; the history lies in candle_history/"
+    assert lines[8] == f"Container {lake.container_uri}; the history is in candle_history/"
     assert not print_json(lake, {HOURS: WINDOWS})
     (shown,) = json.loads(capsys.readouterr().out)
     assert shown["open_questions"][6] == {
