@@ -31,13 +31,8 @@ from coinbase_assets_tests.running import collect_raw, land, settings_for
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 
 ETH, BTC, USD = map(Series.parse, ("ETH-EUR:1m", "BTC-EUR:1d", "BTC-USD:1d"))
-<<<<<<< HEAD:coinbase_assets_tests/end_to_end/test_automation.py
-# A run whose launch died with the daemon fails after up to 150 seconds (start_timeout_seconds and
-# poll_interval_seconds in .dagster/dagster.yaml), and only then is it run again.
-=======
 # A run whose launch died with the daemon is failed after up to 150 seconds, and only then run
 # again: start_timeout_seconds and poll_interval_seconds in .dagster/dagster.yaml.
->>>>>>> h2:coinbase_assets_tests/test_automation.py
 PATIENCE = 300.0
 
 
