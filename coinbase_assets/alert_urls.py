@@ -74,7 +74,7 @@ def load_plugin(url: str) -> "NotifyBase":
 
 
 class _Silence:
-    """Makes log records. Within `silence`, they have no text and a level below all others.
+    """Makes the log records. Inside `silence()`, they have no text and the lowest level.
 
     Filters on loggers are not enough: urllib3 logs paths, and other libraries may log secrets, too.
     """
@@ -98,7 +98,7 @@ class _Silence:
 
 @contextlib.contextmanager
 def silence() -> Iterator[list[str]]:
-    """Suppress this thread's log records. Yields the list of the texts about failures."""
+    """Suppress this thread's log records. Yields a list that collects failure texts."""
     make = logging.getLogRecordFactory()
     if not isinstance(make, _Silence):
         logging.setLogRecordFactory(_Silence(make))

@@ -98,7 +98,7 @@ def build_definitions(
 def build_alerts(
     settings: Settings, checks: Sequence[dg.AssetChecksDefinition]
 ) -> dg.SensorDefinition:
-    """Return the sensor that sends alerts, also for these checks.
+    """Return the sensor for alerts about series and checks.
 
     The alert URLs are secrets. They stay in this process, and are in no definition.
     """

@@ -1,4 +1,4 @@
-"""Proxies lead outside; this machine's own services are asked directly."""
+"""Requests to this machine's own services bypass any proxy."""
 
 import os
 
@@ -6,7 +6,7 @@ _THIS_MACHINE = "127.0.0.1,localhost"
 
 
 def bypass_proxies_on_this_machine() -> None:
-    """Where a proxy is set, name this machine in NO_PROXY: for Azurite, the web UI, the demo."""
+    """If a proxy is set, add this machine to NO_PROXY for Azurite, the web UI and the demo."""
     if {"http_proxy", "all_proxy"}.isdisjoint(name.lower() for name in os.environ):
         return
     bypassed = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")

@@ -137,7 +137,7 @@ def parse_api_url(text: str) -> str:
 
 def parse_account_url(text: str) -> str:
     """Return the URL of the storage account, without slashes at its end."""
-    return _plain_url(text, "write the URL without its SAS, and the SAS in AZURE_STORAGE_SAS_TOKEN")
+    return _plain_url(text, "write the bare URL, and put the SAS in AZURE_STORAGE_SAS_TOKEN")
 
 
 def _plain_url(text: str, remedy: str) -> str:

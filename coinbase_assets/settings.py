@@ -1,4 +1,4 @@
-"""Settings from the environment and `.env`. A wrong setting raises SettingsError, in one line."""
+"""Settings from the environment and `.env`. A wrong setting raises a one-line SettingsError."""
 
 import difflib
 import os
@@ -63,7 +63,7 @@ def _parsed_by(parse: Callable[[str], object]) -> BeforeValidator:
 
 
 def _checked_by(check: Callable[[Any], object]) -> AfterValidator:
-    """Checks a value, and a secret in clear text; keeps the value."""
+    """Checks a value (a secret in clear text) and returns it."""
 
     def checked(value: Any) -> Any:
         check(value.get_secret_value() if isinstance(value, SecretStr) else value)

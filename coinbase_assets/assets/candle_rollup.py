@@ -16,7 +16,7 @@ from coinbase_assets.storage.paths import PATH_METADATA
 
 
 def build_candle_rollup(rollup: Rollup, start: date) -> dg.AssetsDefinition:
-    """Return the asset that builds coarser candles of the history, from the month of `start` on."""
+    """Return the asset that rolls up the history, from the month of `start` on."""
 
     @dg.asset(
         key=CANDLE_ROLLUP.asset_key(rollup),

@@ -28,7 +28,7 @@ _COLUMNS = column_metadata(PRODUCT_SCHEMA, _DESCRIPTIONS, unique="id")
 
 
 def build_products(series: Sequence[Series]) -> dg.AssetsDefinition:
-    """Return the asset of all products. It warns of products of `series` missing or delisted."""
+    """Return the asset of all products. It warns of missing or delisted products of `series`."""
 
     @dg.asset(
         key=PRODUCTS.asset_key(),
@@ -64,7 +64,7 @@ def build_products(series: Sequence[Series]) -> dg.AssetsDefinition:
 
 
 def _missing_or_delisted(series: Sequence[Series], products: pa.Table) -> tuple[str, str]:
-    """Return the products of `series` missing in the catalogue, and those delisted, as text."""
+    """Return the products of `series` missing from the catalogue, and the delisted ones."""
     statuses = dict(zip(*(products[name].to_pylist() for name in ("id", "status")), strict=True))
     configured = sorted({each.product for each in series})
     unknown = [name for name in configured if name not in statuses]

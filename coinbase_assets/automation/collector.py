@@ -98,7 +98,7 @@ class Collector:
             yield outcome
 
     def collect(self, plan: Plan) -> Outcome:
-        """Collect the days, then build the months that lack some, then the rollups behind those."""
+        """Collect the days, then rebuild the months that lack any, then those months' rollups."""
         raw = [_key(plan.series, RAW_CANDLES)]
         errors = [
             self._run_all(raw, plan.runs),

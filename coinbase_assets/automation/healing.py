@@ -40,7 +40,7 @@ class HealConfig(dg.Config):
         default=[], description="series, for example ETH-EUR:15m; if empty, all"
     )
     first: str = Field(
-        default="", description="first day, YYYY-MM-DD, UTC; if empty, the first of all"
+        default="", description="first day, YYYY-MM-DD, UTC; if empty, COINBASE_START"
     )
     last: str = Field(default="", description="last day, YYYY-MM-DD, UTC; if empty, the newest")
 
@@ -71,7 +71,7 @@ def build_heal_job(series: Sequence[Series], start: date) -> dg.JobDefinition:
 
     @dg.job(
         name="heal_candles",
-        description="Collects again the days whose buckets are not collected or unconfirmed.",
+        description="Collects the days with uncollected or unconfirmed buckets again.",
     )
     def heal_candles() -> None:
         heal()

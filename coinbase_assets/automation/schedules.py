@@ -53,7 +53,7 @@ def build_live_candles_schedule(series: Sequence[Series], start: date) -> dg.Sch
         cron_schedule=_cron(series),
         description=(
             "Collects the candles since the exchange's last answer. It runs every 15 minutes, or"
-            " more often for a series of shorter candles. After a pause it catches up, up to seven"
+            " more often for a series of shorter candles. After a pause it fetches up to seven"
             " days."
         ),
     )
@@ -77,7 +77,7 @@ def build_live_candles_schedule(series: Sequence[Series], start: date) -> dg.Sch
 
 
 def build_settle_candles_schedule(series: Sequence[Series], start: date) -> dg.ScheduleDefinition:
-    """Return the schedule that collects each closed day of all series again, twice.
+    """Return the schedule that collects each closed day of all series twice more.
 
     The second time is more than 24 hours after the day's end. It settles the day if the coarser
     candles or the previous answer agree. A day that is not settled is collected again for a week.
@@ -97,7 +97,7 @@ def build_settle_candles_schedule(series: Sequence[Series], start: date) -> dg.S
         today = context.scheduled_execution_time.date()
         last = today - DAY
         if last < start:
-            return dg.SkipReason(f"No day from COINBASE_START={start} on has closed yet")
+            return dg.SkipReason(f"No day since COINBASE_START={start} has closed yet")
         unsettled = [day for each in series for day in _unsettled(context.instance, each, today)]
         first = max(start, min([*unsettled, today - 2 * DAY]))
         return dg.RunRequest(
@@ -176,9 +176,9 @@ def _is_due(series: Series, now: datetime) -> bool:
 
 
 def _first_day(instance: dg.DagsterInstance, series: Series, now: datetime) -> date:
-    """Return the newest collected day of the last week, which may be incomplete; else today.
+    """Return the newest collected day of the last week (maybe incomplete), else today.
 
-    Just after midnight, return the day before today at the latest.
+    Until 00:30, return yesterday or an earlier day.
     """
     today = now.date()
     days = [str(today - n * DAY) for n in range(_DAYS_CAUGHT_UP + 1)]

@@ -31,7 +31,7 @@ def month_range(month_key: str) -> tuple[datetime, datetime]:
 
 
 def months_between(first: datetime, end: datetime) -> Sequence[str]:
-    """Return the keys of the months that hold an instant from `first` to before `end`."""
+    """Return the keys of the months that hold an instant from `first` until `end`."""
     if first >= end:
         return []
     last = end - timedelta(microseconds=1)
@@ -39,7 +39,7 @@ def months_between(first: datetime, end: datetime) -> Sequence[str]:
 
 
 def following_months(first: str, count: int) -> Sequence[str]:
-    """Return the keys of `count` months, beginning with the `first`."""
+    """Return the keys of `count` months, beginning with `first`."""
     return [_month(_number(first) + n) for n in range(count)]
 
 
@@ -51,7 +51,7 @@ def adjoining(keys: Sequence[str], most: int) -> Iterator[Sequence[str]]:
 
 
 def _number(key: str) -> int:
-    """Return a number that grows by 1 from the key of a day, or of a month, to the next key."""
+    """Return the number of a day or month key; consecutive keys have consecutive numbers."""
     year, month, *day = map(int, key.split("-"))
     return date(year, month, *day).toordinal() if day else 12 * year + month - 1
 

@@ -11,7 +11,7 @@ from coinbase_assets.candles.series import CandleSeries
 
 @dataclass(frozen=True)
 class Dataset:
-    """A kind of table: its name, what partitions it (`date`, `month`, or ""), and its file name.
+    """A kind of file: its name, what partitions it (such as `month`, or ""), and its file name.
 
     Most datasets have a folder for each series. Datasets that all series share have none: their
     methods are called without a series.

@@ -14,10 +14,10 @@ from coinbase_assets.candles.windows import Answer
 def cut_days(
     answers: Iterable[Answer], series: Series, starts: Sequence[datetime]
 ) -> Iterator[Day]:
-    """Yield the days that begin at `starts`, adjoining and in order, as soon as each is answered.
+    """Yield the days that begin at `starts` (consecutive), each as soon as it is answered.
 
     `answers` cover the days in order. They may begin within the first day. They may end early, at
-    the exchange's present: the last answer then stands for the days after it, which are empty.
+    the exchange's current time: later days are then empty and dated by the last answer.
     """
     answers = iter(answers)
     read: list[Answer] = []
@@ -46,7 +46,7 @@ def _day(series: Series, start: datetime, answers: list[Answer]) -> Day:
 
 
 def _answered_through(answers: list[Answer]) -> datetime:
-    """Return the first instant that is not answered; an old answer of a cache may end early."""
+    """Return the first instant that is not answered; an old cached answer may end early."""
     for answer in answers:
         if answer.answered_through < answer.window.end:
             return answer.answered_through

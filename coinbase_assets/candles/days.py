@@ -31,11 +31,11 @@ SETTLED_AFTER = timedelta(hours=24)
 class Day:
     """The closed candles of one UTC day, and what is known about them.
 
-    The exchange answered for all buckets from `answered_from` to before `answered_through`.
-    `fetched_at` is the exchange's time of the oldest of these answers, `refreshed_at` its time of
-    the newest. `requests` is the number of requests sent for the newest answer; a request may
-    serve two days. `evidence` is the result of comparing the day with coarser candles, None
-    before the comparison. `repeated` is true if the answer before held the same candles.
+    The exchange answered for all buckets from `answered_from` until `answered_through`. By its
+    clock, it gave the oldest of these answers at `fetched_at`, the newest at `refreshed_at`.
+    `requests` is the number of requests sent for the newest answer; a request may serve two days.
+    `evidence` is the result of comparing the day with coarser candles, None before the comparison.
+    `repeated` is true if the previous answer held the same candles.
     """
 
     series: Series
@@ -57,7 +57,7 @@ class Day:
     def settled(self) -> bool:
         """Whether the day is final.
 
-        It is if it was fetched late enough, and if coarser candles or the answer before agree.
+        It must be fetched late enough, and agree with coarser candles or the previous answer.
         """
         agrees = self.repeated or (self.evidence is not None and self.evidence.agrees)
         return self.closed and agrees and self.fetched_at >= self.start + DAY + SETTLED_AFTER
@@ -78,11 +78,11 @@ class Day:
         return int(self.is_hole.sum())
 
     def merged_with(self, stored: "Day", disproved: pa.Table | None = None) -> "Day":
-        """Return the candles of both days; for a time in both, the candle of the newer answer.
+        """Return the day with the candles of both; for a time in both, the newer answer's.
 
         A stored candle that the newer answer lacks is kept, since an answer may be incomplete. It
         is dropped only if it is among the `disproved` candles.
-        Raises InvalidCandles if no answer covers the time between the answers of both days.
+        Raises InvalidCandles if the two days' answers leave a gap between them.
         """
         if disproved is not None and self.refreshed_at >= stored.refreshed_at:
             stored = replace(stored, candles=without_candles(stored.candles, disproved))
@@ -151,9 +151,9 @@ class Day:
 
 
 def refreshed_at(fields: Mapping[str, str]) -> datetime:
-    """Return the exchange's time of the newest answer to a stored day, from the day's fields.
+    """Return when the exchange last answered for a stored day, from the day's fields.
 
-    Version 0.1 stored only `fetched_at`: it fetched every day at once.
+    Version 0.1 stored only `fetched_at`: it fetched each day whole.
     """
     return datetime.fromisoformat(fields.get("refreshed_at", fields["fetched_at"]))
 

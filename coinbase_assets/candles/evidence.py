@@ -15,9 +15,9 @@ class Evidence:
     """The result of comparing a day with the exchange's own coarser candles.
 
     `compared_with` is their granularity, or AGAIN if the same candles were asked for once more.
-    `compared_at` is the exchange's time of the oldest answer with these candles. `contradicted`
-    are the hours of the day, from 0 to before 24, in which they show trades that no candle of the
-    day holds. `disagreement` says where they differ from the day; it is empty if they agree.
+    `compared_at` is when the exchange gave the oldest answer with them. `contradicted` are ranges
+    of hours of the day (0 to 23) in which they show trades that no candle of the day holds.
+    `disagreement` says where they differ from the day; it is empty if they agree.
     """
 
     compared_with: str

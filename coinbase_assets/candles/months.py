@@ -38,10 +38,9 @@ _RAW_DAY_FIELDS_KEPT = (
 def join_days(
     series: Series, month: str, days: Mapping[str, pa.Table], expected: int, made_of: str
 ) -> pa.Table:
-    """Return the candles of the month, joined from its raw `days`, which have their keys.
+    """Return the candles of the month, joined from its raw `days`, by their keys.
 
-    `expected` is the number of days that the month has by now, `made_of` the name of the raw
-    dataset. The version is the sum of the days' versions, so it grows whenever a day is added or
+    `expected` is the number of its days that have begun, `made_of` the name of the raw dataset. The version is the sum of the days' versions, so it grows whenever a day is added or
     replaced by a newer answer. Raises InvalidCandles.
     """
     fields = {key: table_fields(day) for key, day in days.items()}
@@ -79,7 +78,7 @@ def raw_days(history: pa.Table) -> Mapping[str, Mapping[str, str]]:
 
 
 def unchanged_days(history: pa.Table, days: Mapping[str, Mapping[str, str]]) -> dict[str, pa.Table]:
-    """Return the raw days that the month already holds as they are stored, by their keys.
+    """Return the raw days that the month already holds unchanged, by their keys.
 
     `days` are the fields of the stored raw days. A day is unchanged if the month was joined from
     the same version of it, and if its candles in the month have the digest of the stored day.

@@ -32,9 +32,9 @@ _LARGEST_INTEGER = 2**53
 def parse_candles(
     rows: list[object], granularity: Granularity, start: datetime, end: datetime
 ) -> pa.Table:
-    """Turn the rows of an answer into candles, ascending, each time once.
+    """Turn an answer's rows into candles with unique, ascending times.
 
-    Rows before `start` are dropped: the exchange may send them (its documentation).
+    Rows before `start`, which the exchange may send (see its docs), are dropped.
     Raises InvalidCandles for everything else that breaks a rule.
     """
     table = clip_candles(_table(rows), start, datetime.max.replace(tzinfo=UTC)).sort_by("time")
@@ -74,7 +74,7 @@ def _broken_shape(row: object) -> str:
 
 
 def _without_repetitions(table: pa.Table) -> pa.Table:
-    """Drop rows that repeat the row before; the validation refuses two that differ."""
+    """Drop exact repeats of a row; validation refuses rows that share only a time."""
     columns = [column.to_numpy() for column in table.select(_ANSWER_COLUMNS).columns]
     same = np.logical_and.reduce([column[1:] == column[:-1] for column in columns])
     return table.filter(pa.array(np.append(True, ~same)))

@@ -35,7 +35,7 @@ _DAY_SECONDS = int(DAY.total_seconds())
 def coarsen_candles(candles: pa.Table, seconds: int) -> pa.Table:
     """Return candles of `seconds` length, made of these shorter ones, both ascending.
 
-    Buckets are counted from Monday 1970-01-05, UTC. A bucket without candles has no longer candle.
+    Buckets are counted from Monday 1970-01-05, UTC. A bucket without candles is left out.
     The columns are folded as COLUMNS says.
     """
     if not candles.num_rows:
@@ -57,14 +57,14 @@ def _folded(column: Column, candles: pa.Table, starts: np.ndarray) -> pa.Array:
 
 
 def source_months(granularity: BucketLength, month: str) -> Sequence[str]:
-    """Return the months of history that hold the candles that begin in the month, ascending."""
+    """Return the months of history that a month of the rollup is made of, ascending."""
     first, _ = month_range(month)
     _, end = _buckets_of(granularity, month)
     return months_between(first, end)
 
 
 def touched_months(granularity: BucketLength, month: str) -> Sequence[str]:
-    """Return the months of a rollup that a month of history belongs to, ascending."""
+    """Return the months of a rollup that a month of history goes into, ascending."""
     first, end = month_range(month)
     return months_between(first - _since_bucket_start(granularity, first), end)
 
@@ -102,7 +102,7 @@ def roll_up(rollup: Rollup, month: str, history: Sequence[pa.Table]) -> pa.Table
 def _is_complete(
     candles: pa.Table, seconds: int, answered: Mapping[datetime, datetime]
 ) -> np.ndarray:
-    """Return whether each candle was answered to its end, day by day for candles of days."""
+    """Return whether each candle was answered to its end; of a long candle, each day."""
     until = {day.timestamp() // _DAY_SECONDS: end.timestamp() for day, end in answered.items()}
     part = min(seconds, _DAY_SECONDS)
     parts = epoch_seconds(candles["time"])[:, None] + np.arange(0, seconds, part)

@@ -31,11 +31,12 @@ def validate_candles(
     time_rules = _time_rules(table, granularity, start, end)
     for rule, broken in chain(_value_rules(table), price_rules(table), time_rules):
         if broken.any():
-            raise InvalidCandles(f"row {describe_candle(table, int(broken.argmax()))}: {rule}")
+            row = describe_candle(table, int(broken.argmax()))
+            raise InvalidCandles(f"row {row} breaks the rule: {rule}")
 
 
 def _value_rules(table: pa.Table) -> Iterator[Rule]:
-    """Yield the rules that hold for each value by itself; nulls in optional columns keep them."""
+    """Yield the rules for each value by itself; nulls in optional columns break none."""
     values = np.stack([_values(table, column) for column in COLUMNS])
     yield "every value is finite", np.logical_not(np.isfinite(values)).max(axis=0)
     yield "no value is negative", values.min(axis=0) < 0

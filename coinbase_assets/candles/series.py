@@ -35,7 +35,7 @@ _UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 class Granularity(BucketLength):
-    """The granularities that can be collected: the exchange has these six (its documentation)."""
+    """The granularities that can be collected: the six that the exchange documents."""
 
     ONE_MINUTE = "1m"
     FIVE_MINUTES = "5m"
@@ -46,7 +46,7 @@ class Granularity(BucketLength):
 
 
 class RollupGranularity(BucketLength):
-    """The granularities that shorter candles can be summed up to: parts of a UTC day, or days.
+    """The granularities that candles can be rolled up to: parts of a UTC day, or whole days.
 
     Buckets are counted from Monday 1970-01-05, so that weeks begin on Mondays.
     """

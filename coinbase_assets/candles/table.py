@@ -98,7 +98,7 @@ def empty_candles() -> pa.Table:
 def conform(table: pa.Table, names: Sequence[str] = SCHEMA.names) -> pa.Table:
     """Return a stored table as this version reads it, with the columns `names` in this order.
 
-    Every stored candle table passes here before it is used. Optional columns that the table lacks
+    Every stored candle table passes here before use. Optional columns that the table lacks
     are null, and its schema metadata is dropped. Raises InvalidCandles if the table lacks a
     required column, has a column of another type, or has an unknown column.
     """
@@ -146,7 +146,7 @@ def closed_candles(table: pa.Table, granularity: Granularity, as_of: datetime) -
 def candles_digest(table: pa.Table) -> str:
     """Return a hash of all times and values: 32 hexadecimal digits.
 
-    An optional column counts, with its name, only where it holds values. So candles stored before
+    An optional column counts, with its name, only if it holds values. So candles stored before
     the column existed keep their digest.
     """
     digest = hashlib.blake2b(epoch_microseconds(table["time"]).tobytes(), digest_size=16)
@@ -167,12 +167,12 @@ def _optional_bytes(name: str, values: pa.ChunkedArray) -> bytes:
 
 
 def without_candles(table: pa.Table, dropped: pa.Table) -> pa.Table:
-    """Return the candles whose time is the time of none of the `dropped` candles."""
+    """Return the candles at whose time there is no `dropped` candle."""
     return table.filter(pc.invert(pc.is_in(table["time"], dropped["time"].combine_chunks())))
 
 
 def merge_candles(*tables: pa.Table) -> pa.Table:
-    """Return a table with the candles of all tables, ascending, each time once.
+    """Return the candles of all tables, with unique, ascending times.
 
     If several tables have a candle for a time, the last of them wins. The tables have the columns
     of SCHEMA; their schema metadata is dropped.

@@ -14,17 +14,17 @@ MAX_CANDLES = 300
 
 @dataclass(frozen=True)
 class Window:
-    """The time range of a request, from `start` to before `end`, both bucket starts in UTC."""
+    """The time range of a request, from `start` until `end`, both bucket starts in UTC."""
 
     start: datetime
     end: datetime
 
     def __str__(self) -> str:
-        return f"{self.start:%FT%TZ} to before {self.end:%FT%TZ}"
+        return f"{self.start:%FT%TZ} until {self.end:%FT%TZ}"
 
 
 def request_windows(start: datetime, end: datetime, granularity: Granularity) -> Iterator[Window]:
-    """Yield the fewest windows that cover `start` to before `end`, in order."""
+    """Yield the fewest windows that cover `start` until `end`, in order."""
     while start < end:
         window = Window(start, min(start + MAX_CANDLES * granularity.delta, end))
         yield window

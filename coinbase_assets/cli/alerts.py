@@ -9,7 +9,7 @@ from coinbase_assets.monitoring.destinations import Message, parse_destinations
 def send_test_message(urls: str) -> bool:
     """Send a test message to each of the comma-separated URLs, and print the results.
 
-    Returns whether all messages were delivered. Raises ValueError for a URL that is no destination.
+    Returns whether all messages were delivered. Raises ValueError for a URL apprise cannot use.
     """
     destinations = parse_destinations(urls)
     message = Message("test", "A test of coinbase-assets", "Alerts of your candles arrive here.")

@@ -45,7 +45,7 @@ def collect_series(
 
     Returns whether all days were collected.
     """
-    series = _without_repeats(settings, series)
+    series = _distinct_series(settings, series)
 
     def plan(collector: Collector) -> list[Plan]:
         return [collector.plan(each, days, again) for each in series]
@@ -61,7 +61,7 @@ def heal_series(
 
     Returns whether all of these days were collected. If `dry`, only prints the days.
     """
-    series, today = _without_repeats(settings, series), datetime.now(UTC).date()
+    series, today = _distinct_series(settings, series), datetime.now(UTC).date()
 
     def plan(collector: Collector) -> list[Plan]:
         begin = max(settings.start, first or settings.start)
@@ -75,7 +75,7 @@ def heal_series(
     return _run_plans(settings, series, plan, "Healing", dry)
 
 
-def _without_repeats(settings: Settings, series: Sequence[Series]) -> list[Series]:
+def _distinct_series(settings: Settings, series: Sequence[Series]) -> list[Series]:
     """Return each series once, and print which of them are not configured."""
     for extra in set(series) - set(settings.series):
         console.print(f"{extra} is not in COINBASE_SERIES, so the web UI does not show it")
@@ -168,7 +168,7 @@ def plot_series(
         figure = charts.draw_days(store, series, first, last, last)
     if not figure:
         raise PartitionMissing(
-            f"{series}: no candles from {first} to {last}; the newest candle is of {newest:%F}"
+            f"{series}: no candles from {first} to {last}; the newest is from {newest:%F}"
         )
     from coinbase_assets.lake.drawing import render
 

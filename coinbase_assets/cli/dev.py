@@ -112,7 +112,7 @@ def _check_port_is_free(port: int) -> None:
 
 @contextmanager
 def _home_lock(home: Path) -> Iterator[IO[bytes]]:
-    """Hold the lock of `home`, which all its services inherit. Raises ServiceError if taken."""
+    """Hold the lock of `home`; all services inherit it. Raises ServiceError if it is taken."""
     path = home / "dev.lock"
     try:
         lock = open_lock(path)

@@ -45,12 +45,11 @@ def cli() -> None:
 @click.option("--series", type=SeriesParameter(), multiple=True, help="Default: all configured.")
 @click.option("--from", "first", type=DayParameter(), help="First day, UTC. Default: 7 days ago.")
 @click.option("--to", "last", type=DayParameter(), help="Last day, UTC. Default: today.")
-@click.option("--again", is_flag=True, help="Collect days that are settled, too.")
+@click.option("--again", is_flag=True, help="Also collect settled days again.")
 def collect(series: Sequence[Series], first: date | None, last: date | None, again: bool) -> None:
     """Collect candles, and build the history of their months.
 
-    Days that are settled and recorded are skipped. After an interruption, the same command
-    collects the rest.
+    Settled (final) days known to Dagster are skipped. After an interruption, rerun the command.
     """
     settings = load_settings()
     days = days_to_collect(settings.start, first, last)
@@ -69,7 +68,7 @@ def collect(series: Sequence[Series], first: date | None, last: date | None, aga
 @click.option("--to", "last", type=DayParameter(), help="Last day, UTC. Default: yesterday.")
 @click.option("--dry-run", is_flag=True, help="Print the days, and collect nothing.")
 def heal(series: Sequence[Series], first: date | None, last: date | None, dry_run: bool) -> None:
-    """Collect again the days that are not explained.
+    """Collect incomplete or unconfirmed days again.
 
     These are days with unconfirmed holes, and days that were not collected.
     """
@@ -85,7 +84,7 @@ def heal(series: Sequence[Series], first: date | None, last: date | None, dry_ru
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, an object per series.")
 def status(as_json: bool) -> None:
-    """Show what the lake holds, and what is not explained.
+    """Show what the lake holds, and any unexplained gaps.
 
     There is a line for each configured series. The exit status is 1 if a series is not complete.
     """
@@ -100,9 +99,9 @@ def status(as_json: bool) -> None:
 @cli.command()
 @click.option("--series", type=SeriesParameter(), required=True, help="For example ETH-EUR:15m.")
 @click.option(
-    "--from", "first", type=DayParameter(), help="First day, UTC. Default: 29 days earlier."
+    "--from", "first", type=DayParameter(), help="First day, UTC. Default: 29 days before --to."
 )
-@click.option("--to", "last", type=DayParameter(), help="Last day, UTC. Default: the newest day.")
+@click.option("--to", "last", type=DayParameter(), help="Last day, UTC. Default: newest candle.")
 @click.option(
     "--out",
     type=FileParameter(picture_suffixes),
@@ -168,7 +167,7 @@ def run_query(sql: str, style: str | None) -> None:
 
 @cli.group()
 def alerts() -> None:
-    """Test the alerts that are sent when data are late."""
+    """Test the delivery of alerts."""
 
 
 @alerts.command("test")

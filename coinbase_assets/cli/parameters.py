@@ -8,7 +8,7 @@ import click
 
 from coinbase_assets.candles.series import CandleSeries, Series
 
-CLOSED_DAYS = 7
+DEFAULT_DAYS = 7
 
 
 class SeriesParameter(click.ParamType):
@@ -72,12 +72,12 @@ def picture_suffixes() -> Collection[str]:
 def days_to_collect(start: date, first: date | None, last: date | None) -> list[str]:
     """Return the partition keys from `first` to `last`, both inclusive.
 
-    By default, `last` is today (UTC) and `first` is CLOSED_DAYS earlier, but not before `start`.
+    By default, `last` is today (UTC) and `first` is DEFAULT_DAYS earlier, but not before `start`.
     Raises UsageError for days before `start` or in the future.
     """
     today = _today()
     last = last or today
-    first = first or max(start, min(today - timedelta(days=CLOSED_DAYS), last))
+    first = first or max(start, min(today - timedelta(days=DEFAULT_DAYS), last))
     refuse_future(last)
     _refuse_before(start, "--to", last)
     refuse_reversed(first, last)

@@ -42,7 +42,7 @@ def progress(console: Console, expected: int, rate: float) -> Iterator[None]:
 class _AnswerHandler(logging.Handler):
     """Counts the answers that the exchange client logs, and shows its warnings.
 
-    The client logs a warning for each failed attempt. Until the next answer, only the first of them
+    The client warns from the third failed attempt on. Until the next answer, only the first warning
     is shown.
     """
 

@@ -26,7 +26,7 @@ class ServiceError(OSError):
 
 
 class Services:
-    """Python modules, each in a process. All inherit `lock`, so it is held while one is alive."""
+    """Python modules, each in a process. All inherit `lock`; it is held while any is alive."""
 
     def __init__(self, lock: IO[bytes]) -> None:
         self._lock = lock

@@ -106,7 +106,7 @@ class DayUpdates:
 
         Before it returns the new table, the Update stores a record of the candles that change. If
         another run writes the blob first, the Update runs again and replaces its record. If nothing
-        is left to change then, the first record stays: the exchange did give that answer, the other
+        is then left to change, its first record stays: the exchange did give that answer, the other
         run may have made the record itself, and normal operation deletes nothing.
         """
 

@@ -46,7 +46,7 @@ class Lifetimes:
     def learn_listing(self, exchange: BlockingExchange, product: str, as_of: datetime) -> None:
         """Find out the first day from the exchange and store it, if it is not known yet.
 
-        While the product has no first day, the exchange is asked at most once a day, by its time
+        While the product has no first day, the exchange is asked at most once a day, going by
         `as_of`. Raises ExchangeError.
         """
         known = self.get(product)

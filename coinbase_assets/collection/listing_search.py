@@ -52,7 +52,7 @@ def fetch_listing(exchange: BlockingExchange, product: str, today: date) -> List
     Until 2038, failures aside, at most 14 requests are sent for a product that is traded all the
     time, 27 for a product that stopped or paused for 300 days or more, and 57 for a product that
     was never traded (three for each window).
-    Raises ExchangeError, and of that ProductNotFound if the exchange does not know the product.
+    Raises ExchangeError: ProductNotFound if the exchange does not know the product.
     """
     series, sent = Series(product, Granularity.ONE_DAY), []
 
@@ -81,7 +81,7 @@ def fetch_last_day(exchange: BlockingExchange, product: str, today: date) -> dat
 def find_listing(first_candle_of: FirstCandleOf, today: date) -> date | None:
     """Return the day of the first trade from FLOOR to `today` (UTC), None if there was no trade.
 
-    Windows of 300 days are bisected, beginning with a window that has a trade. That is the newest
+    The list of 300-day windows is bisected, beginning at one that has a trade: the newest
     window, or any other if the newest is empty because the product is delisted or halted. Then the
     windows before the first one found are asked again, with confirmation. If one of them has a
     trade, an empty answer was spurious, and the search goes on from there.

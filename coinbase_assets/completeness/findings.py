@@ -1,6 +1,6 @@
 """What is wrong with a month of history or its ledger. Pure: no I/O.
 
-Each function returns its findings in the order of time, a line for each; an empty list is good.
+Each function returns its findings in order of time, a line for each; an empty list is good.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ def repeated_times(history: pa.Table) -> list[str]:
 
 
 def descending_times(history: pa.Table) -> list[str]:
-    """Return the times of candles that stand behind a candle of a later time."""
+    """Return the times of candles that come after a candle of a later time."""
     times = epoch_microseconds(history["time"])
     is_late = times < np.maximum.accumulate(times)
     return [format_time(time) for time in history["time"].filter(pa.array(is_late)).to_pylist()]
@@ -43,8 +43,8 @@ def differing_days(
 ) -> list[str]:
     """Return the days whose candles in the month differ from their raw day.
 
-    `digests` are the digests of the stored raw days, by their keys. Raw days that landed only just
-    are `ahead` of the month, and are not compared.
+    `digests` are the digests of the stored raw days, by their keys. Raw days stored just now are
+    `ahead` of the month, and are not compared.
     """
     found, rows = [], 0
     joined = raw_days(history)
@@ -56,7 +56,7 @@ def differing_days(
         if key not in joined or key not in digests:
             found.append(f"{key}: in the {'raw days' if key in digests else 'history'} only")
         elif candles_digest(candles) != digests[key]:
-            found.append(f"{key}: other candles than the raw day")
+            found.append(f"{key}: differs from the raw day")
     if rows < history.num_rows:
         found.append(f"{history.num_rows - rows} candles of no raw day")
     return found
@@ -84,7 +84,7 @@ def intervals_in(ledger: pa.Table, state: State) -> list[str]:
 def ledger_tiling_faults(
     ledger: pa.Table, start: datetime, end: datetime, step: timedelta
 ) -> list[str]:
-    """Return where the intervals do not tile the range from `start` to before `end`.
+    """Return where the intervals do not tile the range from `start` until `end`.
 
     There they leave a gap, overlap, are not maximal, or miscount their buckets of length `step`.
     """

@@ -27,7 +27,7 @@ HALT_SCHEMA = pa.schema(
 # The states of buckets in which a series was traded, or may have been.
 _BUSY = [State.TRADED.value, State.UNCONFIRMED.value]
 
-# A time range, from and to before, in microseconds since 1970.
+# A time range, from and until, in microseconds since 1970.
 _Span = tuple[int, int]
 
 
@@ -79,7 +79,7 @@ def find_halts(ledgers: Mapping[Series, pa.Table]) -> pa.Table:
     """Return the halts in a month, from the ledgers of all series.
 
     Columns as in HALT_SCHEMA, ascending. A halt is an unusually long, confirmed hole of at least
-    two order books, in which no series was traded or may have been traded. The column `series`
+    two order books, in which no series can have been traded. The column `series`
     names the series with this hole. Start and end are as exact as the finest granularity.
     """
     finest_first = sorted(ledgers, key=lambda series: series.granularity.seconds)

@@ -1,4 +1,4 @@
-"""Holes, which are runs of buckets without a candle: how long chance alone makes them.
+"""Holes (runs of buckets without a candle): how long they get by chance alone.
 
 Pure: no I/O.
 """

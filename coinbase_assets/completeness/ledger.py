@@ -110,7 +110,7 @@ def build_ledger(month: MonthFacts) -> pa.Table:
     Columns as in COVERAGE_SCHEMA: `start` and `end` (exclusive) on the grid, `buckets` between
     them, `state`, and `evidence`: what says so, and the exchange's time of it.
     """
-    codes, step = _codes(month), month.series.granularity.delta
+    codes, step = _states_of_month(month), month.series.granularity.delta
     rows = [(first, end, _STATES[codes[first]]) for first, end in runs(codes)]
     explain = cache(lambda state, first, last: _explain(month, state, first, last))
     a_day = month.buckets_a_day
@@ -136,9 +136,9 @@ def usual_pause(ledger: pa.Table) -> int:
     return int(np.quantile(holes, 0.99)) if len(holes) else 0
 
 
-def _codes(month: MonthFacts) -> np.ndarray:
+def _states_of_month(month: MonthFacts) -> np.ndarray:
     """The code of each bucket's state; of several that hold, the one set last here counts."""
-    codes = np.concatenate([_day_codes(month, number) for number in range(len(month.days))])
+    codes = np.concatenate([_states_of_day(month, number) for number in range(len(month.days))])
     first, end = _lifetime(month)
     codes[:first] = _CODES[State.BEFORE_LISTING]
     codes[end:] = _CODES[State.AFTER_DELISTING]
@@ -148,17 +148,19 @@ def _codes(month: MonthFacts) -> np.ndarray:
     return codes
 
 
-def _day_codes(month: MonthFacts, number: int) -> np.ndarray:
+def _states_of_day(month: MonthFacts, number: int) -> np.ndarray:
     """The codes of a day's buckets, had they no candle and were there no contrary evidence."""
     state = State.NOT_COLLECTED if month.is_over(number) else State.OPEN
     codes = np.full(month.buckets_a_day, _CODES[state])
     if day := month.days[number]:
         answered = day.answered_through - month.day_start(number)
-        codes[: answered // month.series.granularity.delta] = _CODES[_untraded(month, number, day)]
+        codes[: answered // month.series.granularity.delta] = _CODES[
+            _state_without_candle(month, number, day)
+        ]
     return codes
 
 
-def _untraded(month: MonthFacts, number: int, day: DayFacts) -> State:
+def _state_without_candle(month: MonthFacts, number: int, day: DayFacts) -> State:
     """What an answered bucket without a candle is; a day is compared in the night after it."""
     if day.evidence:
         return State.NO_TRADES

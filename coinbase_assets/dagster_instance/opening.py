@@ -25,7 +25,7 @@ _QUIET = {
 
 @contextmanager
 def creating(home: Path) -> Iterator[None]:
-    """Open the instance at `home` in this block: if it does not exist, opening creates it.
+    """Prepare and lock `home` for the block, which opens the instance or creates it.
 
     The block sets DAGSTER_HOME and brings `dagster.yaml` up to date. It holds a lock, because two
     processes that create an instance at the same time break it. Raises InstanceConfigError if

@@ -85,10 +85,10 @@ def _last_changed(instance: dg.DagsterInstance) -> str | None:
 
 
 def _is_launched_by(launchers: Mapping[str, Collection[str]], tags: Mapping[str, str]) -> bool:
-    """Whether a launcher, by tag and name, launched the run with these tags, or Dagster retried it.
+    """Whether a launcher (by tag and name) launched the run, or the run that it retries.
 
     A run that a user launches from an earlier run copies its tags. Unlike an automatic retry, it
-    has a parent but no retry number; Dagster itself distinguishes them so.
+    has a parent but no retry number; Dagster tells them apart likewise.
     """
     is_users = _FROM_UI_TAG in tags or (PARENT_RUN_ID_TAG in tags and RETRY_NUMBER_TAG not in tags)
     return (
@@ -99,7 +99,7 @@ def _is_launched_by(launchers: Mapping[str, Collection[str]], tags: Mapping[str,
 
 
 def _is_superseded(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether the run has no newest materialisation, neither of a partition nor of a whole asset.
+    """Whether the run holds no newest materialisation, of a partition or of a whole asset.
 
     A run that materialised nothing is superseded.
     """
@@ -119,7 +119,7 @@ def _is_superseded(instance: dg.DagsterInstance, run_id: str) -> bool:
 def _partitions(
     instance: dg.DagsterInstance, run_id: str
 ) -> Mapping[dg.AssetKey, Collection[str | None]]:
-    """Returns the partitions that the run planned or materialised; None is an asset without any.
+    """Returns the partitions that the run planned or materialised; None if unpartitioned.
 
     If the run's own log is missing, the log of all runs is searched, which is slower.
     """

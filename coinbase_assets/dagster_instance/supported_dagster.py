@@ -31,6 +31,6 @@ def requiring_tested_dagster() -> Iterator[None]:
 
 
 def require(owner: type, *names: str) -> None:
-    """Raises AttributeError if the class lacks an attribute of these names."""
+    """Raises AttributeError if the class lacks one of these attributes."""
     for name in names:
         getattr(owner, name)

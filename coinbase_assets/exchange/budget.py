@@ -50,7 +50,7 @@ class RequestBudget:
         self._reserving = asyncio.Semaphore(MAX_RESERVED)
 
     async def wait(self) -> float:
-        """Return when the next request may be sent: its slot, in the event loop's seconds."""
+        """Wait for the next slot. Returns it: a time in the event loop's seconds."""
         async with self._reserving:
             return await (self._go_first() if self._urgent else self._queue())
 
@@ -61,7 +61,7 @@ class RequestBudget:
             slot = await self.wait()
 
     async def pause(self, seconds: float) -> None:
-        """Let no process send for `seconds`, except urgent requests that already wait."""
+        """Stop all requests for `seconds`, except urgent ones already waiting."""
 
         def push_back(lanes: Lanes) -> Lanes:
             slots = max(0.0, seconds * self.rate - lanes.urgent_backlog)
@@ -84,7 +84,7 @@ class RequestBudget:
         return slot
 
     async def _queue(self) -> float:
-        """Sleep until the slot reserved, and longer by those it is pushed back meanwhile."""
+        """Sleep until the reserved slot, and longer if it is pushed back meanwhile."""
         now = asyncio.get_running_loop().time
         lanes, reserved = await self._update(
             lambda lanes: lanes._replace(backlog=lanes.backlog + 1)

@@ -95,7 +95,7 @@ class ExchangeClient:
         *,
         confirm_empty: bool = True,
     ) -> AsyncGenerator[Answer, None]:
-        """Yield the answers for the windows from `start` to before `end`, in order, fetched ahead.
+        """Yield the answers for the windows from `start` until `end`, in order, fetched ahead.
 
         The first window is always requested, other windows only if the exchange's time has passed
         their start. The machine's clock stands in for that time until the first answer gives it.
@@ -131,7 +131,7 @@ class ExchangeClient:
         return Catalogue(*await self._retry("list of products", self._request_products))
 
     async def _ask(self, series: Series, confirm_empty: bool, window: Window) -> Answer:
-        """Return the answer for the window, which holds only closed candles."""
+        """Return the answer for the window, with closed candles only."""
         request, variant = partial(self._request_candles, series, window), int(self._clock())
         question = f"{series} {window}"
         candles, as_of, requests = await self._retry(question, partial(request, count(variant)))
@@ -156,7 +156,7 @@ class ExchangeClient:
         except ExchangeError as error:
             number = attempts.statistics["attempt_number"]
             kind = InvalidAnswer if isinstance(error, GarbledAnswer) else type(error)
-            raise kind(f"{question}, attempts {number}: {error}") from error
+            raise kind(f"{question}, attempt {number}: {error}") from error
         return *page, attempts.statistics["attempt_number"]
 
     async def _sleep(self, seconds: float) -> None:
@@ -166,7 +166,7 @@ class ExchangeClient:
     async def _wait_for_slot(self) -> None:
         _slot.set(await self._budget.wait())
 
-    async def _keep_slot(self, event: str, _: object) -> None:
+    async def _renew_slot(self, event: str, _: object) -> None:
         """Called by httpx: the connection may have taken longer than the slot is good for."""
         if event.endswith("send_request_headers.started"):
             await self._budget.renew(_slot.get())
@@ -193,7 +193,7 @@ class ExchangeClient:
     ) -> httpx.Response:
         try:
             response = await self._http.get(
-                path, params=parameters, extensions={"trace": self._keep_slot}
+                path, params=parameters, extensions={"trace": self._renew_slot}
             )
         except httpx.RequestError as error:
             raise ExchangeUnreachable(

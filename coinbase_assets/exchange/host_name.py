@@ -14,7 +14,7 @@ PATIENCE = 10.0
 
 
 def unknown_host(api_url: str) -> ExchangeUnreachable | None:
-    """The error that the host name does not resolve within PATIENCE seconds, if it does not.
+    """Return an error if the host name does not resolve within PATIENCE seconds, else None.
 
     Behind a proxy nothing is looked up: the proxy resolves the name.
     """

@@ -46,7 +46,7 @@ class Catalogue:
 def parse_products_response(response: httpx.Response) -> pa.Table:
     """Return the products of an answer: columns as in PRODUCT_SCHEMA, ascending by id.
 
-    A missing field is null; other fields are ignored. Raises InvalidAnswer, or its kind
+    A missing field is null; other fields are ignored. Raises InvalidAnswer: a
     GarbledAnswer if another request may help. An empty list counts as garbled, because the
     exchange always has products.
     """

@@ -10,7 +10,7 @@ from coinbase_assets.exchange.responses import GarbledAnswer
 
 _WORTH_ANOTHER_TRY = (RateLimited, ExchangeUnavailable, GarbledAnswer)
 _BACKOFF = tenacity.wait_exponential(multiplier=0.25, max=15) + tenacity.wait_random(0, 0.5)
-_ATTEMPTS_BEFORE_WARNING = 3
+_WARNING_FROM_ATTEMPT = 3
 
 
 def retrying(
@@ -42,6 +42,6 @@ def _pause(state: tenacity.RetryCallState) -> float:
 
 
 def _log_retry(log: logging.Logger, question: str, state: tenacity.RetryCallState) -> None:
-    level = logging.WARNING if state.attempt_number >= _ATTEMPTS_BEFORE_WARNING else logging.DEBUG
+    level = logging.WARNING if state.attempt_number >= _WARNING_FROM_ATTEMPT else logging.DEBUG
     error = state.outcome.exception() if state.outcome else None
     log.log(level, "%s: attempt %d failed, trying again: %s", question, state.attempt_number, error)

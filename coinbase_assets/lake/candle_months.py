@@ -43,7 +43,7 @@ def stream_months(
     end: datetime,
     columns: Sequence[str],
 ) -> Iterator[pa.Table]:
-    """Yield the candles whose buckets start from `start` to before `end`, a table per month.
+    """Yield the candles whose buckets start from `start` until `end`, a table per month.
 
     Months that are not stored are left out. Raises SeriesNotFound, StorageError.
     """

@@ -56,7 +56,7 @@ def draw_days(
 
 
 def _tables(store: "ParquetStore", folder: str, first: date, last: date) -> Iterator[pa.Table]:
-    """Yield the tables of the months from the first day's to the last day's, without fields."""
+    """Yield the tables of all months from `first` to `last`, without fields."""
     blobs = store.list_partitions(folder)
     paths = [
         blobs[key].path

@@ -46,7 +46,7 @@ def build_calendar(ledger: pa.Table, last: date) -> Calendar:
 
 
 def _days_after(first: date, times: pa.ChunkedArray, microseconds: int = 0) -> np.ndarray:
-    """Return the days from `first` to each time's day, after moving the times by `microseconds`."""
+    """Return how many days after `first` each time is, shifted by `microseconds`."""
     days = (epoch_microseconds(times) + microseconds) // _DAY_MICROSECONDS
     return days - (first - date(1970, 1, 1)).days
 

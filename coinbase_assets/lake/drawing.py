@@ -42,7 +42,7 @@ def draw_candles(
     end: datetime,
     calendar: Calendar | None = None,
 ) -> Figure:
-    """Draw candlesticks and volume from `start` to before `end`, UTC, and the calendar below.
+    """Draw candlesticks and volume from `start` until `end`, UTC, and the calendar below.
 
     Candles are coarsened if there are more than MOST_CANDLES. The axis is time, so that missing
     candles leave gaps.

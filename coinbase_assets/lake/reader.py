@@ -100,9 +100,9 @@ class Lake:
         end: Instant,
         columns: Sequence[str] | None = None,
     ) -> "pd.DataFrame":
-        """Return the candles whose buckets start from `start` to before `end`, ascending.
+        """Return the candles whose buckets start from `start` until `end`, ascending.
 
-        Unlike the last day of the command line, `end` itself is not included. A day stands for its
+        Unlike `--to` on the command line, `end` itself is not included. A day stands for its
         midnight; a time without a zone is in UTC. Columns: `time` (start of the bucket, UTC),
         `open`, `high`, `low`, `close` (in the quote currency), `volume` (in the base currency).
         Rollups are read if this granularity was not collected.
@@ -145,7 +145,7 @@ class Lake:
 
         `kind` is a top folder of the lake, for example `candle_history`. The keys in the paths
         (`product`, `granularity`, `month`) are columns, too: a filter on them skips whole blobs.
-        Raises SeriesNotFound if nothing of that kind is stored, StorageError.
+        Raises StorageError; SeriesNotFound if nothing of that kind is stored.
         """
         import pyarrow.dataset as ds
         from pyarrow.fs import PyFileSystem

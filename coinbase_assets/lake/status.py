@@ -25,7 +25,7 @@ _UNEXPLAINED = (State.UNCONFIRMED, State.NOT_COLLECTED, State.OPEN)
 
 @dataclass(frozen=True)
 class UnexplainedInterval:
-    """An interval from `start` to before `end` that the ledger does not explain, and why not."""
+    """An interval from `start` until `end` that the ledger does not explain, and why not."""
 
     start: datetime
     end: datetime

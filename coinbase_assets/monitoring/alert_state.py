@@ -41,7 +41,7 @@ class AlertState:
     def with_outbox(
         self, messages: Sequence[Message], destinations: Sequence[Destination]
     ) -> "AlertState":
-        """Returns the state with these messages queued for these destinations, and no others."""
+        """Returns the state with the messages queued, for these destinations alone."""
         outbox = {
             key: [*self.outbox.get(key, ()), *messages][-_MOST_KEPT:]
             for key in (destination.key for destination in destinations)

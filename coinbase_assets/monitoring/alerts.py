@@ -48,7 +48,7 @@ def build_alerts_sensor(
         _send(context.instance, state, destinations)
         if heartbeat_url:
             _call_heartbeat(heartbeat_url)
-        return dg.SkipReason(_summary(state))
+        return dg.SkipReason(_skip_reason(state))
 
     return alerts_sensor
 
@@ -104,6 +104,6 @@ def _call_heartbeat(url: str) -> None:
         log.warning("COINBASE_HEARTBEAT_URL: not reached (%s)", type(error).__name__)
 
 
-def _summary(state: AlertState) -> str:
+def _skip_reason(state: AlertState) -> str:
     subjects = [subject for incident in state.incidents for subject in incident.standing_texts]
     return f"Trouble with {', '.join(subjects)}" if subjects else "All is well"

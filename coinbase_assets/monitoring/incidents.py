@@ -92,12 +92,12 @@ def update_incidents(
     new = [problem for problem in problems if problem.subject not in known]
     due = [incident for incident in standing if not incident.reported]
     reported = [incident for incident in standing if incident.reported]
-    ended = [_end(incident, watched) for incident in over]
+    ended = [_end_message(incident, watched) for incident in over]
     if not due and not any(problem.urgent for problem in new):
         return IncidentUpdate([*reported, *_unreported(new, now)], ended)
     began = min([incident.began for incident in due], default=_time(now))
     begun = _begin([*(p for incident in due for p in incident.standing), *new], began)
-    return IncidentUpdate([*reported, *begun], [*ended, *map(_beginning, begun)])
+    return IncidentUpdate([*reported, *begun], [*ended, *map(_begin_message, begun)])
 
 
 def _continued(incident: Incident, problems: Sequence[Problem]) -> Incident:
@@ -131,12 +131,12 @@ def _by_subject(problems: Sequence[Problem]) -> Mapping[str, Sequence[Problem]]:
     return grouped
 
 
-def _beginning(incident: Incident) -> Message:
+def _begin_message(incident: Incident) -> Message:
     lines = [f"{problem.subject}: {problem.text}" for problem in incident.standing]
     return Message(f"{incident.id} begins", f"{_title(incident)}: trouble", "\n".join(lines))
 
 
-def _end(incident: Incident, watched: Collection[str]) -> Message:
+def _end_message(incident: Incident, watched: Collection[str]) -> Message:
     recovered = [subject for subject in incident.subjects if subject in watched]
     unwatched = [subject for subject in incident.subjects if subject not in watched]
     lines = [f"{', '.join(recovered)}: all is well again."] if recovered else []

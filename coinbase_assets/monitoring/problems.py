@@ -82,7 +82,7 @@ def _failed_runs(failures: Failures) -> Iterator[Problem]:
 
 
 def update_failures(instance: dg.DagsterInstance, since: datetime, before: Failures) -> Failures:
-    """Returns the failures from `before` and those since then that have not been made good.
+    """Returns the failures of `before` and those after `since` that were not made good.
 
     A failure is made good when its asset is materialised later. Live runs do not count, because the
     next live run asks for the same candles, nor do runs that Dagster retries.
@@ -135,7 +135,7 @@ def _is_watched(asset: dg.AssetKey) -> bool:
 
 
 def _is_standing(instance: dg.DagsterInstance, asset: str, failed_at: float) -> bool:
-    """Whether the asset has not been materialised since. Earlier keys, kind first, do not count."""
+    """Whether the asset was not materialised since. Keys of the old form do not count."""
     key = dg.AssetKey.from_user_string(asset)
     event = instance.get_latest_materialization_event(key)
     return _is_watched(key) and (event is None or event.timestamp <= failed_at)

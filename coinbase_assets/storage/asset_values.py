@@ -1,4 +1,4 @@
-"""What assets return and what inputs annotate: data frames, tables and mappings of them."""
+"""The types of outputs and inputs: data frames, tables and mappings of them."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ def output_partitions(obj: object, keys: list[str]) -> Iterator[tuple[str, objec
 
 
 def output_table(value: object, context: dg.OutputContext) -> pa.Table:
-    """Return the value as a table, with the version that the output's metadata may have."""
+    """Return the value as a table, with the output metadata's version, if there is one."""
     if is_data_frame(type(value)):
         value = pa.Table.from_pandas(value, preserve_index=False)
     if not isinstance(value, pa.Table):

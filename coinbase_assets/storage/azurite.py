@@ -1,4 +1,4 @@
-"""The embedded Azurite: Microsoft's Azure emulator, run by the Node of a Python package, no Docker.
+"""The embedded Azurite: Microsoft's Azure emulator, run by Node from a Python package, no Docker.
 
 It is installed once per user. The first process that needs it starts it, and the last process to
 leave stops it. File locks count the processes, because the kernel releases them even when a process
@@ -61,7 +61,7 @@ def _cache() -> Path:
 class _Server:
     """Azurite on a port, and the files that its users share.
 
-    Users hold `users` locked in common, and hold `changing` while they start or stop the server.
+    Users share the lock `users`, and hold `changing` while they start or stop the server.
     The server process itself holds the lock `_alive` for as long as it runs.
     """
 

@@ -2,9 +2,9 @@
 
 pyarrow's own filesystem for Azure knows fewer forms of accounts and credentials than the SDK.
 
-A query with LIMIT leaves reads behind: pyarrow's threads go on for a while, and one that comes into
-Python while the process ends would abort it. So `close` waits for the reads under way, and the end
-of the process for pyarrow to let go of the filesystems.
+A query with LIMIT leaves reads behind: pyarrow's threads go on for a while, and one that enters
+Python while the process ends would abort it. So `close` waits for the reads under way, and the
+process waits at its end for pyarrow to drop the filesystems.
 """
 
 import atexit
@@ -39,7 +39,7 @@ class BlobFileSystem(FileSystemHandler):
         _filesystems.add(self)
 
     def close(self) -> None:
-        """Open no file any more, and wait for the reads under way."""
+        """Stop opening files, and wait for the reads under way."""
         with self._changed:
             self._closed = True
             self._changed.wait_for(lambda: not self._under_way)

@@ -41,10 +41,10 @@ def leave_as_it_is(stored: StoredBlob | None) -> None:
 
 
 class AzureParquetIOManager(dg.ConfigurableIOManager):
-    """Stores pandas DataFrames and pyarrow Tables, and loads the type that an input annotates.
+    """Stores pandas DataFrames and pyarrow Tables, and loads inputs as their annotated types.
 
     Outputs. An asset returns a table for one partition. For several it returns a mapping of
-    partition keys to tables, or an iterator of such pairs. An Update can replace any table. Each
+    partition keys to tables, or an iterator of such pairs. Any table may be an Update. Each
     blob is replaced in one atomic put, which fails if another writer has changed the blob since
     this output began. The table is then put again, unless the other writer's version is greater.
     The version is a whole number: the output's metadata `version`, or the table's field `version`.

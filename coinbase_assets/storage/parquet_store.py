@@ -41,7 +41,7 @@ class ParquetStore:
         return {blob.path: blob for blob in self._source.list(prefix) if blob.path in wanted}
 
     def find_partitions(self, template: str, keys: Collection[str]) -> dict[str, StoredBlob]:
-        """Return the blobs that exist of these partitions, by partition key.
+        """Return the existing blobs of these partitions, by partition key.
 
         `template` is a blob's path with `{partition}` in place of the key.
         """

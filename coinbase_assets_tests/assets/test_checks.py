@@ -208,8 +208,7 @@ def test_checks_name_broken_months(months: ParquetStore, instance: dg.DagsterIns
         "candles_are_unique": ["2024-01-30T02:00:00Z"],
         "candles_are_ascending": ["2024-02-01T00:00:00Z"],
         "history_equals_raw": [
-            f"{day}: other candles than the raw day"
-            for day in ("2024-01-30", "2024-02-01", "2024-02-02")
+            f"{day}: differs from the raw day" for day in ("2024-01-30", "2024-02-01", "2024-02-02")
         ],
         "every_hole_is_explained": [f"{hole}{CONFIRMED}" for hole in HOLES],
     }
@@ -319,7 +318,7 @@ def test_checks_compare_history_with_each_raw_day(
     alter(months, RAW, "2024-02-02", at_rows("close", 0, value=1.0))
     assert metadata(check(instance)["history_equals_raw"])["first_found"] == [
         "2024-01-29: in the history only",
-        "2024-02-02: other candles than the raw day",
+        "2024-02-02: differs from the raw day",
         "2024-02-03: in the raw days only",
     ]
 

@@ -155,7 +155,7 @@ def test_raw_refuses_invalid_answer_and_keeps_stored(
         pytest.raises(InvalidAnswer) as refused,
     ):
         collect_raw(hourly(exchange), instance, "2024-01-01")
-    assert "ETH-EUR:1h 2024-01-01T00:00:00Z to before 2024-01-02T00:00:00Z" in str(refused.value)
+    assert "ETH-EUR:1h 2024-01-01T00:00:00Z until 2024-01-02T00:00:00Z" in str(refused.value)
     assert "2024-01-01T02:00:00Z" in str(refused.value)
     assert "low never exceeds high" in str(refused.value)
     assert day(lake).equals(before, check_metadata=True)

@@ -130,18 +130,18 @@ def test_differing_days_none_for_equal_days() -> None:
 )
 def test_differing_days_other_candles(changed: pa.Table) -> None:
     digests = DIGESTS | {"2024-01-02": candles_digest(changed)}
-    assert differing_days(HISTORY, digests) == ["2024-01-02: other candles than the raw day"]
+    assert differing_days(HISTORY, digests) == ["2024-01-02: differs from the raw day"]
     assert differing_days(HISTORY, digests, frozenset({"2024-01-02"})) == []
     ahead_is_another = differing_days(HISTORY, digests, frozenset({"2024-01-01"}))
-    assert ahead_is_another == ["2024-01-02: other candles than the raw day"]
+    assert ahead_is_another == ["2024-01-02: differs from the raw day"]
 
 
 def test_differing_days_lost_or_changed_candle() -> None:
     lost = HISTORY.slice(1)
-    assert differing_days(lost, DIGESTS) == ["2024-01-01: other candles than the raw day"]
+    assert differing_days(lost, DIGESTS) == ["2024-01-01: differs from the raw day"]
     metadata = HISTORY.schema.metadata
     changed = merge_candles(HISTORY, candles(30, price=9)).replace_schema_metadata(metadata)
-    assert differing_days(changed, DIGESTS) == ["2024-01-02: other candles than the raw day"]
+    assert differing_days(changed, DIGESTS) == ["2024-01-02: differs from the raw day"]
 
 
 def test_differing_days_day_on_one_side_only() -> None:

@@ -29,7 +29,7 @@ NOW = START + timedelta(hours=8, minutes=30, seconds=30)
 MINUTE = Granularity.ONE_MINUTE
 WINDOW = 5 * HOUR
 """The time range of one request for 1m candles."""
-FIRST_WINDOW = "BTC-USD:1m 2024-01-01T00:00:00Z to before 2024-01-01T05:00:00Z"
+FIRST_WINDOW = "BTC-USD:1m 2024-01-01T00:00:00Z until 2024-01-01T05:00:00Z"
 
 
 class Clock:

@@ -204,7 +204,7 @@ def test_fetch_candles_gives_up_with_cause(
         fetch(exchange.url, give_up_after=0.4)
     assert type(failure.value) is error
     attempts = len(exchange.requests)
-    assert str(failure.value).startswith(f"{FIRST_WINDOW}, attempts {attempts}: ")
+    assert str(failure.value).startswith(f"{FIRST_WINDOW}, attempt {attempts}: ")
 
 
 def test_fetch_candles_gives_up_after_given_time(fetch: Fetch) -> None:
@@ -221,7 +221,7 @@ def test_fetch_candles_names_failed_window(fetch: Fetch) -> None:
         return "500" if params["end"].startswith("2024-01-01T14:59") else None
 
     with StandInExchange(rate=None, faults=faults) as exchange:
-        named = "^BTC-USD:1m 2024-01-01T10:00:00Z to before 2024-01-01T15:00:00Z, "
+        named = "^BTC-USD:1m 2024-01-01T10:00:00Z until 2024-01-01T15:00:00Z, "
         with pytest.raises(ExchangeUnavailable, match=named):
             fetch(exchange.url, end=START + DAY, give_up_after=0.1)
 
@@ -236,7 +236,7 @@ def test_fetch_candles_names_host_without_answer(fetch: Fetch) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(ExchangeUnavailable, match=f": no answer from {url} ") as failure:
         fetch(url, give_up_after=0.4)
-    assert str(failure.value).startswith(f"{FIRST_WINDOW}, attempts ")
+    assert str(failure.value).startswith(f"{FIRST_WINDOW}, attempt ")
 
 
 def test_fetch_candles_requests_unknown_product_once(fetch: Fetch) -> None:
@@ -256,7 +256,7 @@ def test_fetch_candles_sends_refused_request_once(fetch: Fetch) -> None:
     ):
         fetch(exchange.url)
     assert type(failure.value) is ExchangeError
-    assert str(failure.value).startswith(f"{FIRST_WINDOW}, attempts 1: ")
+    assert str(failure.value).startswith(f"{FIRST_WINDOW}, attempt 1: ")
     assert len(exchange.requests) == 1
 
 

@@ -100,7 +100,7 @@ def test_fetch_products_gives_up_with_cause(
         products(exchange.url, budget_file, give_up_after=0.2)
     assert type(failure.value) is error
     attempts = len(exchange.requests)
-    assert str(failure.value).startswith(f"list of products, attempts {attempts}: ")
+    assert str(failure.value).startswith(f"list of products, attempt {attempts}: ")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_parse_products_response_refuses_broken_rule(
         pytest.raises(InvalidAnswer, match=refusal) as failure,
     ):
         products(exchange.url, budget_file)
-    assert str(failure.value).startswith("list of products, attempts 1: ")
+    assert str(failure.value).startswith("list of products, attempt 1: ")
     assert len(str(failure.value).splitlines()) == 1
     assert len(exchange.requests) == 1
 

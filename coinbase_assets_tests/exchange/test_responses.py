@@ -45,7 +45,7 @@ def test_parse_candles_response_refuses_broken_rule(
         pytest.raises(InvalidAnswer, match=refusal) as failure,
     ):
         fetch(exchange.url)
-    assert str(failure.value).startswith(f"{FIRST_WINDOW}, attempts 1: ")
+    assert str(failure.value).startswith(f"{FIRST_WINDOW}, attempt 1: ")
     assert str(failure.value).endswith("; nothing of this answer is stored")
     assert len(exchange.requests) == 1
 
