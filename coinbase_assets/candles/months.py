@@ -40,8 +40,9 @@ def join_days(
 ) -> pa.Table:
     """Return the candles of the month, joined from its raw `days`, by their keys.
 
-    `expected` is the number of its days that have begun, `made_of` the name of the raw dataset. The version is the sum of the days' versions, so it grows whenever a day is added or
-    replaced by a newer answer. Raises InvalidCandles.
+    `expected` is the number of its days that have begun, `made_of` the name of the raw dataset. The
+    version is the sum of the days' versions, so it grows whenever a day is added or replaced by a
+    newer answer. Raises InvalidCandles.
     """
     fields = {key: table_fields(day) for key, day in days.items()}
     versions = {key: int(day["version"]) for key, day in fields.items()}

@@ -47,4 +47,4 @@ def test_request_windows_of_empty_range(days: int) -> None:
 
 def test_window_text_names_its_ends() -> None:
     window = Window(START, START + timedelta(hours=5))
-    assert str(window) == "2023-12-31T00:00:00Z to before 2023-12-31T05:00:00Z"
+    assert str(window) == "2023-12-31T00:00:00Z until 2023-12-31T05:00:00Z"

@@ -502,8 +502,7 @@ def test_plot_default_file_name(
         (["ETH-EUR:1m"], "ETH-EUR:1m: not in the lake; it holds BTC-USD:15m, ETH-EUR:15m"),
         (
             ["BTC-USD:15m", "--from", "2023-12-01", "--to", "2023-12-31"],
-            "BTC-USD:15m: no candles from 2023-12-01 to 2023-12-31; the newest"
-            " candle is of 2024-01-05",
+            "BTC-USD:15m: no candles from 2023-12-01 to 2023-12-31; the newest is from 2024-01-05",
         ),
     ],
 )
