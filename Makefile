@@ -1,10 +1,11 @@
 # Every target installs what it needs first; nothing is needed but Python 3.11 or newer.
 PYTHON ?= python3
+PYTHONS := 3.11 3.12 3.13 3.14
 BIN := .venv/bin
 INSTALLED := .venv/installed
 INSTALLED_DEV := .venv/installed-dev
 
-.PHONY: install run dev demo test test-fast check format bench constraints clean
+.PHONY: install run dev demo test test-fast check compat format bench constraints clean
 
 install: $(INSTALLED)
 
@@ -38,6 +39,13 @@ check: $(INSTALLED_DEV)
 	$(BIN)/lint-imports --no-cache --no-logo
 	AZURE_STORAGE_CONNECTION_STRING=UseDevelopmentStorage=true DAGSTER_HOME="$(CURDIR)/.dagster" \
 	    $(BIN)/dagster definitions validate
+	for version in $(PYTHONS); do \
+	    $(BIN)/uv pip compile --quiet --system-certs --python $(BIN)/python --all-extras \
+	        --python-version $$version --constraint constraints.txt --output-file /dev/null \
+	        pyproject.toml || exit 1; done
+
+compat: $(INSTALLED_DEV)  ## every test on every Python here: pinned, lowest, newest versions
+	$(BIN)/python -m coinbase_assets_tests.compat $(PYTHONS)
 
 format: $(INSTALLED_DEV)
 	$(BIN)/ruff check --fix .

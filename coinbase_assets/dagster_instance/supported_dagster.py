@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 
-TESTED = ">=1.13,<1.14"
+TESTED = ">=1.13.26,<1.14"
 
 
 class UnsupportedDagster(Exception):

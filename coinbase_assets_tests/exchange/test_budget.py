@@ -56,19 +56,20 @@ def granted(
 
     async def count() -> int:
         budget = RequestBudget(BudgetFile(path, clock), url, rate, burst, urgent=urgent)
-        waits = [asyncio.create_task(budget.wait()) for _ in range(requests)]
-        sent, late = await asyncio.wait(waits, timeout=within)
-        for wait in late:
-            wait.cancel()
-        await asyncio.gather(*sent)
-        budget.close()
+        with closing(budget):
+            waits = [asyncio.create_task(budget.wait()) for _ in range(requests)]
+            sent, late = await asyncio.wait(waits, timeout=within)
+            for wait in late:
+                wait.cancel()
+            await asyncio.gather(*sent)
         return len(sent)
 
     return asyncio.run(count())
 
 
 def pause(path: Path, clock: Clock, seconds: float) -> None:
-    asyncio.run(RequestBudget(BudgetFile(path, clock), URL, 1, 2).pause(seconds))
+    with closing(RequestBudget(BudgetFile(path, clock), URL, 1, 2)) as budget:
+        asyncio.run(budget.pause(seconds))
 
 
 # Rate, burst, clock
@@ -79,12 +80,11 @@ def test_budget_sends_burst_at_once(path: Path) -> None:
 
 
 def test_budget_burst_is_below_exchange_burst(path: Path) -> None:
-    async def reserve() -> None:
-        budget = RequestBudget(BudgetFile(path), URL, 0.01)
+    async def reserve(budget: RequestBudget) -> None:
         await asyncio.wait_for(asyncio.gather(*(budget.wait() for _ in range(BURST))), 0.4)
 
-    with pytest.raises(TimeoutError):
-        asyncio.run(reserve())
+    with closing(RequestBudget(BudgetFile(path), URL, 0.01)) as budget, pytest.raises(TimeoutError):
+        asyncio.run(reserve(budget))
 
 
 def test_budget_keeps_rate_after_burst(path: Path) -> None:

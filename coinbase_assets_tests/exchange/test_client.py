@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -292,9 +293,8 @@ def test_fetch_candles_waits_second_without_date(fetch: Fetch) -> None:
 
 def test_fetch_candles_pauses_every_process_after_429(fetch: Fetch, budget_file: Path) -> None:
     async def another_process(url: str) -> None:
-        await asyncio.wait_for(
-            RequestBudget(BudgetFile(budget_file), url, 1000).wait(), timeout=0.3
-        )
+        with closing(RequestBudget(BudgetFile(budget_file), url, 1000)) as budget:
+            await asyncio.wait_for(budget.wait(), timeout=0.3)
 
     with StandInExchange(retry_after=30, faults=lambda *_: "429") as exchange:
         with pytest.raises(RateLimited):

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ def test_fetch_products_survives_each_fault(budget_file: Path, kind: str) -> Non
 
 def test_fetch_products_waits_for_budget(budget_file: Path) -> None:
     with StandInExchange() as exchange:
-        asyncio.run(RequestBudget(BudgetFile(budget_file), exchange.url, 1000).pause(0.5))
+        with closing(RequestBudget(BudgetFile(budget_file), exchange.url, 1000)) as budget:
+            asyncio.run(budget.pause(0.5))
         began = time.monotonic()
         products(exchange.url, budget_file)
     assert time.monotonic() - began > 0.4
