@@ -30,7 +30,7 @@ test: $(INSTALLED_DEV)
 	$(BIN)/pytest
 
 test-fast: $(INSTALLED_DEV)  ## what needs no server, no process and no browser
-	$(BIN)/pytest -m 'not (azurite or processes or browser or servers or instance)'
+	$(BIN)/pytest --numprocesses=2 -m 'not (azurite or processes or browser or servers or instance)'
 
 check: $(INSTALLED_DEV)
 	$(BIN)/ruff format --check .

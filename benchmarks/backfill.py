@@ -29,7 +29,7 @@ from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.windows import request_windows
 from coinbase_assets_tests.conftest import free_port
-from coinbase_assets_tests.end_to_end.processes import instance_at, process_environment
+from coinbase_assets_tests.processes import instance_at, process_environment
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 from coinbase_assets_tests.stand_in.faults import Faults, random_faults
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from benchmarks.processes import COMMAND, azurite
-from coinbase_assets_tests.end_to_end.processes import process_environment
+from coinbase_assets_tests.processes import process_environment
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 from coinbase_assets_tests.stand_in.servers import running_server
 

@@ -19,7 +19,7 @@ from coinbase_assets import Lake
 from coinbase_assets.candles.calendar import month_range
 from coinbase_assets.candles.series import Granularity
 from coinbase_assets.candles.windows import request_windows
-from coinbase_assets_tests.end_to_end.processes import process_environment
+from coinbase_assets_tests.processes import process_environment
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 
 RATE, BURST = 10, 15

@@ -19,7 +19,7 @@ import psutil
 from benchmarks.processes import COMMAND, azurite, run
 from benchmarks.tables import Measured, print_table
 from coinbase_assets_tests.conftest import free_port
-from coinbase_assets_tests.end_to_end.processes import (
+from coinbase_assets_tests.processes import (
     instance_at,
     process_environment,
     quiet_instance,

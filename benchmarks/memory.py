@@ -32,7 +32,7 @@ from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.dagster_instance.run_tags import range_tags
 from coinbase_assets.definitions import build_definitions
 from coinbase_assets.settings import load_settings
-from coinbase_assets_tests.end_to_end.processes import (
+from coinbase_assets_tests.processes import (
     instance_at,
     process_environment,
     quiet_instance,

@@ -23,7 +23,7 @@ from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.series import Series
 from coinbase_assets.definitions import build_definitions
 from coinbase_assets.settings import load_settings
-from coinbase_assets_tests.end_to_end.processes import (
+from coinbase_assets_tests.processes import (
     instance_at,
     process_environment,
     quiet_instance,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.processes import COMMAND, run
 from benchmarks.tables import Measured, print_table
-from coinbase_assets_tests.end_to_end.processes import process_environment
+from coinbase_assets_tests.processes import process_environment
 
 SERIES = 100
 LIMIT = 1.0

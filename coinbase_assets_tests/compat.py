@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from coinbase_assets_tests.end_to_end.processes import PROJECT
+from coinbase_assets_tests.processes import PROJECT
 
 RESOLUTIONS = {
     "pinned": ["--constraint", "constraints.txt"],

@@ -5,7 +5,7 @@ import sys
 
 from coinbase_assets.cli.main import main
 from coinbase_assets.settings import Settings
-from coinbase_assets_tests.end_to_end.processes import PROJECT
+from coinbase_assets_tests.processes import PROJECT
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 
 HOME = PROJECT / ".demo"

@@ -24,7 +24,7 @@ from coinbase_assets.dagster_instance.executor import LockedInProcessExecutor
 from coinbase_assets.definitions import build_definitions
 from coinbase_assets.settings import Settings, load_settings
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
-from coinbase_assets_tests.end_to_end.processes import PROJECT
+from coinbase_assets_tests.processes import PROJECT
 from coinbase_assets_tests.storage_settings import SECRETS, STORAGE
 
 MODULE = "coinbase_assets.definitions"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from coinbase_assets_tests.end_to_end.processes import PROJECT
+from coinbase_assets_tests.processes import PROJECT
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from coinbase_assets.proxies import bypass_proxies_on_this_machine
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import free_port
-from coinbase_assets_tests.end_to_end.processes import finish, process_environment, processes
+from coinbase_assets_tests.processes import finish, process_environment, processes
 
 PROXY = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
 

@@ -25,7 +25,7 @@ from coinbase_assets.storage import client as service
 from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import free_port
-from coinbase_assets_tests.end_to_end.processes import (
+from coinbase_assets_tests.processes import (
     PROJECT,
     Process,
     Start,

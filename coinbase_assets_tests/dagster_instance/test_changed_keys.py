@@ -15,7 +15,7 @@ from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, RA
 from coinbase_assets.candles.series import Series
 from coinbase_assets.cli.main import main
 from coinbase_assets.dagster_instance.opening import open_instance
-from coinbase_assets_tests.end_to_end.processes import process_environment
+from coinbase_assets_tests.processes import process_environment
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 
 SERIES = Series.parse("ETH-EUR:15m")

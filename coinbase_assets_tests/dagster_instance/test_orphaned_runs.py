@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from coinbase_assets.dagster_instance.orphaned_runs import fail_orphans, run_lock
-from coinbase_assets_tests.end_to_end.processes import end_with_children
+from coinbase_assets_tests.processes import end_with_children
 
 OTHER_PROCESS = """
 import sys, time

@@ -15,7 +15,7 @@ from playwright.sync_api import Error, Locator, Page, expect, sync_playwright
 
 from coinbase_assets.candles.series import Series
 from coinbase_assets_tests.conftest import free_port
-from coinbase_assets_tests.end_to_end.processes import (
+from coinbase_assets_tests.processes import (
     PROJECT,
     finish,
     process_environment,

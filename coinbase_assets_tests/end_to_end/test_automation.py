@@ -20,7 +20,7 @@ from coinbase_assets.settings import Settings
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.table_metadata import with_fields
 from coinbase_assets_tests.conftest import free_port
-from coinbase_assets_tests.end_to_end.processes import (
+from coinbase_assets_tests.processes import (
     Start,
     finish,
     instance_at,

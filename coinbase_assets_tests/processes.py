@@ -14,7 +14,7 @@ import dagster as dg
 
 from coinbase_assets.settings import Settings
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[1]
 _SCRIPTS = Path(sys.executable).parent
 _SECONDS = 120.0
 
