@@ -6,9 +6,11 @@ import socket
 import subprocess
 import sys
 import threading
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from coinbase_assets_tests.processes import PROJECT
 
@@ -92,3 +94,10 @@ def _refuse_all(proxy: socket.socket, asked: list[bytes]) -> None:
             return
         with connection:
             asked.append(connection.recv(1000))
+
+
+def test_every_dependency_has_an_exact_version() -> None:
+    needed = {Requirement(line).name for line in requires("coinbase-assets") or []}
+    lines = (PROJECT / "constraints.txt").read_text().splitlines()
+    exact = {line.partition("==")[0] for line in lines if "==" in line}
+    assert needed - exact == {"coinbase-assets"}
