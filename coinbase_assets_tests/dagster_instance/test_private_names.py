@@ -6,10 +6,11 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 import coinbase_assets
@@ -54,6 +55,12 @@ def test_private_names_are_on_the_decision_page() -> None:
 
 def test_tested_range_holds_installed_dagster() -> None:
     assert version("dagster") in SpecifierSet(TESTED)
+
+
+def test_tested_range_begins_with_lowest_dagster_allowed() -> None:
+    needed = map(Requirement, requires("coinbase-assets") or [])
+    (allowed,) = (each.specifier for each in needed if each.name == "dagster")
+    assert TESTED.partition(",")[0] in map(str, allowed)
 
 
 STATUS = "from coinbase_assets.cli.main import main; main(['status'])"
@@ -107,5 +114,5 @@ def test_missing_private_name_is_one_line(
     (line,) = run_with_changed_dagster(tmp_path, module, change)
     assert line == (
         f"Error: Dagster {version('dagster')}: {missing}; coinbase-assets is tested with"
-        f" dagster{TESTED}: pip install 'dagster{TESTED}' dagster-webserver dagster-azure"
+        f" dagster{TESTED}: pip install 'dagster{TESTED}' dagster-webserver"
     )
