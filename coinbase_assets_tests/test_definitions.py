@@ -216,7 +216,7 @@ def test_definitions_schedules_and_sensors_are_running(definitions: dg.Definitio
 
 def test_definitions_heal_job(definitions: dg.Definitions) -> None:
     job = definitions.resolve_job_def("heal_candles")
-    assert "not collected or unconfirmed" in (job.description or "")
+    assert "uncollected or unconfirmed" in (job.description or "")
 
 
 def test_definitions_hundred_series_without_warning(monkeypatch: pytest.MonkeyPatch) -> None:

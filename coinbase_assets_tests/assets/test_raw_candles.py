@@ -170,7 +170,7 @@ def test_raw_failed_run_keeps_answered_days_and_resumes(
 
     with StandInExchange(rate=None, faults=after_a_month) as exchange:
         failing = hourly(exchange).model_copy(update={"give_up_after": 1.0})
-        with pytest.raises(ExchangeUnavailable, match=r"ETH-EUR:1h 2024-01-26T.*attempts \d+.*500"):
+        with pytest.raises(ExchangeUnavailable, match=r"ETH-EUR:1h 2024-01-26T.*attempt \d+.*500"):
             collect_raw(failing, instance, "2024-01-01", "2024-03-10")
     assert len(lake.list("raw_candles/")) == 25  # two answers of 300 hours: 25 whole days
     assert recorded(instance) == set()

@@ -10,9 +10,7 @@ import coinbase_assets
 
 PACKAGE = Path(coinbase_assets.__file__).parent
 CASES = Path(__file__).with_name("optional_column_cases.py")
-LINE = (
-    '    Column("trades", pa.int64(), "Trades in the bucket", np.add.reduceat, required=False),\n'
-)
+LINE = '    Column("example", pa.int64(), "An example", np.add.reduceat, required=False),\n'
 END_OF_COLUMNS = ')\n"""The columns of values'
 
 

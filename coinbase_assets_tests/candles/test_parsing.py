@@ -139,7 +139,9 @@ def test_parse_refuses_row_of_another_shape(bad: Any, rule: str) -> None:
     ],
 )
 def test_parse_refuses_impossible_values(changes: dict[str, Any], rule: str) -> None:
-    with pytest.raises(InvalidCandles, match=rf"^row 2024-01-01T00:01:00Z {{.*}}: {rule}$"):
+    with pytest.raises(
+        InvalidCandles, match=rf"^row 2024-01-01T00:01:00Z {{.*}} breaks the rule: {rule}$"
+    ):
         parse(row(2), row(1, **changes), row(0))
 
 
@@ -154,7 +156,7 @@ def test_parse_refuses_impossible_values(changes: dict[str, Any], rule: str) -> 
 )
 def test_parse_refuses_times_not_asked_for(second: int, rule: str) -> None:
     named = f"{START + timedelta(seconds=second):%FT%TZ}"
-    with pytest.raises(InvalidCandles, match=rf"^row {named} {{.*}}: {rule}$"):
+    with pytest.raises(InvalidCandles, match=rf"^row {named} {{.*}} breaks the rule: {rule}$"):
         parse(row(2), row(time=FIRST + second), row(0))
 
 
