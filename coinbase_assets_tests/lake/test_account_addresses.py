@@ -103,8 +103,14 @@ def select(what: str, lake: Lake, limit: int = 9) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.usefixtures("stored")
-@pytest.mark.parametrize("credential", credentials(""))
-@pytest.mark.parametrize("address", addresses(0))
+@pytest.mark.parametrize(
+    ("address", "credential"),
+    [
+        *((address, "key") for address in addresses(0)),
+        *(("core.windows.net", name) for name in credentials("") if name != "key"),
+        ("emulator", "sas"),
+    ],
+)
 def test_lake_reads_every_address_with_every_credential(
     port: int, proxy: set[str], tmp_path: Path, address: str, credential: str
 ) -> None:
