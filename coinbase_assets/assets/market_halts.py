@@ -1,4 +1,4 @@
-"""`market_halts`: intervals in which no product was traded, so the exchange had halted."""
+"""`market_halts`: intervals in which no product was traded: halts of the exchange."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date

@@ -49,7 +49,7 @@ def cli() -> None:
 def collect(series: Sequence[Series], first: date | None, last: date | None, again: bool) -> None:
     """Collect candles, and build the history of their months.
 
-    Settled (final) days known to Dagster are skipped. After an interruption, rerun the command.
+    Settled (final) days in Dagster's records are skipped. After an interruption, just rerun.
     """
     settings = load_settings()
     days = days_to_collect(settings.start, first, last)
@@ -68,7 +68,7 @@ def collect(series: Sequence[Series], first: date | None, last: date | None, aga
 @click.option("--to", "last", type=DayParameter(), help="Last day, UTC. Default: yesterday.")
 @click.option("--dry-run", is_flag=True, help="Print the days, and collect nothing.")
 def heal(series: Sequence[Series], first: date | None, last: date | None, dry_run: bool) -> None:
-    """Collect incomplete or unconfirmed days again.
+    """Collect the days that have unexplained gaps.
 
     These are days with unconfirmed holes, and days that were not collected.
     """

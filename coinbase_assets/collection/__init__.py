@@ -1,1 +1,1 @@
-"""From the exchange's answers to raw days in the lake, and the dates of listings."""
+"""Turns the exchange's answers into raw days in the lake; finds listing dates."""

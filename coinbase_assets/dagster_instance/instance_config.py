@@ -1,4 +1,4 @@
-"""The `dagster.yaml` of an instance: a copy of this project's, which its user may edit."""
+"""The `dagster.yaml` of an instance: a copy of this project's; users may edit the copy."""
 
 import re
 import shutil

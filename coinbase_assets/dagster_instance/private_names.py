@@ -1,7 +1,7 @@
 """Dagster's private names, which any release of Dagster may change or remove.
 
 Each is imported here and nowhere else; a comment says why no public name will do. Names that load
-more of Dagster than `import dagster` are in private_event_log_names.py and
+more than `import dagster` does are in private_event_log_names.py and
 private_storage_names.py. See docs/decisions/2026-11-27-private-names.md.
 """
 

@@ -1,4 +1,4 @@
-"""Whether the exchange's host name resolves: looked up before a person waits for candles."""
+"""Looks up the exchange's host name, to report a wrong one before collecting."""
 
 import socket
 import threading

@@ -70,9 +70,7 @@ def exchange_time(response: httpx.Response) -> datetime:
     except (KeyError, ValueError, OverflowError) as error:
         raise GarbledAnswer(f"no usable Date header ({error})") from error
     if age < timedelta(0):
-        raise GarbledAnswer(
-            f"no usable Date header (Age {age.total_seconds():.0f} means made in the future)"
-        )
+        raise GarbledAnswer(f"no usable Date header (Age {age.total_seconds():.0f} is negative)")
     return time - timedelta(seconds=1) if age else time
 
 

@@ -1,4 +1,4 @@
-"""The error that readers of the lake raise besides the StorageErrors of the storage itself."""
+"""The StorageError that readers raise for what the lake does not hold."""
 
 from coinbase_assets.storage.errors import StorageError
 

@@ -1,4 +1,4 @@
-"""Delivers messages to all destinations at the same time, and to each in order."""
+"""Delivers messages in order to each destination, to all destinations at once."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """How far a series is behind the exchange, computed from the metadata of its blobs.
 
 Two asset checks report it. Dagster's freshness policies see only when an asset was last
-materialised, in any partition; these checks see up to which time the exchange has answered, and how
+materialised, in any partition; these checks see until when the exchange has answered, and how
 old the newest candle is.
 """
 

@@ -26,7 +26,7 @@ def output_partitions(obj: object, keys: list[str]) -> Iterator[tuple[str, objec
     else:
         raise StorageError(
             f"the output of {len(keys)} partitions is a {type(obj).__name__};"
-            " return a mapping or an iterator of pairs of partition key and table"
+            " return a mapping or an iterator of (partition key, table) pairs"
         )
     open_keys = set(keys)
     for key, value in pairs:

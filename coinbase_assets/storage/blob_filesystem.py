@@ -2,8 +2,8 @@
 
 pyarrow's own filesystem for Azure knows fewer forms of accounts and credentials than the SDK.
 
-A query with LIMIT leaves reads behind: pyarrow's threads go on for a while, and one that enters
-Python while the process ends would abort it. So `close` waits for the reads under way, and the
+A query with LIMIT leaves reads behind: pyarrow's threads go on for a while. If one enters Python
+while the process ends, the process aborts. So `close` waits for the reads under way, and the
 process waits at its end for pyarrow to drop the filesystems.
 """
 

@@ -170,7 +170,7 @@ def _paths(
 def _version(table: pa.Table) -> int:
     version = table_fields(table).get("version", "0")
     if not version.isdecimal():
-        raise StorageError(f"version {version!r}: not a whole number; the greatest version wins")
+        raise StorageError(f"version {version!r}: not a whole number; use digits only")
     return int(version)
 
 
