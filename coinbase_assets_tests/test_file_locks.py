@@ -1,4 +1,4 @@
-"""File locks between processes, some of which end and some of which are killed."""
+"""File locks between processes, including processes that are killed."""
 
 import subprocess
 import sys

@@ -41,7 +41,7 @@ class DayParameter(click.ParamType):
 
 
 class FileParameter(click.ParamType):
-    """A file to be written. `suffixes` returns the allowed suffixes, each of which is a format."""
+    """A file to write. Its suffix is the format; `suffixes` returns the allowed ones."""
 
     name = "FILE"
 

@@ -110,7 +110,10 @@ _filesystems = weakref.WeakSet[BlobFileSystem]()
 
 @atexit.register
 def _wait_for_abandoned_scans() -> None:
-    """Close all filesystems, and wait until pyarrow has let go of them."""
+    """Close all filesystems, and wait until pyarrow has let go of them.
+
+    A dataset that a global variable still holds at the end takes the whole of _PATIENCE.
+    """
     _close_all()
     give_up = time.monotonic() + _PATIENCE
     while _filesystems and time.monotonic() < give_up:
