@@ -37,8 +37,8 @@ def parse_alert_urls(text: str) -> tuple[str, ...]:
             scheme, separator, _ = url.partition("://")
             named = f"URL {number} ({scheme}://...)" if separator else f"URL {number}"
             raise ValueError(
-                f"{named} is not a URL that apprise supports; write it as in"
-                " mailto://USER:PASSWORD@HOST, with special characters encoded, @ as %40"
+                f"{named} is not a URL that apprise supports; write it like"
+                " mailto://USER:PASSWORD@HOST, and encode special characters (@ as %40)"
             ) from None
     return urls
 

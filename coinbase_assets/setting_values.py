@@ -58,7 +58,7 @@ def _rollups_of(part: str) -> Iterator[Rollup]:
     source, arrow, targets = part.partition(">")
     if not arrow:
         raise ValueError(
-            f"{part!r}: names no granularity to make; write for example ETH-EUR:1m>5m,1h"
+            f"{part!r} has no '>GRANULARITY' part; write for example ETH-EUR:1m>5m,1h"
         )
     series = Series.parse(source)
     for target in map(str.strip, targets.split(",")):
@@ -132,18 +132,18 @@ def require_heartbeat_url(text: str) -> None:
 
 def parse_api_url(text: str) -> str:
     """Return the URL of the exchange, without slashes at its end."""
-    return _plain_url(text, "write the URL without user, password and query")
+    return _plain_url(text, "write it without them")
 
 
 def parse_account_url(text: str) -> str:
     """Return the URL of the storage account, without slashes at its end."""
-    return _plain_url(text, "write the bare URL, and put the SAS in AZURE_STORAGE_SAS_TOKEN")
+    return _plain_url(text, "put a SAS in AZURE_STORAGE_SAS_TOKEN")
 
 
 def _plain_url(text: str, remedy: str) -> str:
     parts = _split_url(text, "write https://HOST, or http://HOST:PORT for an emulator")
     if parts.query or parts.username or parts.password:
-        raise ValueError(f"may hold a secret; {remedy}")
+        raise ValueError(f"has a user, a password or a query; {remedy}")
     return text.rstrip("/")
 
 

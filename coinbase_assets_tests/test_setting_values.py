@@ -37,7 +37,7 @@ def test_parse_rollups_makes_every_granularity_from_minutes() -> None:
     [
         (
             "ETH-EUR:1m",
-            "'ETH-EUR:1m': names no granularity to make; write for example ETH-EUR:1m>5m,1h",
+            "'ETH-EUR:1m' has no '>GRANULARITY' part; write for example ETH-EUR:1m>5m,1h",
         ),
         ("eth:1m>1h", "'eth:1m': 'eth' is not a product"),
         ("ETH-EUR:4h>1d", "'ETH-EUR:4h': unknown granularity '4h'; allowed are 1m 5m 15m 1h 6h 1d"),

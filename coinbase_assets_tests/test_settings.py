@@ -150,7 +150,7 @@ def test_settings_hide_secret_url(
         (
             ALERTS,
             SECRET,
-            "URL 1 is not a URL that apprise supports; write it as in mailto://USER:PASS",
+            "URL 1 is not a URL that apprise supports; write it like mailto://USER:PASS",
         ),
         (ALERTS, f"https://a.com/{SECRET}", "URL 1 (https://...) is not a URL"),
         (HEARTBEAT, SECRET, "not a URL; write https://HOST/PATH"),

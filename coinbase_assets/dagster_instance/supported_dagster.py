@@ -26,7 +26,7 @@ def requiring_tested_dagster() -> Iterator[None]:
         missing = str(error).partition(" (")[0]
         raise UnsupportedDagster(
             f"Dagster {version('dagster')}: {missing}; coinbase-assets is tested with"
-            f" dagster{TESTED}: pip install 'dagster{TESTED}' dagster-webserver"
+            f" dagster{TESTED}; run pip install 'dagster{TESTED}' dagster-webserver"
         ) from None
 
 

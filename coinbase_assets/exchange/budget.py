@@ -4,9 +4,9 @@ Each exchange has a leaky bucket: a process reserves the next free slot, and sle
 Slots are given in the order of the reservations, and a process holds at most MAX_RESERVED of them.
 So all processes get equal shares, and a process that dies wastes only the slots that it holds.
 
-An urgent request waits only for other urgent requests. If ordinary requests wait, the urgent
-request takes a slot before them and adds 1 to a shared count. An ordinary request reads this count
-when its slot comes, and sleeps longer by as many slots as were added.
+An urgent request waits only for other urgent requests: it takes a slot before those of the waiting
+ordinary requests, and adds 1 to a shared count. When the slot of an ordinary request comes, the
+request reads the count, and sleeps for as many further slots as were added since it reserved.
 """
 
 import asyncio

@@ -32,7 +32,7 @@ def output_partitions(obj: object, keys: list[str]) -> Iterator[tuple[str, objec
     for key, value in pairs:
         if key not in open_keys:
             raise StorageError(
-                f"the output repeats partition {key!r}, or the run does not have it: {keys}"
+                f"the output's partition {key!r} is repeated, or not among the run's: {keys}"
             )
         open_keys.remove(key)
         yield key, value

@@ -157,7 +157,7 @@ def _install(folder: Path) -> None:
         message = " ".join(npm.stderr.split()).partition(" npm error at ")[0][:300]
         raise AzuriteError(
             f"npm could not install azurite {_VERSION} into {folder}: {message};"
-            " if its registry cannot be reached, set HTTPS_PROXY or correct it"
+            " if the npm registry is unreachable, set or correct HTTPS_PROXY"
         )
     unfinished.rename(folder)
 

@@ -96,9 +96,8 @@ class ParquetStore:
         actual = hashlib.md5(download.content, usedforsecurity=False).digest()
         if download.md5 and actual != download.md5:
             raise BlobDamaged(
-                f"{self.uri(path)}: the MD5 stored with the blob is not that of its"
-                f" {len(download.content)} bytes; delete the blob and materialise the partition"
-                " again"
+                f"{self.uri(path)}: the {len(download.content)} bytes do not match the stored MD5;"
+                " delete the blob and materialise the partition again"
             )
 
     def _decode(

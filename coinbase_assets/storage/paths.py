@@ -27,9 +27,9 @@ def blob_path(asset_key: dg.AssetKey, metadata: Mapping[str, Any], partition: st
     named = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
     if not named <= values.keys() or not ("partition" in named or named >= dimensions.keys()):
         raise StorageError(
-            f"{asset_key.to_user_string()}: the template {PATH_METADATA}={template!r} must contain"
-            f" {' '.join(f'{{{name}}}' for name in dimensions) or 'no placeholder'} and nothing"
-            " else in braces"
+            f"{asset_key.to_user_string()}: the template {PATH_METADATA}={template!r} must have"
+            f" exactly these placeholders:"
+            f" {' '.join(f'{{{name}}}' for name in dimensions) or 'none'}"
         )
     return template.format(**values)
 

@@ -114,5 +114,5 @@ def test_missing_private_name_is_one_line(
     (line,) = run_with_changed_dagster(tmp_path, module, change)
     assert line == (
         f"Error: Dagster {version('dagster')}: {missing}; coinbase-assets is tested with"
-        f" dagster{TESTED}: pip install 'dagster{TESTED}' dagster-webserver"
+        f" dagster{TESTED}; run pip install 'dagster{TESTED}' dagster-webserver"
     )
