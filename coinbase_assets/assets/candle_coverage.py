@@ -1,6 +1,6 @@
 """`<product>/<granularity>/candle_coverage`: the state of each bucket of a month, with evidence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 import dagster as dg
@@ -69,25 +69,28 @@ def build_candle_coverage(series: Series, start: date) -> dg.AssetsDefinition:
         history: PartitionTables,
         lake: dg.ResourceParam[AzureParquetIOManager],
     ) -> dg.Output:
-        return dg.Output(_ledgers(series, history, Lifetimes(lake.store).get(series.product)))
+        lifetimes = Lifetimes(lake.store).get(series.product)
+        return dg.Output(_ledgers(series, history, lifetimes))
 
     return candle_coverage
 
 
 def _ledgers(
-    series: Series, history: PartitionTables, lifetime: Lifetime
+    series: Series, history: PartitionTables, lifetimes: Sequence[Lifetime]
 ) -> Iterator[tuple[str, pa.Table]]:
     for month, candles in history.items():
-        yield month, ledger_of(series, month, candles, lifetime)
+        yield month, ledger_of(series, month, candles, lifetimes)
 
 
-def ledger_of(series: Series, month: str, candles: pa.Table, lifetime: Lifetime) -> pa.Table:
+def ledger_of(
+    series: Series, month: str, candles: pa.Table, lifetimes: Sequence[Lifetime]
+) -> pa.Table:
     """Return the ledger of a month. Of the month's candles, only the column `time` is needed."""
     (start, end), known = month_range(month), raw_days(candles)
     keys = [f"{start + number * DAY:%F}" for number in range((end - start) // DAY)]
     days = [DayFacts.of(known[key]) if key in known else None for key in keys]
     starts = epoch_seconds(candles["time"])
-    ledger = build_ledger(MonthFacts(series, start, days, starts, lifetime))
+    ledger = build_ledger(MonthFacts(series, start, days, starts, lifetimes))
     counts = {f"buckets_{state}": str(count) for state, count in count_buckets(ledger).items()}
     version = table_fields(candles)["version"]
     pause = usual_pause(ledger) * series.granularity.seconds

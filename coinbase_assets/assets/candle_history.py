@@ -1,14 +1,19 @@
 """`<product>/<granularity>/candle_history`: all candles of a series, a partition per UTC month."""
 
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
 import dagster as dg
 import pyarrow as pa
 
-from coinbase_assets.assets.partitions import MONTHS_PER_RUN, monthly_partitions
+from coinbase_assets.assets.partitions import (
+    MONTHS_PER_RUN,
+    daily_partitions,
+    monthly_partitions,
+)
 from coinbase_assets.assets.table_schema import CANDLE_METADATA
 from coinbase_assets.candles.calendar import month_of
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES
@@ -26,21 +31,24 @@ if TYPE_CHECKING:
 
 
 def build_candle_history(series: Series, start: date) -> dg.AssetsDefinition:
-    """Return the asset that joins the raw days of a series, from the month of `start` on."""
+    """Return the asset that joins the raw days of a series, from the month of `start` on.
+
+    A month is joined from all its raw days in the lake, also from days before `start`, which has no
+    partitions for them. So the days are no input: Dagster would load those with a partition.
+    """
 
     @dg.asset(
         key=CANDLE_HISTORY.asset_key(series),
         partitions_def=monthly_partitions(start),
         backfill_policy=dg.BackfillPolicy.multi_run(MONTHS_PER_RUN),
-        ins={
-            "raw": dg.AssetIn(
-                key=RAW_CANDLES.asset_key(series),
+        deps=[
+            dg.AssetDep(
+                dg.AssetKey(RAW_CANDLES.asset_key(series)),
                 partition_mapping=dg.TimeWindowPartitionMapping(
                     allow_nonexistent_upstream_partitions=True
                 ),
-                metadata={"allow_missing_partitions": True},
             )
-        },
+        ],
         io_manager_key="lake",
         group_name=series.group,
         kinds={"azure", "parquet"},
@@ -52,16 +60,23 @@ def build_candle_history(series: Series, start: date) -> dg.AssetsDefinition:
         ),
     )
     def candle_history(
-        context: dg.AssetExecutionContext,
-        raw: PartitionTables,
-        lake: dg.ResourceParam[AzureParquetIOManager],
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[AzureParquetIOManager]
     ) -> dg.Output:
-        days = context.asset_partition_keys_for_input("raw")
-        expected = Counter(map(month_of, days))
+        raw = _stored_days(lake.store, series, context.partition_keys)
+        begun = {*daily_partitions(start).get_partition_keys(), *raw}
+        expected = Counter(map(month_of, begun))
         months = {month: expected[month] for month in context.partition_keys}
         return dg.Output(join_months(series, months, raw, lake.store))
 
     return candle_history
+
+
+def _stored_days(store: "ParquetStore", series: Series, months: Sequence[str]) -> PartitionTables:
+    """Return the raw days in the lake, at least all those of these months."""
+    prefix = os.path.commonprefix(list(months))  # noqa: RUF071 (keys, not folders)
+    folder = f"{RAW_CANDLES.folder(series)}{RAW_CANDLES.partition}="
+    blobs = store.list_partitions(f"{folder}{prefix}")
+    return PartitionTables(blobs, lambda day: store.get(blobs[day].path))
 
 
 def join_months(

@@ -5,6 +5,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,10 +26,11 @@ from coinbase_assets.candles.rollups import touched_months
 from coinbase_assets.candles.series import CandleSeries, Granularity, RollupGranularity, Series
 from coinbase_assets.candles.table import InvalidCandles
 from coinbase_assets.candles.windows import request_windows
+from coinbase_assets.collection.listing_dates import Lifetimes
 from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.dagster_instance.orphaned_runs import run_lock
 from coinbase_assets.dagster_instance.run_tags import range_tags
-from coinbase_assets.exchange.errors import ExchangeError, ExchangeUnavailable
+from coinbase_assets.exchange.errors import ExchangeError, ExchangeUnavailable, ProductRemoved
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.stored_blob import StoredBlob
 
@@ -60,11 +62,19 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The partitions that are missing after a plan was carried out, and the first error if any."""
+    """The partitions that are missing after a plan was carried out, and the first error if any.
+
+    Days after the removal of a product from the exchange are not missing.
+    """
 
     plan: Plan
     missing: Sequence[str]
     error: Failure | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything that the exchange has could not be collected."""
+        return bool(self.missing or (self.error and not isinstance(self.error, ProductRemoved)))
 
 
 class Collector:
@@ -91,7 +101,7 @@ class Collector:
         """Collect one series after the other. After an outage of the exchange, skip the rest."""
         for plan in plans:
             if outage:
-                yield Outcome(plan, self._missing(plan), outage)
+                yield Outcome(plan, self._missing(plan.series, plan.days), outage)
                 continue
             outcome = self.collect(plan)
             outage = outcome.error if isinstance(outcome.error, ExchangeUnavailable) else None
@@ -105,7 +115,15 @@ class Collector:
             self._run_all(self._monthly_assets(plan), self._stale_months(plan)),
             *(self._run_all(assets, [keys]) for keys, assets in self._rollup_runs(plan).items()),
         ]
-        return Outcome(plan, self._missing(plan), next((error for error in errors if error), None))
+        error = next((error for error in errors if error), None)
+        days = self._existing_days(plan) if isinstance(error, ProductRemoved) else plan.days
+        return Outcome(plan, self._missing(plan.series, days), error)
+
+    def _existing_days(self, plan: Plan) -> list[str]:
+        """Return the days of the plan that are not after the end of the product's trade."""
+        lifetimes = Lifetimes(self.store).get(plan.series.product)
+        days = map(date.fromisoformat, plan.days)
+        return [str(day) for day in days if not any(each.ended_before(day) for each in lifetimes)]
 
     def _run_all(
         self, assets: Sequence[dg.AssetKey], runs: Iterable[Sequence[str]]
@@ -173,11 +191,11 @@ class Collector:
                 runs[tuple(months)].append(key)
         return runs
 
-    def _missing(self, plan: Plan) -> list[str]:
-        """Return the wanted partitions that are not both stored and recorded."""
-        series, months = plan.series, _months(plan.days)
+    def _missing(self, series: Series, days: Sequence[str]) -> list[str]:
+        """Return the partitions for these days that are not both stored and recorded."""
+        months = _months(days)
         wanted: list[tuple[str, CandleSeries, Dataset, Sequence[str]]] = [
-            (RAW_CANDLES.name, series, RAW_CANDLES, plan.days),
+            (RAW_CANDLES.name, series, RAW_CANDLES, days),
             (CANDLE_HISTORY.name, series, CANDLE_HISTORY, months),
             (CANDLE_COVERAGE.name, series, CANDLE_COVERAGE, months),
             *(

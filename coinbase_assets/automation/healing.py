@@ -65,7 +65,7 @@ def build_heal_job(series: Sequence[Series], start: date) -> dg.JobDefinition:
         plans = plan_healing(collector, chosen, datetime.now(UTC).date(), first, last)
         context.log.info(f"{sum(plan.requests for plan in plans)} requests")
         for outcome in collector.collect_all(plans):
-            if outcome.error:
+            if outcome.error and outcome.failed:
                 raise outcome.error
             context.log.info(f"{outcome.plan.series}: collected {', '.join(outcome.plan.days)}")
 

@@ -1,7 +1,7 @@
 """The evidence about a stored day, and about when a product was traded. Pure: no I/O."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from coinbase_assets.candles.calendar import format_time
@@ -56,11 +56,46 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Lifetime:
-    """The UTC days of a product's first trade and, if it is delisted, of its last trade.
+    """A time in which a product was traded: the UTC days of its first and of its last trade.
 
-    A day is None while it is not known. `asked_at` is the exchange's time of the answer.
+    `first_day` is None while it is not known, `last_day` while the product is traded. `asked_at` is
+    the exchange's time of the answer about the first day. `closed_at` is that of the answer that
+    the product is not traded any more; it says nothing about later days.
     """
 
     first_day: date | None = None
     last_day: date | None = None
     asked_at: datetime | None = None
+    closed_at: datetime | None = None
+
+    def ended_before(self, day: date) -> bool:
+        """Return whether the exchange has said on that day, or later, that the trade had ended."""
+        if not self.last_day or not self.closed_at:
+            return False
+        return self.last_day < day <= self.closed_at.date()
+
+
+def with_trade(lifetimes: Sequence[Lifetime], day: date) -> Sequence[Lifetime]:
+    """Return the lifetimes of a product, ascending, corrected by a trade on this day.
+
+    The exchange may list a delisted product again: that begins another lifetime.
+    """
+    changed = [
+        replace(each, last_day=day) if each.ended_before(day) else each for each in lifetimes
+    ]
+    ends = [date.min, *(each.last_day or date.max for each in changed)]
+    for place, each in enumerate(changed):
+        if each.first_day and ends[place] < day < each.first_day:
+            changed[place] = replace(each, first_day=day)
+    if ends[-1] < day:
+        changed.append(Lifetime(first_day=day))
+    return changed
+
+
+def with_end(
+    lifetimes: Sequence[Lifetime], last_day: date, closed_at: datetime
+) -> Sequence[Lifetime]:
+    """Return the lifetimes after the answer, of `closed_at`, that the last trade was that day."""
+    *earlier, newest = with_trade(lifetimes, last_day)
+    ended = replace(newest, last_day=max(last_day, newest.last_day or last_day))
+    return [*earlier, replace(ended, closed_at=max(closed_at, newest.closed_at or closed_at))]

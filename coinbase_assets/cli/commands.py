@@ -18,7 +18,7 @@ from coinbase_assets.cli.status_report import print_json, print_status
 from coinbase_assets.dagster_instance.opening import open_instance
 from coinbase_assets.dagster_instance.orphaned_runs import fail_orphans
 from coinbase_assets.definitions import build_definitions, build_storage
-from coinbase_assets.exchange.errors import ExchangeUnreachable
+from coinbase_assets.exchange.errors import ExchangeUnreachable, ProductRemoved
 from coinbase_assets.exchange.host_name import unknown_host
 from coinbase_assets.lake import charts
 from coinbase_assets.lake.account import with_storage
@@ -107,7 +107,7 @@ def _run_plans(
         if not dry:
             print_status(console, store, series)
     _print_failures(outcomes)
-    return not any(outcome.missing or outcome.error for outcome in outcomes)
+    return not any(outcome.failed for outcome in outcomes)
 
 
 def _collect(
@@ -206,13 +206,16 @@ def _print_failures(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.missing:
             errors.print(f"{outcome.plan.series}: not collected: {_listed(outcome.missing)}")
-    messages = (_with_remedy(outcome.error) for outcome in outcomes if outcome.error)
+    messages = (_message(outcome.error) for outcome in outcomes if outcome.error)
     for message in dict.fromkeys(messages):
-        errors.print(f"Error: {message}")
+        errors.print(message)
 
 
-def _with_remedy(error: Exception) -> str:
-    return f"{error}{_UNREACHABLE}" if isinstance(error, ExchangeUnreachable) else str(error)
+def _message(error: Exception) -> str:
+    if isinstance(error, ProductRemoved):
+        return str(error)
+    remedy = _UNREACHABLE if isinstance(error, ExchangeUnreachable) else ""
+    return f"Error: {error}{remedy}"
 
 
 def _listed(names: Sequence[str]) -> str:

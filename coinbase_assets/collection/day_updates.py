@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
@@ -25,6 +25,7 @@ from coinbase_assets.candles.table import clip_candles
 from coinbase_assets.collection.listing_dates import Lifetimes
 from coinbase_assets.collection.reconciler import Reconciled, Reconciler
 from coinbase_assets.completeness.reconciliation import weigh
+from coinbase_assets.exchange.errors import ProductNotFound, ProductRemoved
 from coinbase_assets.exchange.resource import BlockingExchange
 from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.io_manager import Update, leave_as_it_is
@@ -68,7 +69,7 @@ class DayUpdates:
         self, client: AbstractContextManager[BlockingExchange]
     ) -> Iterator[tuple[str, Update]]:
         """Yield each day's key and the update of its blob. Raises ExchangeError, StorageError."""
-        with client as exchange:
+        with client as exchange, self._explained_removal(exchange):
             for is_kept, span in groupby(self.days.keys, key=self.days.kept.__contains__):
                 keys = list(span)
                 if is_kept:
@@ -76,6 +77,21 @@ class DayUpdates:
                 else:
                     fetched = self._fetch(exchange, keys)
                     yield from zip(keys, map(self.update, fetched), strict=True)
+
+    @contextmanager
+    def _explained_removal(self, exchange: BlockingExchange) -> Iterator[None]:
+        """Raise ProductRemoved in place of ProductNotFound if the lake has candles."""
+        try:
+            yield
+        except ProductNotFound as error:
+            product = self.days.series.product
+            last_day = Lifetimes(self.store).learn_removal(exchange, product)
+            if last_day is None:
+                raise
+            raise ProductRemoved(
+                f"{self.days.series}: the exchange has removed {product}; its last candles in the"
+                f" lake are of {last_day}, and stay there; remove it from COINBASE_SERIES"
+            ) from error
 
     def _fetch(self, exchange: BlockingExchange, keys: Sequence[str]) -> Iterator[Reconciled]:
         """Yield the days from the exchange, compared with its coarser candles unless `live`."""
@@ -155,6 +171,8 @@ def _learn_lifetime(
 ) -> None:
     """Find out the product's first or last day, if the day may be outside its lifetime."""
     product, as_of = day.series.product, day.refreshed_at
+    if day.candles.num_rows:
+        lifetimes.learn_trade(product, day.start.date())
     if reconciler.may_precede_listing(day):
         lifetimes.learn_listing(exchange, product, as_of)
     if reconciler.may_follow_delisting(day):

@@ -1,5 +1,9 @@
-"""When products were traded: found out once from the exchange, then kept in the lake."""
+"""When products were traded: found out from the exchange, and kept in the lake.
 
+Each answer and each candle that contradicts what is kept corrects it.
+"""
+
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime
@@ -8,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from coinbase_assets.candles.calendar import DAY
-from coinbase_assets.candles.datasets import LISTINGS
-from coinbase_assets.candles.evidence import Lifetime
+from coinbase_assets.candles.datasets import LISTINGS, RAW_CANDLES
+from coinbase_assets.candles.evidence import Lifetime, with_end, with_trade
 from coinbase_assets.collection.listing_search import fetch_last_day, fetch_listing
 from coinbase_assets.exchange.products import DELISTED
 from coinbase_assets.exchange.resource import BlockingExchange
@@ -20,12 +24,13 @@ from coinbase_assets.table_metadata import with_fields
 if TYPE_CHECKING:
     from coinbase_assets.storage.parquet_store import ParquetStore
 
-
-_SCHEMA = pa.schema(
+_TIME = pa.timestamp("us", "UTC")
+LISTING_SCHEMA = pa.schema(
     [
         pa.field("first_day", pa.date32()),
         pa.field("last_day", pa.date32()),
-        pa.field("asked_at", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("asked_at", _TIME),
+        pa.field("closed_at", _TIME),
     ]
 )
 
@@ -35,13 +40,20 @@ class Lifetimes:
 
     def __init__(self, store: "ParquetStore") -> None:
         self._store = store
-        self._known: dict[str, Lifetime] = {}
+        self._known: dict[str, Sequence[Lifetime]] = {}
         self._still_listed: set[str] = set()
 
-    def get(self, product: str) -> Lifetime:
+    def get(self, product: str) -> Sequence[Lifetime]:
+        """Return the product's lifetimes, ascending: at least one, perhaps with unknown days."""
         if product not in self._known:
             self._known[product] = self._read(self._find(product))
         return self._known[product]
+
+    def learn_trade(self, product: str, day: date) -> None:
+        """Correct the lifetimes if none of them has this day, on which there was a trade."""
+        known = self.get(product)
+        if with_trade(known, day) != known:
+            self._put(product, lambda lifetimes: with_trade(lifetimes, day))
 
     def learn_listing(self, exchange: BlockingExchange, product: str, as_of: datetime) -> None:
         """Find out the first day from the exchange and store it, if it is not known yet.
@@ -49,57 +61,97 @@ class Lifetimes:
         While the product has no first day, the exchange is asked at most once a day, going by
         `as_of`. Raises ExchangeError.
         """
-        known = self.get(product)
+        known = self.get(product)[0]
         if known.first_day:
             return
         if known.asked_at and not known.last_day and as_of < known.asked_at + DAY:
             return
-        first_day = fetch_listing(exchange, product, as_of.date()).day
-        self._put(product, first_day=first_day, asked_at=as_of)
+        day = fetch_listing(exchange, product, as_of.date()).day
+        self._put(product, lambda lifetimes: _with_first(lifetimes, first_day=day, asked_at=as_of))
 
     def learn_delisting(
         self, exchange: BlockingExchange, product: str, day: date, as_of: datetime
     ) -> None:
-        """Find out the last day and store it, if the exchange has delisted the product.
+        """Find out the last day and store it, if the exchange does not trade the product any more.
 
-        `day` is a day without trades; days before the listing are ignored. The list of products is
-        requested at most once for each product. Raises ExchangeError.
+        `day` is a day without trades. It is ignored if it is before the listing, or if the exchange
+        has already said that the trade had ended before it. The list of products is requested at
+        most once for each product. Raises ExchangeError.
         """
         known = self.get(product)
-        if known.last_day or product in self._still_listed or _precedes_listing(day, known):
+        if product in self._still_listed or _precedes_listing(day, known[0]):
             return
-        if not _is_delisted(exchange, product):
+        if any(lifetime.ended_before(day) for lifetime in known):
+            return
+        if _is_traded(exchange, product):
             self._still_listed.add(product)
             return
-        last_day = fetch_last_day(exchange, product, as_of.date())
-        self._put(product, last_day=last_day, asked_at=as_of)
+        if last_day := fetch_last_day(exchange, product, as_of.date()):
+            self._put(product, lambda lifetimes: with_end(lifetimes, last_day, as_of))
 
-    def _put(self, product: str, **changes: Any) -> None:
-        """Change the stored lifetime, and keep what another run has stored there meanwhile."""
+    def learn_removal(self, exchange: BlockingExchange, product: str) -> date | None:
+        """Store that the exchange has removed a product of which the lake has candles.
+
+        Returns the day of the last stored candle. Returns None, and stores nothing, if the list of
+        products has the product, or if the lake has no candle of it. Raises ExchangeError.
+        """
+        catalogue = exchange.fetch_products()
+        last_day = self._last_stored_day(product)
+        if last_day is None or product in catalogue.products["id"].to_pylist():
+            return None
+        self._put(product, lambda lifetimes: with_end(lifetimes, last_day, catalogue.as_of))
+        return last_day
+
+    def _last_stored_day(self, product: str) -> date | None:
+        """Return the newest raw day with a candle, of all granularities."""
+        blobs = self._store.list(f"{RAW_CANDLES.folder()}product={product}/").values()
+        days = [blob.path.split("/")[-2].partition("=")[2] for blob in blobs if _has_rows(blob)]
+        return date.fromisoformat(max(days)) if days else None
+
+    def _put(
+        self, product: str, change: Callable[[Sequence[Lifetime]], Sequence[Lifetime]]
+    ) -> None:
+        """Change the stored lifetimes, and keep what another run has stored there meanwhile."""
         while True:
             found = self._find(product)
-            known = replace(self._read(found), **changes)
-            table = pa.Table.from_pylist([vars(known)], _SCHEMA)
+            known = change(self._read(found))
+            table = pa.Table.from_pylist([vars(each) for each in known], LISTING_SCHEMA)
             with suppress(BlobChanged):
                 self._store.put(_path(product), with_fields(table, {"product": product}), found)
                 self._known[product] = known
                 return
 
-    def _read(self, found: StoredBlob | None) -> Lifetime:
-        return Lifetime(**self._store.get(found.path).to_pylist()[0]) if found else Lifetime()
+    def _read(self, found: StoredBlob | None) -> Sequence[Lifetime]:
+        rows = self._store.get(found.path).to_pylist() if found else [{}]
+        return [_lifetime(row) for row in rows]
 
     def _find(self, product: str) -> StoredBlob | None:
         return self._store.find([_path(product)]).get(_path(product))
 
 
+def _lifetime(row: dict[str, Any]) -> Lifetime:
+    """Return the lifetime of a row. Earlier versions stored one time for both days' answers."""
+    closed_at = row.get("closed_at") or (row["asked_at"] if row.get("last_day") else None)
+    return Lifetime(**{**row, "closed_at": closed_at})
+
+
+def _with_first(lifetimes: Sequence[Lifetime], **changes: Any) -> Sequence[Lifetime]:
+    first, *later = lifetimes
+    return [replace(first, **changes), *later]
+
+
 def _precedes_listing(day: date, known: Lifetime) -> bool:
-    """Whether the day is before the product's first trade, as far as that is known."""
+    """Return whether the day is before the product's first trade, as far as that is known."""
     return known.asked_at is not None and (known.first_day is None or day < known.first_day)
 
 
-def _is_delisted(exchange: BlockingExchange, product: str) -> bool:
+def _is_traded(exchange: BlockingExchange, product: str) -> bool:
     products = exchange.fetch_products().products.to_pylist()
-    return any(row["id"] == product and row["status"] == DELISTED for row in products)
+    return any(row["id"] == product and row["status"] != DELISTED for row in products)
+
+
+def _has_rows(blob: StoredBlob) -> bool:
+    return int(blob.fields["rows"]) > 0
 
 
 def _path(product: str) -> str:

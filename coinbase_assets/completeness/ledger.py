@@ -67,14 +67,14 @@ class MonthFacts:
     """What the ledger of a month is made of.
 
     `candles` are the starts of the candles in epoch seconds, `days` what is known of each day of
-    the month, None of those not collected, `lifetime` that of the product.
+    the month, None of those not collected, `lifetimes` those of the product, ascending.
     """
 
     series: Series
     start: datetime
     days: Sequence[DayFacts | None]
     candles: np.ndarray
-    lifetime: Lifetime
+    lifetimes: Sequence[Lifetime]
 
     @property
     def buckets_a_day(self) -> int:
@@ -139,9 +139,9 @@ def usual_pause(ledger: pa.Table) -> int:
 def _states_of_month(month: MonthFacts) -> np.ndarray:
     """The code of each bucket's state; of several that hold, the one set last here counts."""
     codes = np.concatenate([_states_of_day(month, number) for number in range(len(month.days))])
-    first, end = _lifetime(month)
-    codes[:first] = _CODES[State.BEFORE_LISTING]
-    codes[end:] = _CODES[State.AFTER_DELISTING]
+    codes[: _first_traded(month)] = _CODES[State.BEFORE_LISTING]
+    for delisted in _delisted(month):
+        codes[delisted] = _CODES[State.AFTER_DELISTING]
     for contradicted in _contradicted(month):
         codes[contradicted] = _CODES[State.UNCONFIRMED]
     codes[month.traded] = _CODES[State.TRADED]
@@ -167,14 +167,20 @@ def _state_without_candle(month: MonthFacts, number: int, day: DayFacts) -> Stat
     return State.UNCONFIRMED if month.is_over(number, SETTLED_AFTER) else State.OPEN
 
 
-def _lifetime(month: MonthFacts) -> tuple[int, int]:
-    """The bucket of the product's first trade and the one after its last, as far as known."""
-    first, end = 0, len(month.days) * month.buckets_a_day
-    if day := month.lifetime.first_day:
-        first = min(_compared(month, day), default=month.buckets_of(day)[0])
-    if day := month.lifetime.last_day:
-        end = max(_compared(month, day), default=month.buckets_of(day)[1] - 1) + 1
-    return first, end
+def _first_traded(month: MonthFacts) -> int:
+    """Return the bucket of the product's first trade; 0 if its first day is not known."""
+    if day := month.lifetimes[0].first_day:
+        return min(_compared(month, day), default=month.buckets_of(day)[0])
+    return 0
+
+
+def _delisted(month: MonthFacts) -> Iterator[slice]:
+    """Yield the buckets after each end of trade, up to the day on which the exchange said so."""
+    for lifetime in month.lifetimes:
+        if lifetime.last_day and lifetime.closed_at:
+            end = month.buckets_of(lifetime.last_day)[1]
+            last = max(_compared(month, lifetime.last_day), default=end - 1)
+            yield slice(last + 1, month.buckets_of(lifetime.closed_at.date())[0])
 
 
 def _compared(month: MonthFacts, day: date) -> np.ndarray:
@@ -214,12 +220,13 @@ def _unusual_holes(month: MonthFacts, number: int) -> list[tuple[int, int]]:
 
 def _explain(month: MonthFacts, state: State, first: int, last: int) -> str:
     """What says that buckets from one day of the month to another are in that state."""
-    lifetime = month.lifetime
     match state:
         case State.BEFORE_LISTING:
-            return f"first traded on {lifetime.first_day}"
+            return f"first traded on {month.lifetimes[0].first_day}"
         case State.AFTER_DELISTING:
-            return f"delisted, last traded on {lifetime.last_day}"
+            start = month.day_start(first).date()
+            ends = [each.last_day for each in month.lifetimes if each.last_day]
+            return f"delisted, last traded on {max(end for end in ends if end <= start)}"
         case State.NOT_COLLECTED:
             return "no answer is stored"
     times: dict[str, list[datetime]] = {}

@@ -3,6 +3,7 @@
 ExchangeError
 ├── RateLimited           the exchange kept answering 429
 ├── ProductNotFound       the exchange does not know the product
+│   └── ProductRemoved    it did: the lake has candles of the product
 ├── InvalidAnswer         the answer is not as the documentation promises
 └── ExchangeUnavailable   the exchange kept failing
     └── ExchangeUnreachable   no answer came back
@@ -26,6 +27,10 @@ class RateLimited(ExchangeError):
 
 class ProductNotFound(ExchangeError):
     """The exchange does not know the product."""
+
+
+class ProductRemoved(ProductNotFound):
+    """The exchange has removed the product, whose earlier candles are in the lake."""
 
 
 class InvalidAnswer(ExchangeError):

@@ -70,7 +70,7 @@ def months(lake: ParquetStore) -> ParquetStore:
 
 
 def store_ledger(lake: ParquetStore, month: str, history: pa.Table) -> None:
-    ledger = ledger_of(SERIES, month, history, Lifetime())
+    ledger = ledger_of(SERIES, month, history, [Lifetime()])
     lake.put(LEDGER.format(partition=month), ledger, None)
 
 
@@ -329,7 +329,7 @@ def test_checks_ignore_days_outside_first_and_last_collected(
     last = "2024-02-04"
     months.put(RAW.format(partition=last), raw_day(last), None)
     days = {key: raw_day(key) for key in (*DAYS[2:], last)}
-    ledger = ledger_of(SERIES, "2024-02", join_days(SERIES, "2024-02", days, 29, ""), Lifetime())
+    ledger = ledger_of(SERIES, "2024-02", join_days(SERIES, "2024-02", days, 29, ""), [Lifetime()])
     alter(months, LEDGER, "2024-02", lambda before: ledger)
     evaluation = check(instance)["every_hole_is_explained"]
     assert evaluation.severity == ERROR

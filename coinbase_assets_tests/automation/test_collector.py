@@ -1,20 +1,36 @@
 """The main job: what it collects, skips, builds and reports."""
 
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from datetime import date, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
+import pyarrow as pa
 import pytest
-from azure.storage.blob import ContainerClient
+from azure.storage.blob import BlobServiceClient, ContainerClient
 
-from coinbase_assets.automation.collector import Collector
-from coinbase_assets.candles.datasets import CANDLE_HISTORY
+from coinbase_assets.automation.collector import Collector, Outcome
+from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, CANDLE_ROLLUP
+from coinbase_assets.candles.evidence import Lifetime
 from coinbase_assets.candles.series import Series
-from coinbase_assets.exchange.errors import ExchangeUnavailable, ProductNotFound
+from coinbase_assets.collection.listing_dates import Lifetimes
+from coinbase_assets.completeness.ledger import State
+from coinbase_assets.exchange.errors import ExchangeUnavailable, ProductNotFound, ProductRemoved
+from coinbase_assets.lake.candle_months import stored_series
+from coinbase_assets.lake.status import series_status
+from coinbase_assets.setting_values import parse_rollups
+from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.parquet_store import ParquetStore
-from coinbase_assets_tests.running import asset_job, build_history, collect_raw, settings_for
+from coinbase_assets_tests.running import (
+    asset_job,
+    build_history,
+    collect_raw,
+    materialize,
+    settings_for,
+)
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.markets import SyntheticMarket, synthetic_markets
 
 HOURS = Series.parse("ETH-EUR:1h")
 DAYS = ["2024-01-28", "2024-01-29", "2024-01-30", "2024-01-31", "2024-02-01", "2024-02-02"]
@@ -146,3 +162,163 @@ def test_collect_builds_months_before_failure(
         "candle_history 2024-05",
         "candle_coverage 2024-05",
     ]
+
+
+# Changed minds
+
+
+def collect_from(
+    start: str, url: str, instance: dg.DagsterInstance, lake: ParquetStore, days: Sequence[str]
+) -> Outcome:
+    """Collect with another COINBASE_START, and rollups."""
+    changes = {"start": date.fromisoformat(start), "rollups": parse_rollups("ETH-EUR:1h>6h,1w")}
+    settings = settings_for(url, "ETH-EUR:1h").model_copy(update=changes)
+    collector = Collector(asset_job(settings), instance, lake)
+    return collector.collect(collector.plan(HOURS, days))
+
+
+def derived_tables(lake: ParquetStore) -> Mapping[str, pa.Table]:
+    kinds = (CANDLE_HISTORY, CANDLE_COVERAGE, CANDLE_ROLLUP)
+    paths = [path for kind in kinds for path in lake.list(f"{kind.name}/")]
+    return {path: lake.get(path) for path in paths}
+
+
+@pytest.mark.parametrize("moved", ["2024-01-10", "2024-01-25", "2024-02-02", "2023-12-15"])
+def test_collect_with_moved_start_keeps_what_the_lake_holds(
+    exchange: StandInExchange, lake: ParquetStore, instance: dg.DagsterInstance, moved: str
+) -> None:
+    days = [str(date(2024, 1, 2) + timedelta(day)) for day in range(33)]
+    assert not collect_from("2024-01-01", exchange.url, instance, lake, days).failed
+    before, asked = derived_tables(lake), len(exchange.requests)
+    again = collect_from(moved, exchange.url, instance, lake, [day for day in days if day >= moved])
+    assert (again.plan.runs, again.failed, len(exchange.requests)) == ([], False, asked)
+    settings = settings_for(exchange.url, "ETH-EUR:1h")
+    settings = settings.model_copy(update={"start": date.fromisoformat(moved)})
+    for dataset in (CANDLE_HISTORY, CANDLE_COVERAGE):
+        materialize(settings, instance, dataset, max(moved, days[0])[:7], "2024-02")
+    after = derived_tables(lake)
+    assert after.keys() == before.keys()
+    for path, table in before.items():
+        assert after[path].equals(table), path
+    assert series_status(lake, HOURS, date(2024, 2, 4)).complete
+
+
+def test_collect_after_start_moved_into_collected_month_adds_days(
+    exchange: StandInExchange, lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    collect_from("2024-01-01", exchange.url, instance, lake, DAYS[:3])
+    outcome = collect_from("2024-01-30", exchange.url, instance, lake, DAYS[2:])
+    status = series_status(lake, HOURS, date(2024, 2, 3))
+    assert (outcome.failed, status.complete, status.days) == (False, True, DAYS)
+    assert status.candles == 24 * len(DAYS)
+
+
+def test_collect_of_removed_product_keeps_its_candles(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    markets = synthetic_markets()
+    with StandInExchange(rate=None, markets=markets) as exchange:
+        collector = Collector(asset_job(settings_for(exchange.url, "ETH-EUR:1h")), instance, lake)
+        collector.collect(collector.plan(HOURS, DAYS[:4]))
+        del markets["ETH-EUR"]
+        for _ in range(2):
+            outcome = collector.collect(collector.plan(HOURS, DAYS))
+            assert isinstance(outcome.error, ProductRemoved)
+            assert (outcome.missing, outcome.failed) == ([], False)
+        assert "removed ETH-EUR; its last candles in the lake are of 2024-01-31" in str(
+            outcome.error
+        )
+        assert series_status(lake, HOURS, date(2024, 2, 3)).complete
+        outcome = collector.collect(collector.plan(HOURS, ["2024-01-20", *DAYS]))
+        assert (outcome.missing, outcome.failed) == (["raw_candles 2024-01-20"], True)
+
+
+def test_collect_believes_catalogue_against_not_found(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    """The exchange answers 404 for the candles, but lists the product."""
+
+    def not_found(number: int, product: str, params: Mapping[str, str]) -> str | None:
+        return "404" if params.get("start", "") >= "2024-01-29T12" else None
+
+    with StandInExchange(rate=None, faults=not_found) as exchange:
+        collector = Collector(asset_job(settings_for(exchange.url, "ETH-EUR:1h")), instance, lake)
+        collector.collect(collector.plan(HOURS, DAYS[:2]))
+        outcome = collector.collect(collector.plan(HOURS, DAYS))
+    assert type(outcome.error) is ProductNotFound
+    assert outcome.failed
+    assert Lifetimes(lake).get("ETH-EUR") == [Lifetime()]
+
+
+def test_collect_of_product_listed_again_leaves_days_between_unexplained(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    delisted, relisted = datetime(2024, 1, 5, 12, tzinfo=UTC), datetime(2024, 2, 10, tzinfo=UTC)
+    listed = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp())
+    market = SyntheticMarket("ETH-EUR", listed, untraded=0.0, halts=[(delisted, relisted)])
+    now = [datetime(2024, 1, 20, 12, tzinfo=UTC)]
+    with StandInExchange(
+        rate=None,
+        clock=lambda: now[0].timestamp(),
+        markets={"ETH-EUR": market},
+        delisted=["ETH-EUR"],
+    ) as exchange:
+        collector = Collector(asset_job(settings_for(exchange.url, "ETH-EUR:1h")), instance, lake)
+        january = [f"2024-01-{day:02}" for day in range(1, 11)]
+        collector.collect(collector.plan(HOURS, january))
+        assert series_status(lake, HOURS, now[0].date()).complete
+        now[0] = datetime(2024, 2, 14, 12, tzinfo=UTC)
+        collector.collect(collector.plan(HOURS, ["2024-02-10", "2024-02-11"]))
+    status = series_status(lake, HOURS, now[0].date())
+    assert [(each.start, each.end, each.state) for each in status.unexplained] == [
+        (datetime(2024, 1, 20, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC), State.OPEN),
+        (datetime(2024, 2, 1, tzinfo=UTC), relisted, State.NOT_COLLECTED),
+    ]
+
+
+# Other settings of the same series
+
+
+def test_collect_asks_nothing_twice_in_another_time_zone(
+    collector: Collector, exchange: StandInExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collector.collect(collector.plan(HOURS, DAYS))
+    before, asked = derived_tables(collector.store), len(exchange.requests)
+    for zone in ("Pacific/Kiritimati", "America/Adak"):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        assert not collector.collect(collector.plan(HOURS, DAYS)).failed
+        assert collector.collect(collector.plan(HOURS, DAYS[2:3], again=True)).missing == []
+    monkeypatch.delenv("TZ")
+    time.tzset()
+    assert len(exchange.requests) == asked + 2 * 2
+    for path, table in derived_tables(collector.store).items():
+        names = [name for name in table.column_names if name != "evidence"]
+        assert table.select(names).equals(before[path].select(names)), path
+
+
+def test_collect_of_series_removed_and_added_again_asks_nothing_twice(
+    exchange: StandInExchange, lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    for names in (["ETH-EUR:1h", "ETH-EUR:15m"], ["ETH-EUR:15m"], ["ETH-EUR:15m", "ETH-EUR:1h"]):
+        asked = len(exchange.requests)
+        collector = Collector(asset_job(settings_for(exchange.url, *names)), instance, lake)
+        for name in names:
+            assert not collector.collect(collector.plan(Series.parse(name), DAYS)).failed
+    assert len(exchange.requests) == asked
+    assert list(map(str, stored_series(lake))) == ["ETH-EUR:15m", "ETH-EUR:1h"]
+
+
+def test_collect_into_another_container_begins_anew_and_returns(
+    exchange: StandInExchange, lake: ParquetStore, instance: dg.DagsterInstance, azurite: str
+) -> None:
+    settings = settings_for(exchange.url, "ETH-EUR:1h")
+    with BlobServiceClient.from_connection_string(azurite) as service:
+        other = f"{settings.container}-2"
+        for name, requests in [(settings.container, 2), (other, 2), (settings.container, 0)]:
+            asked, store = len(exchange.requests), ParquetStore(AzureBlobs(service, name))
+            changed = settings.model_copy(update={"container": name})
+            collector = Collector(asset_job(changed), instance, store)
+            assert not collector.collect(collector.plan(HOURS, DAYS)).failed
+            assert len(exchange.requests) == asked + requests
+            assert series_status(store, HOURS, date(2024, 2, 3)).candles == 24 * len(DAYS)

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from coinbase_assets.candles.calendar import DAY
@@ -90,8 +91,8 @@ def resource(exchange: StandInExchange, folder: Path) -> ExchangeResource:
 
 
 def known(lake: ParquetStore) -> tuple[date | None, date | None]:
-    lifetime = Lifetimes(lake).get(PRODUCT)
-    return lifetime.first_day, lifetime.last_day
+    lifetimes = Lifetimes(lake).get(PRODUCT)
+    return lifetimes[0].first_day, lifetimes[-1].last_day
 
 
 # The first day
@@ -102,24 +103,24 @@ def test_learn_listing_stores_first_day_once(collect: Collect, lake: ParquetStor
     assert known(lake) == (LISTED.date(), None)
     assert 5 < asked["86400"] <= 1 + 27
     assert lake.get(PATH).to_pylist() == [
-        {"first_day": LISTED.date(), "last_day": None, "asked_at": NOW}
+        {"first_day": LISTED.date(), "last_day": None, "asked_at": NOW, "closed_at": None}
     ]
     assert lake.find([PATH])[PATH].fields["product"] == PRODUCT
     again = collect(market(LISTED), 1, 15, granularity="15m", now=NOW + 30 * DAY)
     assert again["86400"] == 1
-    assert Lifetimes(lake).get(PRODUCT).asked_at == NOW
+    assert Lifetimes(lake).get(PRODUCT) == [Lifetime(LISTED.date(), asked_at=NOW)]
 
 
 def test_lifetimes_are_empty_for_unknown_product(lake: ParquetStore) -> None:
-    assert Lifetimes(lake).get("NO-SUCH") == Lifetime()
+    assert Lifetimes(lake).get("NO-SUCH") == [Lifetime()]
 
 
 def test_lifetimes_are_read_once(collect: Collect, lake: ParquetStore) -> None:
     lifetimes = Lifetimes(lake)
-    assert lifetimes.get(PRODUCT) == Lifetime()
+    assert lifetimes.get(PRODUCT) == [Lifetime()]
     collect(market(LISTED), 10, 10)
-    assert lifetimes.get(PRODUCT) == Lifetime()
-    assert Lifetimes(lake).get(PRODUCT) != Lifetime()
+    assert lifetimes.get(PRODUCT) == [Lifetime()]
+    assert Lifetimes(lake).get(PRODUCT) != [Lifetime()]
 
 
 def test_learn_listing_on_listing_day(collect: Collect, lake: ParquetStore) -> None:
@@ -231,6 +232,87 @@ def test_learn_delisting_of_product_delisted_later(collect: Collect, lake: Parqu
     assert known(lake) == (None, None)
     collect(market(delisted=DELISTED), 20, 20, delisted=True)
     assert known(lake)[1] == DELISTED.date()
+
+
+def test_learn_delisting_of_product_missing_from_catalogue(
+    tmp_path: Path, lake: ParquetStore
+) -> None:
+    """Its candles are still answered, but the list of products does not have it."""
+    markets = {PRODUCT: market(delisted=DELISTED), "BTC-USD": market()}
+    with (
+        StandInExchange(rate=None, clock=NOW.timestamp, markets=markets) as exchange,
+        resource(exchange, tmp_path).get_client() as client,
+    ):
+        silent = Lifetimes(lake)
+        silent.learn_delisting(client, PRODUCT, date(2024, 1, 20), NOW)
+        assert known(lake) == (None, None)
+        exchange.unlisted.add(PRODUCT)
+        Lifetimes(lake).learn_delisting(client, PRODUCT, date(2024, 1, 20), NOW)
+    assert Lifetimes(lake).get(PRODUCT) == [Lifetime(None, DELISTED.date(), None, NOW)]
+
+
+def test_learn_delisting_again_extends_the_evidence(collect: Collect, lake: ParquetStore) -> None:
+    for later in (timedelta(0), 3 * DAY):
+        collect(market(delisted=DELISTED), 16, 18, delisted=True, now=NOW + later)
+    silent = market(delisted=DELISTED)
+    assert Lifetimes(lake).get(PRODUCT)[0].closed_at == NOW
+    collect(silent, 21, 22, delisted=True, now=NOW - 15 * DAY)
+    assert Lifetimes(lake).get(PRODUCT)[0].closed_at == NOW
+
+
+# Listed again
+
+
+RELISTED = datetime(2024, 1, 24, 9, 0, tzinfo=UTC)
+
+
+def relisted(again: datetime = FOREVER) -> SyntheticMarket:
+    """Return a market that was delisted, listed again and perhaps delisted again."""
+    listing = int(datetime(2018, 5, 3, tzinfo=UTC).timestamp())
+    pause = [(DELISTED, RELISTED)]
+    return SyntheticMarket(PRODUCT, listing, untraded=0.0, halts=pause, delisted=again)
+
+
+def test_learn_trade_after_delisting_begins_another_lifetime(
+    collect: Collect, lake: ParquetStore
+) -> None:
+    asked_at = datetime(2024, 1, 20, 12, tzinfo=UTC)
+    collect(relisted(), 16, 18, delisted=True, now=asked_at)
+    collect(relisted(), 25, 26)
+    assert Lifetimes(lake).get(PRODUCT) == [
+        Lifetime(None, DELISTED.date(), None, asked_at),
+        Lifetime(date(2024, 1, 25)),
+    ]
+    collect(relisted(), 23, 24)
+    assert Lifetimes(lake).get(PRODUCT)[1] == Lifetime(RELISTED.date())
+
+
+def test_learn_delisting_of_product_listed_again_keeps_both_lifetimes(
+    collect: Collect, lake: ParquetStore
+) -> None:
+    asked_at = datetime(2024, 1, 20, 12, tzinfo=UTC)
+    collect(relisted(), 16, 18, delisted=True, now=asked_at)
+    collect(relisted(again=RELISTED + DAY), 26, 27, delisted=True)
+    assert Lifetimes(lake).get(PRODUCT) == [
+        Lifetime(None, DELISTED.date(), None, asked_at),
+        Lifetime(date(2024, 1, 25), date(2024, 1, 25), None, NOW),
+    ]
+
+
+def test_learn_trade_corrects_days_that_a_candle_contradicts(
+    collect: Collect, lake: ParquetStore
+) -> None:
+    collect(market(LISTED, DELISTED), 8, 18, delisted=True)
+    collect(market(), 8, 8)
+    collect(market(), 19, 19)
+    assert known(lake) == (date(2024, 1, 8), date(2024, 1, 19))
+    assert len(Lifetimes(lake).get(PRODUCT)) == 1
+
+
+def test_lifetimes_of_earlier_versions_are_read(lake: ParquetStore) -> None:
+    row = {"first_day": LISTED.date(), "last_day": DELISTED.date(), "asked_at": NOW}
+    lake.put(PATH, pa.Table.from_pylist([row]), None)
+    assert Lifetimes(lake).get(PRODUCT) == [Lifetime(LISTED.date(), DELISTED.date(), NOW, NOW)]
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ class Month:
     granularity: str = "1h"
     traded: Collection[int] = ()
     lifetime: Lifetime = ALWAYS
+    later: Sequence[Lifetime] = ()
 
     def facts(self, days: Mapping[int, DayFacts | None], others: DayFacts | None) -> MonthFacts:
         """Return the facts of the month: of these days, numbered from 1, and of all `others`."""
@@ -50,7 +51,10 @@ class Month:
         times = int(start.timestamp()) + np.array(sorted(self.traded), int) * (
             series.granularity.seconds
         )
-        return MonthFacts(series, start, known, times, self.lifetime)
+        lifetime = self.lifetime
+        if lifetime.last_day and not lifetime.closed_at:
+            lifetime = replace(lifetime, closed_at=LATE)
+        return MonthFacts(series, start, known, times, [lifetime, *self.later])
 
     def states(
         self, days: Mapping[int, DayFacts | None] | None = None, others: DayFacts | None = WHOLE
@@ -301,6 +305,34 @@ def test_ledger_days_outside_lifetime_need_no_answer() -> None:
     assert month.states(others=None) == expected
 
 
+def test_ledger_delisting_says_nothing_of_later_days() -> None:
+    """The product may be listed again after the exchange's answer."""
+    month = Month(lifetime=Lifetime(last_day=date(2024, 2, 3), closed_at=feb(10, 12)))
+    assert month.states(others=None) == [
+        (NOT_COLLECTED, 72),
+        (AFTER_DELISTING, 6 * 24),
+        (NOT_COLLECTED, 20 * 24),
+    ]
+
+
+def test_ledger_between_two_lifetimes() -> None:
+    month = Month(
+        lifetime=Lifetime(last_day=date(2024, 1, 20), closed_at=feb(5)),
+        later=[Lifetime(date(2024, 2, 8), date(2024, 2, 12), None, feb(15))],
+    )
+    assert month.states({9: WHOLE}, others=None) == [
+        (AFTER_DELISTING, 4 * 24),
+        (NOT_COLLECTED, 4 * 24),
+        (NO_TRADES, 24),
+        (NOT_COLLECTED, 3 * 24),
+        (AFTER_DELISTING, 2 * 24),
+        (NOT_COLLECTED, 15 * 24),
+    ]
+    evidence = [row["evidence"] for row in build_ledger(month.facts({}, None)).to_pylist()]
+    assert "last traded on 2024-01-20" in evidence[0]
+    assert "last traded on 2024-02-12" in evidence[2]
+
+
 def test_ledger_candle_outside_lifetime_is_traded() -> None:
     month = Month(traded=[3, 690], lifetime=Lifetime(date(2024, 2, 3), date(2024, 2, 27)))
     assert month.states() == [
@@ -403,7 +435,7 @@ def expected_states(month: MonthFacts) -> Iterator[State]:
             elif time in doubted:
                 yield UNCONFIRMED
             else:
-                yield expected_hole(day, time, candles, month.lifetime, now)
+                yield expected_hole(day, time, candles, month.lifetimes[0], now)
 
 
 def doubted_buckets(

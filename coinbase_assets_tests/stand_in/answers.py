@@ -63,11 +63,13 @@ NOT_FOUND = error_answer(404, "NotFound")
 class Origin:
     """The exchange behind the CDN: its markets, and the products that are delisted.
 
-    `early_rows` is the number of rows sent before the asked start.
+    Its list of products lacks the `unlisted` ones, for which it answers otherwise. `early_rows` is
+    the number of rows sent before the asked start.
     """
 
     markets: Mapping[str, Market]
     delisted: Collection[str] = ()
+    unlisted: Collection[str] = ()
     early_rows: int = 0
 
     def answer(self, path: str, params: Mapping[str, str], now: float) -> HttpAnswer:
@@ -76,7 +78,8 @@ class Origin:
             case ["currencies"]:
                 return json_answer(200, self._currencies(), "public, max-age=5")
             case ["products"]:
-                products = [self._product(name) for name in self.markets]
+                listed = [name for name in self.markets if name not in self.unlisted]
+                products = [self._product(name) for name in listed]
                 return json_answer(200, products, "public, max-age=5")
             case ["products", name] if name in self.markets:
                 return json_answer(200, self._product(name), "public, max-age=5")

@@ -101,6 +101,7 @@ class StandInExchange:
     clock: Callable[[], float] = time.time
     markets: Mapping[str, Market] = field(default_factory=synthetic_markets)
     delisted: Collection[str] = ()
+    unlisted: set[str] = field(default_factory=set)
     faults: Faults | None = None
     slow_seconds: float = 1.0
     cache_seconds: float = 0
@@ -111,7 +112,7 @@ class StandInExchange:
 
     def __post_init__(self) -> None:
         self.stopping = threading.Event()
-        self._origin = Origin(self.markets, self.delisted, self.early_rows)
+        self._origin = Origin(self.markets, self.delisted, self.unlisted, self.early_rows)
         self._bucket = TokenBucket(self.rate, self.burst) if self.rate is not None else None
         self._numbers = itertools.count()
         self._cache: dict[str, tuple[float, HttpAnswer]] = {}
