@@ -38,6 +38,12 @@ def months_between(first: datetime, end: datetime) -> Sequence[str]:
     return [_month(n) for n in range(_number(f"{first:%Y-%m}"), _number(f"{last:%Y-%m}") + 1)]
 
 
+def days_between(first: datetime, end: datetime) -> Sequence[str]:
+    """Return the keys of the days that hold an instant from `first` until `end`."""
+    count = -((first.replace(hour=0, minute=0, second=0, microsecond=0) - end) // DAY)
+    return [f"{first + number * DAY:%F}" for number in range(count)]
+
+
 def following_months(first: str, count: int) -> Sequence[str]:
     """Return the keys of `count` months, beginning with `first`."""
     return [_month(_number(first) + n) for n in range(count)]

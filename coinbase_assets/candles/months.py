@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from coinbase_assets.candles.calendar import DAY, day_start, month_range
 from coinbase_assets.candles.days import first_and_last
@@ -53,9 +55,8 @@ def join_days(
         key: {name: day[name] for name in _RAW_DAY_FIELDS_KEPT if day.get(name)}
         for key, day in fields.items()
     }
-    candles = candles.replace_schema_metadata({_RAW_DAYS: json.dumps(kept).encode()})
     return with_fields(
-        candles,
+        with_raw_days(candles, kept),
         {
             "series": str(series),
             "source": made_of,
@@ -67,6 +68,11 @@ def join_days(
     )
 
 
+def with_raw_days(candles: pa.Table, days: Mapping[str, Mapping[str, str]]) -> pa.Table:
+    """Return the candles with the fields of the raw days that they are from, by the days' keys."""
+    return candles.replace_schema_metadata({_RAW_DAYS: json.dumps(days).encode()})
+
+
 def raw_days(history: pa.Table) -> Mapping[str, Mapping[str, str]]:
     """Return the fields of the raw days that the month was joined from, by the days' keys.
 
@@ -76,6 +82,23 @@ def raw_days(history: pa.Table) -> Mapping[str, Mapping[str, str]]:
     if _RAW_DAYS not in metadata:
         raise InvalidCandles("the month was joined by an older version; materialise it again")
     return json.loads(metadata[_RAW_DAYS])
+
+
+def answered_days(candles: pa.Table) -> set[str]:
+    """Return the keys of the raw days in a month that the exchange answered to their end.
+
+    For a month of an earlier version, returns the days that have a candle. The candles need only
+    the column `time`.
+    """
+    try:
+        days = raw_days(candles)
+    except InvalidCandles:
+        return set(pc.strftime(candles["time"], "%Y-%m-%d").unique().to_pylist())
+    return {
+        key
+        for key, fields in days.items()
+        if datetime.fromisoformat(fields["answered_through"]) >= day_start(key) + DAY
+    }
 
 
 def unchanged_days(history: pa.Table, days: Mapping[str, Mapping[str, str]]) -> dict[str, pa.Table]:

@@ -11,9 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coinbase_assets.candles.calendar import DAY, day_start, month_range, months_between
+from coinbase_assets.candles.calendar import (
+    DAY,
+    day_start,
+    format_time,
+    month_range,
+    months_between,
+)
 from coinbase_assets.candles.days import first_and_last
-from coinbase_assets.candles.months import raw_days
+from coinbase_assets.candles.months import raw_days, with_raw_days
 from coinbase_assets.candles.series import BucketLength, Rollup
 from coinbase_assets.candles.table import (
     COLUMNS,
@@ -89,6 +95,11 @@ def roll_up(rollup: Rollup, month: str, history: Sequence[pa.Table]) -> pa.Table
     }
     complete = _is_complete(longer, rollup.granularity.seconds, answered)
     candles = longer.filter(pa.array(complete))
+    days = {
+        f"{day:%F}": {"answered_through": format_time(through)}
+        for day, through in answered.items()
+        if f"{day:%Y-%m}" == month
+    }
     fields = {
         "series": str(rollup),
         "source": str(rollup.made_of),
@@ -96,7 +107,7 @@ def roll_up(rollup: Rollup, month: str, history: Sequence[pa.Table]) -> pa.Table
         "candles_left_out": str(longer.num_rows - candles.num_rows),
         **first_and_last(candles),
     }
-    return with_fields(candles, fields)
+    return with_fields(with_raw_days(candles, days), fields)
 
 
 def _is_complete(

@@ -14,10 +14,14 @@ import pytest
 from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
 
 from coinbase_assets import Lake, read_candles, read_candles_arrow
-from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP
+from coinbase_assets.candles.calendar import DAY
+from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP, LISTINGS, Dataset
+from coinbase_assets.candles.months import with_raw_days
 from coinbase_assets.candles.series import Series, parse_candle_series
 from coinbase_assets.candles.table import SCHEMA
+from coinbase_assets.lake.candle_months import stream_months
 from coinbase_assets.lake.errors import SeriesNotFound
+from coinbase_assets.lake.time_ranges import parse_range
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import AZURITE_KEY
@@ -158,6 +162,92 @@ def test_read_uses_rollup_if_not_collected() -> None:
 @pytest.mark.usefixtures("rollups")
 def test_read_prefers_history_to_rollup() -> None:
     assert read_candles_arrow("ETH-EUR", "1h", "2024-01-01", "2024-02-01").num_rows == 31 * 24
+
+
+# Two sources, and days that neither has
+
+
+def january(first: int, last: int, collected: int | None = None) -> pa.Table:
+    """Return hourly candles of these days of January; by default all of them were collected."""
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    table = candles(start + (first - 1) * DAY, start + last * DAY)
+    ends = {number: start + number * DAY for number in range(first, (collected or last) + 1)}
+    days = {
+        f"2024-01-{number:02}": {"answered_through": end.isoformat()}
+        for number, end in ends.items()
+    }
+    return with_raw_days(table, days)
+
+
+def store_january(lake: ParquetStore, dataset: Dataset, table: pa.Table) -> None:
+    lake.put(dataset.path(ETH).format(partition="2024-01"), table, None)
+
+
+def read_january(lake: ParquetStore) -> pa.Table:
+    return pa.concat_tables(
+        stream_months(lake, ETH, *parse_range("2024-01-01", "2024-02-01"), SCHEMA.names)
+    )
+
+
+WHOLE = candles(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("history_days", "rollup_days"), [((1, 10), (1, 31)), ((1, 31), (5, 8)), ((10, 31), (1, 15))]
+)
+def test_read_joins_history_and_rollup(
+    lake: ParquetStore,
+    caplog: pytest.LogCaptureFixture,
+    history_days: tuple[int, int],
+    rollup_days: tuple[int, int],
+) -> None:
+    store_january(lake, CANDLE_HISTORY, january(*history_days))
+    store_january(lake, CANDLE_ROLLUP, january(*rollup_days))
+    assert read_january(lake).equals(WHOLE)
+    assert caplog.messages == []
+
+
+def test_read_takes_candle_of_history_before_that_of_rollup(lake: ParquetStore) -> None:
+    store_january(lake, CANDLE_HISTORY, january(1, 2))
+    rolled = january(1, 31)
+    zeros = pa.array([0.0] * rolled.num_rows)
+    store_january(lake, CANDLE_ROLLUP, rolled.set_column(5, SCHEMA.field("volume"), zeros))
+    volumes = read_january(lake)["volume"].to_pylist()
+    assert volumes == WHOLE["volume"].to_pylist()[:48] + [0.0] * (29 * 24)
+
+
+def test_read_joins_months_of_either_source(lake: ParquetStore) -> None:
+    store_january(lake, CANDLE_ROLLUP, january(1, 31))
+    february = candles(datetime(2024, 2, 1, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC))
+    store_history(lake, ETH, february)
+    for start in ("2024-01-01", "2004-01-01"):
+        found = read_candles_arrow("ETH-EUR", "1h", start, "2024-03-01")
+        assert found.equals(pa.concat_tables([WHOLE, february]))
+
+
+def test_read_names_days_that_were_not_collected(
+    lake: ParquetStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store_january(lake, CANDLE_HISTORY, january(3, 10))
+    store_january(lake, CANDLE_ROLLUP, january(12, 12))
+    read_january(lake)
+    assert caplog.messages == [
+        "ETH-EUR:1h: not collected: 2024-01-01 to 2024-01-02, 2024-01-11, 2024-01-13 to 2024-01-31"
+    ]
+
+
+def test_read_names_no_day_without_trades_before_listing_or_ahead(
+    lake: ParquetStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store_january(lake, CANDLE_HISTORY, january(3, 10, collected=31))
+    first_day = date(2024, 1, 3)
+    lake.put(
+        LISTINGS.path().format(partition="ETH-EUR"), pa.table({"first_day": [first_day]}), None
+    )
+    read_january(lake)
+    tomorrow = datetime.now(UTC) + DAY
+    list(stream_months(lake, ETH, tomorrow, tomorrow + DAY, SCHEMA.names))
+    assert caplog.messages == []
 
 
 @pytest.fixture
