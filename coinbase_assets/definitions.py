@@ -84,8 +84,12 @@ def build_definitions(
             build_candle_chart_schedule(settings.series),
         ],
         sensors=[
-            build_candle_history_sensor(settings.series),
-            *([build_candle_rollup_sensor(settings.rollups)] if settings.rollups else []),
+            build_candle_history_sensor(settings.series, settings.start),
+            *(
+                [build_candle_rollup_sensor(settings.rollups, settings.start)]
+                if settings.rollups
+                else []
+            ),
             build_recency_sensor(windows),
             build_alerts(settings, checks),
             orphaned_runs_sensor,

@@ -3,19 +3,15 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
 import pyarrow as pa
 
-from coinbase_assets.assets.partitions import (
-    MONTHS_PER_RUN,
-    daily_partitions,
-    monthly_partitions,
-)
+from coinbase_assets.assets.partitions import MONTHS_PER_RUN, monthly_partitions
 from coinbase_assets.assets.table_schema import CANDLE_METADATA
-from coinbase_assets.candles.calendar import month_of
+from coinbase_assets.candles.calendar import day_start, days_between, month_of, month_range
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES
 from coinbase_assets.candles.months import join_days, unchanged_days
 from coinbase_assets.candles.series import Series
@@ -63,8 +59,9 @@ def build_candle_history(series: Series, start: date) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[AzureParquetIOManager]
     ) -> dg.Output:
         raw = _stored_days(lake.store, series, context.partition_keys)
-        begun = {*daily_partitions(start).get_partition_keys(), *raw}
-        expected = Counter(map(month_of, begun))
+        first, _ = month_range(context.partition_keys[0])
+        begun = days_between(max(first, day_start(str(start))), datetime.now(UTC))
+        expected = Counter(map(month_of, {*begun, *raw}))
         months = {month: expected[month] for month in context.partition_keys}
         return dg.Output(join_months(series, months, raw, lake.store))
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import date
 from functools import partial
 from typing import TypeVar
 
@@ -31,8 +32,11 @@ _SeriesT = TypeVar("_SeriesT", bound=CandleSeries)
 _sensor = partial(dg.sensor, default_status=dg.DefaultSensorStatus.RUNNING)
 
 
-def build_candle_history_sensor(series: Sequence[Series]) -> dg.SensorDefinition:
-    """Return the sensor that rebuilds the months of raw days materialised since its last tick."""
+def build_candle_history_sensor(series: Sequence[Series], start: date) -> dg.SensorDefinition:
+    """Return the sensor that rebuilds the months of raw days materialised since its last tick.
+
+    The months before that of `start` have no partitions, and are left as they are.
+    """
     raw = {each: dg.AssetKey(RAW_CANDLES.asset_key(each)) for each in series}
     with_halts = can_tell_halts(series)
 
@@ -48,15 +52,18 @@ def build_candle_history_sensor(series: Sequence[Series]) -> dg.SensorDefinition
         return _tick(
             context,
             raw,
-            lambda _, days: {month_of(day) for day in days},
+            lambda _, days: {month_of(day) for day in days if day >= f"{start:%Y-%m}"},
             lambda chosen: monthly_assets(chosen, with_halts),
         )
 
     return candle_history_sensor
 
 
-def build_candle_rollup_sensor(rollups: Sequence[Rollup]) -> dg.SensorDefinition:
-    """Return the sensor that rebuilds the rollups of months rebuilt since its last tick."""
+def build_candle_rollup_sensor(rollups: Sequence[Rollup], start: date) -> dg.SensorDefinition:
+    """Return the sensor that rebuilds the rollups of months rebuilt since its last tick.
+
+    The months before that of `start` have no partitions, and are left as they are.
+    """
     history = {each: dg.AssetKey(CANDLE_HISTORY.asset_key(each.made_of)) for each in rollups}
 
     @_sensor(
@@ -72,7 +79,7 @@ def build_candle_rollup_sensor(rollups: Sequence[Rollup]) -> dg.SensorDefinition
         def rollup_months(rollup: Rollup, months: Collection[str]) -> set[str]:
             built = context.instance.get_materialized_partitions(history[rollup])
             touched = (touched_months(rollup.granularity, month) for month in months)
-            return set[str]().union(*touched) & built
+            return {month for month in set().union(*touched) & built if month >= f"{start:%Y-%m}"}
 
         return _tick(context, history, rollup_months, _rollup_assets)
 

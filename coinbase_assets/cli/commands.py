@@ -67,7 +67,7 @@ def heal_series(
         begin = max(settings.start, first or settings.start)
         plans = plan_healing(collector, series, today, begin, last or today)
         if not plans:
-            console.print("Nothing to heal: every bucket is explained.")
+            console.print(f"Nothing to heal: every bucket from {begin} on is explained.")
         for healing in plans:
             console.print(f"{healing.series}: {_listed(healing.days)}")
         return plans

@@ -35,9 +35,11 @@ def days_of(first: str, last: str) -> Iterable[str]:
 class Ticks:
     """Ticks of the history sensor, each with the cursor of the tick before."""
 
-    def __init__(self, instance: dg.DagsterInstance, *series: Series) -> None:
+    def __init__(
+        self, instance: dg.DagsterInstance, *series: Series, start: date = date(2018, 1, 1)
+    ) -> None:
         self._instance = instance
-        self._sensor = build_candle_history_sensor(series)
+        self._sensor = build_candle_history_sensor(series, start)
         self.cursor: str | None = None
 
     def __call__(self) -> list[dg.RunRequest]:
@@ -167,10 +169,13 @@ def test_history_sensor_ignores_unconfigured_series(
 
 
 def rollup_launches(
-    instance: dg.DagsterInstance, rollups: str, cursor: str | None = None
+    instance: dg.DagsterInstance,
+    rollups: str,
+    cursor: str | None = None,
+    start: date = date(2018, 1, 1),
 ) -> tuple[list[tuple[str, str, str]], str | None]:
     """Return a tick's runs (granularities, first and last month) and its cursor."""
-    sensor = build_candle_rollup_sensor(parse_rollups(rollups))
+    sensor = build_candle_rollup_sensor(parse_rollups(rollups), start)
     tick = sensor.evaluate_tick(dg.build_sensor_context(instance, cursor=cursor))
     launches = [
         (
@@ -187,6 +192,19 @@ def land_history(instance: dg.DagsterInstance, *months: str) -> None:
     key = dg.AssetKey(CANDLE_HISTORY.asset_key(ETH))
     for month in months:
         instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=month))
+
+
+def test_sensors_leave_months_before_a_moved_start(instance: dg.DagsterInstance) -> None:
+    """COINBASE_START was moved forward before the sensors saw these partitions."""
+    moved = date(2024, 3, 10)
+    land(instance, ETH, "2024-02-28", "2024-03-02", "2024-03-11")
+    assert Ticks(instance, ETH, BTC, LTC, start=moved).launches() == [
+        ({"ETH-EUR"}, "2024-03", "2024-03")
+    ]
+    assert Ticks(instance, ETH, BTC, LTC, start=date(2024, 4, 1)).launches() == []
+    land_history(instance, "2024-02", "2024-03")
+    launches, _ = rollup_launches(instance, "ETH-EUR:15m>1h,1w", start=moved)
+    assert launches == [("1h 1w", "2024-03", "2024-03")]
 
 
 def test_rollup_sensor_follows_history(instance: dg.DagsterInstance) -> None:
