@@ -162,7 +162,9 @@ def test_definitions_declare_stored_columns(
         (field.name, str(field.type)) for field in stored
     ]
     assert [column.name for column in schema.columns if column.constraints.unique] == unique
-    assert not any(column.constraints.nullable for column in schema.columns)
+    assert [column.constraints.nullable for column in schema.columns] == [
+        field.nullable for field in stored
+    ]
     assert all(column.description for column in schema.columns)
 
 
