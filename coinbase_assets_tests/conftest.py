@@ -42,6 +42,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     for marker, (description, _) in NEEDS.items():
         config.addinivalue_line("markers", f"{marker}: {description}")
