@@ -27,6 +27,7 @@ from coinbase_assets.automation.schedules import (
     build_settle_candles_schedule,
     products_schedule,
 )
+from coinbase_assets.azure_accounts import DEVELOPMENT_STORAGE
 from coinbase_assets.completeness.halts import can_tell_halts
 from coinbase_assets.dagster_instance.executor import LockedInProcessExecutor
 from coinbase_assets.exchange.resource import ExchangeResource
@@ -34,7 +35,6 @@ from coinbase_assets.monitoring.alerts import build_alerts_sensor
 from coinbase_assets.monitoring.destinations import parse_destinations
 from coinbase_assets.monitoring.freshness import freshness_windows, with_freshness
 from coinbase_assets.process_tuning import without_garbage_collection
-from coinbase_assets.setting_values import DEVELOPMENT_STORAGE
 from coinbase_assets.settings import (
     ACCOUNT_URL,
     BUDGET_URL,
