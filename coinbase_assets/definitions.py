@@ -1,7 +1,7 @@
 """The Dagster definitions, built from the settings. All parts of the project meet here."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import dagster as dg
 
@@ -126,16 +126,13 @@ def build_exchange(settings: Settings) -> ExchangeResource:
     )
 
 
-def build_storage(
-    settings: Settings, secret: Callable[[str], str] = dg.EnvVar
-) -> AzureStorageResource:
+def build_storage(settings: Settings) -> AzureStorageResource:
     """Return the storage account. Raises SettingsError if the settings name none.
 
-    `secret` turns the name of a variable into its value. The default is for Dagster, which reads
-    the variable only when it opens the account, so that no definition holds a secret.
+    Dagster reads the secrets only when it opens the account, so that no definition holds them.
     """
     if settings.connection_string:
-        return AzureStorageResource(connection_string=secret(CONNECTION_STRING))
+        return AzureStorageResource(connection_string=dg.EnvVar(CONNECTION_STRING))
     if not settings.account_url:
         raise SettingsError(
             f"neither {CONNECTION_STRING} nor {ACCOUNT_URL} is set; set one of them to your storage"
@@ -143,8 +140,8 @@ def build_storage(
         )
     return AzureStorageResource(
         account_url=settings.account_url,
-        account_key=secret("AZURE_STORAGE_KEY") if settings.account_key else "",
-        sas_token=secret("AZURE_STORAGE_SAS_TOKEN") if settings.sas_token else "",
+        account_key=dg.EnvVar("AZURE_STORAGE_KEY") if settings.account_key else "",
+        sas_token=dg.EnvVar("AZURE_STORAGE_SAS_TOKEN") if settings.sas_token else "",
     )
 
 
