@@ -27,6 +27,8 @@ from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import AZURITE_KEY
 from coinbase_assets_tests.stand_in.tables import candle_table
 
+pytestmark = pytest.mark.both_addresses
+
 ETH, BTC = Series.parse("ETH-EUR:1h"), Series.parse("BTC-USD:1d")
 HOUR = timedelta(hours=1)
 # The last month is only half stored.
@@ -269,11 +271,11 @@ def test_lake_opens_another_account(elsewhere: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("credential", ["connection string", "key", "sas"])
 def test_dataset_skips_blobs_by_path(
-    credential: str, history: ParquetStore, elsewhere: dict[str, str], azurite: str
+    credential: str, history: ParquetStore, elsewhere: dict[str, str], connection_string: str
 ) -> None:
     store_history(history, BTC, candles(FIRST, FIRST + 48 * HOUR))
     accounts = {
-        "connection string": {"connection_string": azurite},
+        "connection string": {"connection_string": connection_string},
         "key": {name: elsewhere[name] for name in ("account_url", "account_key")},
         "sas": {"account_url": elsewhere["account_url"], "sas_token": account_sas()},
     }

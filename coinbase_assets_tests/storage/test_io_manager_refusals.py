@@ -44,6 +44,7 @@ def test_blob_path_refuses_unknown_placeholder(run: Runner) -> None:
         run(asset, keys=FIRST)
 
 
+@pytest.mark.both_addresses
 def test_input_names_missing_partitions(run: Runner) -> None:
     asset, reader = prices(lambda context: rows(1)), Reader(PartitionTables, DAYS)
     run(asset, keys=FIRST)
