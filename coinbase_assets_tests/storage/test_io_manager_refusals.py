@@ -56,6 +56,7 @@ def test_input_names_missing_partitions(run: Runner) -> None:
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.both_addresses
 def test_input_skips_allowed_missing_partitions(run: Runner) -> None:
     asset = prices(lambda context: rows(7))
     run(asset, keys=SECOND)
