@@ -1,7 +1,7 @@
 """The Dagster definitions, built from the settings. All parts of the project meet here."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import dagster as dg
 
@@ -27,6 +27,7 @@ from coinbase_assets.automation.schedules import (
     build_settle_candles_schedule,
     products_schedule,
 )
+from coinbase_assets.azure_accounts import DEVELOPMENT_STORAGE
 from coinbase_assets.completeness.halts import can_tell_halts
 from coinbase_assets.dagster_instance.executor import LockedInProcessExecutor
 from coinbase_assets.exchange.resource import ExchangeResource
@@ -34,7 +35,6 @@ from coinbase_assets.monitoring.alerts import build_alerts_sensor
 from coinbase_assets.monitoring.destinations import parse_destinations
 from coinbase_assets.monitoring.freshness import freshness_windows, with_freshness
 from coinbase_assets.process_tuning import without_garbage_collection
-from coinbase_assets.setting_values import DEVELOPMENT_STORAGE
 from coinbase_assets.settings import (
     ACCOUNT_URL,
     BUDGET_URL,
@@ -126,16 +126,13 @@ def build_exchange(settings: Settings) -> ExchangeResource:
     )
 
 
-def build_storage(
-    settings: Settings, secret: Callable[[str], str] = dg.EnvVar
-) -> AzureStorageResource:
+def build_storage(settings: Settings) -> AzureStorageResource:
     """Return the storage account. Raises SettingsError if the settings name none.
 
-    `secret` turns the name of a variable into its value. The default is for Dagster, which reads
-    the variable only when it opens the account, so that no definition holds a secret.
+    Dagster reads the secrets only when it opens the account, so that no definition holds them.
     """
     if settings.connection_string:
-        return AzureStorageResource(connection_string=secret(CONNECTION_STRING))
+        return AzureStorageResource(connection_string=dg.EnvVar(CONNECTION_STRING))
     if not settings.account_url:
         raise SettingsError(
             f"neither {CONNECTION_STRING} nor {ACCOUNT_URL} is set; set one of them to your storage"
@@ -143,8 +140,8 @@ def build_storage(
         )
     return AzureStorageResource(
         account_url=settings.account_url,
-        account_key=secret("AZURE_STORAGE_KEY") if settings.account_key else "",
-        sas_token=secret("AZURE_STORAGE_SAS_TOKEN") if settings.sas_token else "",
+        account_key=dg.EnvVar("AZURE_STORAGE_KEY") if settings.account_key else "",
+        sas_token=dg.EnvVar("AZURE_STORAGE_SAS_TOKEN") if settings.sas_token else "",
     )
 
 

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from coinbase_assets.candles.series import Granularity, Rollup, RollupGranularity, Series
-
-DEVELOPMENT_STORAGE = "UseDevelopmentStorage=true"
+from coinbase_assets.plain_urls import plain_url, split_url
 
 _CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9](-?[a-z0-9])+")
 _DURATION = re.compile(r"(\d{1,6})([smhd])")
@@ -125,35 +124,12 @@ def check_budget_url(url: str) -> None:
 
 
 def require_heartbeat_url(text: str) -> None:
-    _split_url(text, "write https://HOST/PATH")
+    split_url(text, "write https://HOST/PATH")
 
 
 def parse_api_url(text: str) -> str:
     """Return the URL of the exchange, without slashes at its end."""
-    return _plain_url(text, "write it without them")
-
-
-def parse_account_url(text: str) -> str:
-    """Return the URL of the storage account, without slashes at its end."""
-    return _plain_url(text, "put a SAS in AZURE_STORAGE_SAS_TOKEN")
-
-
-def _plain_url(text: str, remedy: str) -> str:
-    parts = _split_url(text, "write https://HOST, or http://HOST:PORT for an emulator")
-    if parts.query or parts.username or parts.password:
-        raise ValueError(f"has a user, a password or a query; {remedy}")
-    return text.rstrip("/")
-
-
-def _split_url(text: str, remedy: str) -> SplitResult:
-    try:
-        parts = urlsplit(text)
-        is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        is_url = False
-    if not is_url or re.search(r"\s", text):
-        raise ValueError(f"not a URL; {remedy}")
-    return parts
+    return plain_url(text, "write it without them")
 
 
 def require_container(name: str) -> None:
@@ -166,14 +142,3 @@ def require_container(name: str) -> None:
 def require_absolute(path: Path) -> None:
     if not path.is_absolute():
         raise ValueError("not an absolute path, which Dagster needs; write the full path")
-
-
-def require_connection_string(text: str) -> None:
-    parts = dict(part.partition("=")[::2] for part in text.split(";") if part)
-    if parts.get("UseDevelopmentStorage") == "true":
-        return
-    if not all(parts.values()) or not {"AccountName", "BlobEndpoint"} & parts.keys():
-        raise ValueError(
-            "not a connection string; copy it from the storage account's page"
-            f" (AccountName=...;AccountKey=...), or write {DEVELOPMENT_STORAGE} for Azurite"
-        )

@@ -18,17 +18,23 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from coinbase_assets.azure_accounts import (
+    account_name,
+    check_account,
+    check_account_url,
+    check_connection_string,
+    check_key,
+    check_sas,
+)
 from coinbase_assets.candles.series import Rollup, Series
 from coinbase_assets.setting_values import (
     check_budget_url,
-    parse_account_url,
     parse_api_url,
     parse_duration,
     parse_rollups,
     parse_series,
     parse_start,
     require_absolute,
-    require_connection_string,
     require_container,
     require_heartbeat_url,
 )
@@ -109,14 +115,18 @@ class Settings(BaseSettings):
     give_up_after: float = Field(120, alias="COINBASE_GIVE_UP_AFTER", gt=0, le=86_400)
     freshness_warn: _Duration | None = Field(None, alias="COINBASE_FRESHNESS_WARN")
     freshness_fail: _Duration | None = Field(None, alias="COINBASE_FRESHNESS_FAIL")
-    connection_string: Annotated[SecretStr, _checked_by(require_connection_string)] | None = Field(
+    connection_string: Annotated[SecretStr, _checked_by(check_connection_string)] | None = Field(
         None, alias=CONNECTION_STRING
     )
-    account_url: Annotated[str, AfterValidator(parse_account_url)] | None = Field(
+    account_url: Annotated[str, AfterValidator(check_account_url)] | None = Field(
         None, alias=ACCOUNT_URL
     )
-    account_key: SecretStr | None = Field(None, alias="AZURE_STORAGE_KEY")
-    sas_token: SecretStr | None = Field(None, alias="AZURE_STORAGE_SAS_TOKEN")
+    account_key: Annotated[SecretStr, _checked_by(check_key)] | None = Field(
+        None, alias="AZURE_STORAGE_KEY"
+    )
+    sas_token: Annotated[SecretStr, _checked_by(check_sas)] | None = Field(
+        None, alias="AZURE_STORAGE_SAS_TOKEN"
+    )
     alert_urls: Annotated[SecretStr, _checked_by(_check_alert_urls)] | None = Field(
         None, alias="COINBASE_ALERT_URLS"
     )
@@ -176,6 +186,19 @@ class Settings(BaseSettings):
                 "AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN is set, but not the account's URL;"
                 f" set {ACCOUNT_URL}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_account(self) -> Self:
+        if not (url := self.account_url):
+            return self
+        if url.endswith(f"/{self.container}") and not account_name(url):
+            right = url.removesuffix(f"/{self.container}")
+            raise ValueError(f"{ACCOUNT_URL}={url}: has the container in it; write {right}")
+        try:
+            check_account(url, key=bool(self.account_key), sas=bool(self.sas_token))
+        except ValueError as error:
+            raise ValueError(f"{ACCOUNT_URL}={url}: {error}") from None
         return self
 
 

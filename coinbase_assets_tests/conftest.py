@@ -19,12 +19,14 @@ from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.azurite import running_azurite
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.needs import NEEDS, mark_needs
+from coinbase_assets_tests.stand_in.forward_proxy import Proxy, forward_proxy
 
 # Published by Microsoft, and the same for every emulator.
 AZURITE_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
 
+EMULATOR, AZURE = "emulator", "azure"
 
 # A background job of a shell ignores Ctrl-C. So would the processes that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -46,6 +48,13 @@ def pytest_collection_finish() -> None:
 
 def pytest_unconfigure() -> None:
     gc.unfreeze()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that is marked so at both forms of an account's address."""
+    is_marked = metafunc.definition.get_closest_marker("both_addresses")
+    if is_marked and "connection_string" in metafunc.fixturenames:
+        metafunc.parametrize("connection_string", [EMULATOR, AZURE], indirect=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -81,20 +90,47 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         )
 
 
+@pytest.fixture(scope="session")
+def azurite_proxy(azurite: str) -> Iterator[Proxy]:
+    """Brings every host's requests to the Azurite of this session."""
+    port = azurite.partition("127.0.0.1:")[2].partition("/")[0]
+    with forward_proxy(int(port)) as proxy:
+        yield proxy
+
+
+def at_azure(emulator: str) -> str:
+    """Return the connection string with the form of address that Azure's own accounts have."""
+    account, key, _ = emulator.split(";", 2)
+    host = f"{account.removeprefix('AccountName=')}.blob.core.windows.net"
+    return f"{account};{key};BlobEndpoint=http://{host};"
+
+
 @pytest.fixture
-def lake(azurite: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ParquetStore]:
+def connection_string(
+    azurite: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """The account's connection string, with the form of address that is the parameter."""
+    if getattr(request, "param", EMULATOR) == EMULATOR:
+        return azurite
+    for name, value in request.getfixturevalue("azurite_proxy").environment.items():
+        monkeypatch.setenv(name, value)
+    return at_azure(azurite)
+
+
+@pytest.fixture
+def lake(connection_string: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ParquetStore]:
     """An empty container. The settings in the environment name it."""
     container = f"test-{uuid.uuid4().hex}"
-    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite)
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection_string)
     monkeypatch.setenv("COINBASE_CONTAINER", container)
-    with BlobServiceClient.from_connection_string(azurite) as service:
+    with BlobServiceClient.from_connection_string(connection_string) as service:
         yield ParquetStore(AzureBlobs(service, container))
 
 
 @pytest.fixture
-def container(lake: ParquetStore, azurite: str) -> Iterator[ContainerClient]:
+def container(lake: ParquetStore, connection_string: str) -> Iterator[ContainerClient]:
     """The lake's container, to damage or delete its blobs."""
-    with BlobServiceClient.from_connection_string(azurite) as service:
+    with BlobServiceClient.from_connection_string(connection_string) as service:
         yield service.get_container_client(lake.container_uri.rpartition("/")[2])
 
 

@@ -112,7 +112,7 @@ def test_settings_read_value(
 def test_settings_hide_secret(
     monkeypatch: pytest.MonkeyPatch, secret: str, others: dict[str, str]
 ) -> None:
-    text = STRING if secret == CONNECTION else f"sig={SECRET}"
+    text = {CONNECTION: STRING, KEY: SECRET, SAS: f"sig={SECRET}"}[secret]
     settings = load(monkeypatch, **{secret: text}, **others)
     (field,) = (name for name, info in Settings.model_fields.items() if info.alias == secret)
     assert getattr(settings, field).get_secret_value() == text
@@ -312,9 +312,9 @@ def test_settings_refuse_connection_string_without_showing_it(
     ("together", "named"),
     [
         ({CONNECTION: STRING, ACCOUNT: URL}, [CONNECTION, ACCOUNT, "unset one"]),
-        ({ACCOUNT: URL, KEY: SECRET, SAS: SECRET}, [KEY, SAS, "unset one"]),
+        ({ACCOUNT: URL, KEY: SECRET, SAS: f"sig={SECRET}"}, [KEY, SAS, "unset one"]),
         ({KEY: SECRET}, [KEY, f"set {ACCOUNT}"]),
-        ({SAS: SECRET}, [SAS, f"set {ACCOUNT}"]),
+        ({SAS: f"sig={SECRET}"}, [SAS, f"set {ACCOUNT}"]),
         ({WARN: "2h", FAIL: "2h"}, [WARN, FAIL, "2:00:00", "give a shorter duration"]),
     ],
 )

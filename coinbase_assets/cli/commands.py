@@ -1,6 +1,5 @@
 """What the commands do: open the lake, do the work, print the result."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -17,17 +16,16 @@ from coinbase_assets.cli.progress import progress
 from coinbase_assets.cli.status_report import print_json, print_status
 from coinbase_assets.dagster_instance.opening import open_instance
 from coinbase_assets.dagster_instance.orphaned_runs import fail_orphans
-from coinbase_assets.definitions import build_definitions, build_storage
+from coinbase_assets.definitions import build_definitions
 from coinbase_assets.exchange.errors import ExchangeUnreachable, ProductRemoved
 from coinbase_assets.exchange.host_name import unknown_host
 from coinbase_assets.lake import charts
-from coinbase_assets.lake.account import with_storage
+from coinbase_assets.lake.account import open_container, with_storage
 from coinbase_assets.lake.candle_months import stored_series
 from coinbase_assets.monitoring.alert_state import load_state
 from coinbase_assets.monitoring.freshness import freshness_windows
 from coinbase_assets.process_tuning import share_free_memory
 from coinbase_assets.settings import Settings
-from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.errors import PartitionMissing
 from coinbase_assets.storage.parquet_store import ParquetStore
 
@@ -183,8 +181,8 @@ def _stored_series(store: ParquetStore) -> str:
 
 @contextmanager
 def _store(settings: Settings) -> Iterator[ParquetStore]:
-    with build_storage(settings, os.environ.__getitem__).get_client() as service:
-        yield ParquetStore(AzureBlobs(service, settings.container))
+    with open_container(settings.container, settings.storage_account) as source:
+        yield ParquetStore(source)
 
 
 @contextmanager

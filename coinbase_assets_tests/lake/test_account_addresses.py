@@ -4,12 +4,15 @@ HTTPS, DefaultAzureCredential and a hierarchical namespace cannot be had of Azur
 """
 
 import base64
+import traceback
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import duckdb
 import pytest
+from azure.identity import DefaultAzureCredential
 from azure.storage.blob import (
     AccountSasPermissions,
     ResourceTypes,
@@ -19,11 +22,13 @@ from azure.storage.blob import (
 from coinbase_assets import Lake
 from coinbase_assets.candles.datasets import CANDLE_HISTORY
 from coinbase_assets.candles.series import Series
+from coinbase_assets.cli.main import main
 from coinbase_assets.lake.export import write_candles
 from coinbase_assets.lake.sql import query
 from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.azurite import running_azurite
 from coinbase_assets.storage.client import blob_service
+from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import free_port
 from coinbase_assets_tests.stand_in.forward_proxy import forward_proxy
@@ -32,6 +37,7 @@ from coinbase_assets_tests.stand_in.tables import candle_table
 ACCOUNT, CONTAINER = "mylake", "candles"
 KEY = base64.b64encode(b"a key that no other emulator has").decode()
 SUFFIXES = ("core.windows.net", "core.usgovcloudapi.net", "core.chinacloudapi.cn")
+DOMAIN = "candles.example.com"
 HOURS = Series.parse("ETH-EUR:1h")
 START = datetime(2024, 1, 31, 22, tzinfo=UTC)
 CANDLES = candle_table([START + timedelta(hours=n) for n in range(5)], volume=2.0)
@@ -60,11 +66,9 @@ def stored(port: int) -> None:
 @pytest.fixture
 def proxy(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
     """Names lead to Azurite, this machine's numbers to themselves."""
-    with forward_proxy(port) as proxy:
-        for name in ("HTTP_PROXY", "http_proxy"):
-            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.server_port}")
-        for name in ("NO_PROXY", "no_proxy"):
-            monkeypatch.setenv(name, "127.0.0.1")
+    with forward_proxy(port, {DOMAIN: f"{ACCOUNT}.blob.core.windows.net"}) as proxy:
+        for name, value in proxy.environment.items():
+            monkeypatch.setenv(name, value)
         yield proxy.hosts
 
 
@@ -80,7 +84,15 @@ def sas() -> str:
 
 def addresses(port: int) -> dict[str, str]:
     real = {suffix: f"http://{ACCOUNT}.blob.{suffix}" for suffix in SUFFIXES}
-    return {"emulator": f"http://127.0.0.1:{port}/{ACCOUNT}", **real}
+    return {
+        "emulator": f"http://127.0.0.1:{port}/{ACCOUNT}",
+        "emulator in a container": f"http://azurite:10000/{ACCOUNT}",
+        "port": f"http://{ACCOUNT}.blob.core.windows.net:80",
+        "capitals": f"http://{ACCOUNT.capitalize()}.Blob.core.windows.net",
+        "zone": f"http://{ACCOUNT}.z12.blob.storage.azure.net",
+        "domain": f"http://{DOMAIN}",
+        **real,
+    }
 
 
 def credentials(url: str) -> dict[str, Mapping[str, str]]:
@@ -106,7 +118,8 @@ def select(what: str, lake: Lake, limit: int = 9) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize(
     ("address", "credential"),
     [
-        *((address, "key") for address in addresses(0)),
+        *((address, "key") for address in addresses(0) if address != "domain"),
+        *(("domain", name) for name in credentials("") if name != "key"),
         *(("core.windows.net", name) for name in credentials("") if name != "key"),
         ("emulator", "sas"),
     ],
@@ -123,7 +136,7 @@ def test_lake_reads_every_address_with_every_credential(
         assert query(lake, sql, "csv") == '"month","n"\n"2024-01",2\n"2024-02",3\n'
         tables = lake.stream_candles("ETH-EUR", "1h", START, "2024-03-01")
         assert write_candles(tmp_path / "candles.csv", tables) == 5
-    asked = set() if address == "emulator" else {url.removeprefix("http://")}
+    asked = set() if address == "emulator" else {urlsplit(url).netloc.lower()}
     assert proxy == asked
 
 
@@ -133,3 +146,54 @@ def test_dataset_can_be_left_half_read(port: int, limit: int) -> None:
     url = addresses(port)["core.windows.net"]
     with Lake(CONTAINER, account_url=url, account_key=KEY) as lake:
         assert len(select("*", lake, limit)) == limit
+
+
+@pytest.mark.parametrize(
+    ("account", "remedy"),
+    [
+        (
+            {"account_url": f"https://{DOMAIN}", "account_key": KEY},
+            f"BlobEndpoint=https://{DOMAIN}",
+        ),
+        ({"account_url": "https://mylake.dfs.core.windows.net", "account_key": KEY}, ".blob.core"),
+        ({"account_url": f"https://{DOMAIN}?sig={KEY}"}, "has a user, a password, a query"),
+        ({"account_url": f"http://{DOMAIN}"}, "has to be https"),
+        ({"account_url": f"https://{DOMAIN}", "sas_token": KEY}, "not a SAS token"),
+        (
+            {"account_url": "https://mylake.blob.core.windows.net", "account_key": f"{KEY}!"},
+            "base64",
+        ),
+        ({"connection_string": f"AccountName=mylake;AccountKey={KEY}!"}, "base64"),
+    ],
+)
+def test_lake_refuses_account(account: Mapping[str, str], remedy: str) -> None:
+    with pytest.raises(StorageError, match=r"^the storage account cannot be used: ") as raised:
+        Lake(CONTAINER, **account)
+    assert remedy in str(raised.value)
+    assert KEY not in "".join(traceback.format_exception(raised.value))
+
+
+@pytest.mark.parametrize("command", ["status", "export", "query", "plot", "collect"])
+def test_command_refuses_key_of_custom_domain(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_URL", f"https://{DOMAIN}")
+    monkeypatch.setenv("AZURE_STORAGE_KEY", KEY)
+    days = ["--from", "2024-01-31", "--to", "2024-01-31"]
+    arguments = {
+        "query": ["SELECT 1"],
+        "plot": ["--series", str(HOURS)],
+        "export": ["--series", str(HOURS), *days, "--out", "candles.csv"],
+    }
+    with pytest.raises(SystemExit) as end:
+        main([command, *arguments.get(command, [])])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2
+    assert line.startswith(f"Error: AZURE_STORAGE_ACCOUNT_URL=https://{DOMAIN}: the account's name")
+    assert KEY not in line
+
+
+def test_sign_in_at_custom_domain() -> None:
+    with blob_service(account_url=f"https://{DOMAIN}") as service:
+        assert service.primary_endpoint == f"https://{DOMAIN}/"
+        assert isinstance(service.credential, DefaultAzureCredential)

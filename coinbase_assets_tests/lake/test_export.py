@@ -54,6 +54,7 @@ def history(lake: ParquetStore) -> ParquetStore:
     return lake
 
 
+@pytest.mark.both_addresses
 @pytest.mark.usefixtures("history")
 @pytest.mark.parametrize("suffix", READERS)
 def test_export_writes_days_of_range(
@@ -68,6 +69,7 @@ def test_export_writes_days_of_range(
     assert os.listdir(tmp_path) == [file.name]
 
 
+@pytest.mark.both_addresses
 def test_export_writes_rollup(history: ParquetStore, tmp_path: Path) -> None:
     path = CANDLE_ROLLUP.path(parse_candle_series("ETH-EUR:4h"))
     history.put(path.format(partition="2024-01"), JANUARY, None)

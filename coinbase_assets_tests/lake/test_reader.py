@@ -58,6 +58,7 @@ def history(lake: ParquetStore) -> ParquetStore:
     return lake
 
 
+@pytest.mark.both_addresses
 @pytest.mark.usefixtures("history")
 @pytest.mark.parametrize(
     ("start", "end", "first", "last"),
@@ -81,6 +82,7 @@ def test_read_range_is_half_open_in_utc(
     assert found.equals(candles(first.replace(tzinfo=UTC), last.replace(tzinfo=UTC)))
 
 
+@pytest.mark.both_addresses
 @pytest.mark.usefixtures("history")
 def test_read_candles_returns_same_as_arrow(history: ParquetStore) -> None:
     found = read_candles("ETH-EUR", "1h", "2023-11-01", "2024-04-01")
@@ -88,6 +90,7 @@ def test_read_candles_returns_same_as_arrow(history: ParquetStore) -> None:
     assert str(found["time"].dtype) == "datetime64[us, UTC]"
 
 
+@pytest.mark.both_addresses
 @pytest.mark.usefixtures("history")
 @pytest.mark.parametrize("columns", [["volume"], ["close", "time"], ["time"]])
 def test_read_selects_columns_in_order(columns: list[str]) -> None:
@@ -104,6 +107,7 @@ def test_read_range_without_candles_is_empty(start: str, end: str) -> None:
     assert read_candles_arrow("ETH-EUR", "1h", start, end).equals(SCHEMA.empty_table())
 
 
+@pytest.mark.both_addresses
 def test_read_skips_missing_month(lake: ParquetStore) -> None:
     before, after = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC)
     both = pa.concat_tables([candles(before, before + HOUR), candles(after, after + HOUR)])
@@ -112,12 +116,14 @@ def test_read_skips_missing_month(lake: ParquetStore) -> None:
         assert read_candles_arrow("ETH-EUR", "1h", "2023-12-01", end).equals(both)
 
 
+@pytest.mark.both_addresses
 @pytest.mark.usefixtures("history")
 def test_read_unknown_series_lists_stored_series() -> None:
     with pytest.raises(SeriesNotFound, match=r"^ETH-EUR:1d: not in the lake; it holds ETH-EUR:1h$"):
         read_candles("ETH-EUR", "1d", "2024-01-01", "2024-02-01")
 
 
+@pytest.mark.both_addresses
 @pytest.mark.usefixtures("lake")
 def test_read_empty_lake_says_so() -> None:
     with pytest.raises(SeriesNotFound, match="it holds no history; collect some first"):
@@ -151,6 +157,7 @@ def rollups(history: ParquetStore) -> ParquetStore:
     return history
 
 
+@pytest.mark.both_addresses
 @pytest.mark.usefixtures("rollups")
 def test_read_uses_rollup_if_not_collected() -> None:
     found = read_candles_arrow("ETH-EUR", "4h", "2024-01-01", "2024-02-01")
@@ -259,6 +266,7 @@ def elsewhere(history: ParquetStore, monkeypatch: pytest.MonkeyPatch) -> dict[st
     return {"container": container, "account_url": url, "account_key": AZURITE_KEY}
 
 
+@pytest.mark.both_addresses
 def test_lake_opens_another_account(elsewhere: dict[str, str]) -> None:
     with Lake(**elsewhere) as lake:
         assert lake.series() == [ETH]
@@ -267,13 +275,14 @@ def test_lake_opens_another_account(elsewhere: dict[str, str]) -> None:
         assert elsewhere["container"] in repr(lake)
 
 
+@pytest.mark.both_addresses
 @pytest.mark.parametrize("credential", ["connection string", "key", "sas"])
 def test_dataset_skips_blobs_by_path(
-    credential: str, history: ParquetStore, elsewhere: dict[str, str], azurite: str
+    credential: str, history: ParquetStore, elsewhere: dict[str, str], connection_string: str
 ) -> None:
     store_history(history, BTC, candles(FIRST, FIRST + 48 * HOUR))
     accounts = {
-        "connection string": {"connection_string": azurite},
+        "connection string": {"connection_string": connection_string},
         "key": {name: elsewhere[name] for name in ("account_url", "account_key")},
         "sas": {"account_url": elsewhere["account_url"], "sas_token": account_sas()},
     }
@@ -289,6 +298,7 @@ def test_dataset_skips_blobs_by_path(
         assert len(list(dataset.get_fragments(of_btc))) == 1
 
 
+@pytest.mark.both_addresses
 def test_dataset_error_hides_sas(
     elsewhere: dict[str, str],
 ) -> None:

@@ -15,6 +15,8 @@ from coinbase_assets.cli.main import main
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.stand_in.tables import candle_table
 
+pytestmark = pytest.mark.both_addresses
+
 COUNT = "SELECT product, granularity, count(*) AS n, sum(volume) AS v FROM candle_history"
 
 

@@ -5,7 +5,7 @@ Azure's SDK, and whatever else keeps to HTTP_PROXY, sends the request here with 
 """
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,8 +16,10 @@ _HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "transfer-encodin
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: "_Proxy"
+    server: "Proxy"
     protocol_version = "HTTP/1.1"
+    # Headers and body in one packet: the body of an answer would wait for an acknowledgement.
+    wbufsize = -1
 
     def _forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -26,7 +28,7 @@ class _Handler(BaseHTTPRequestHandler):
         with closing(HTTPConnection("127.0.0.1", self.server.target)) as target:
             target.putrequest(self.command, path, skip_host=True, skip_accept_encoding=True)
             for name, value in self._kept(self.headers.items()):
-                target.putheader(name, value)
+                target.putheader(name, self.server.domains.get(value, value))
             target.endheaders(body)
             response = target.getresponse()
             content = response.read()
@@ -49,19 +51,29 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: `hosts` has what was asked for."""
 
 
-class _Proxy(ThreadingHTTPServer):
+class Proxy(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, domains: Mapping[str, str]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.target = target
+        self.domains = domains
         self.hosts = set[str]()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that bring names to the proxy, and this machine's numbers to themselves."""
+        url, names = f"http://127.0.0.1:{self.server_port}", "127.0.0.1"
+        return {"HTTP_PROXY": url, "http_proxy": url, "NO_PROXY": names, "no_proxy": names}
 
 
 @contextmanager
-def forward_proxy(target: int) -> Iterator[_Proxy]:
-    """Run the proxy to the port `target`; `hosts` are the hosts that it was asked for."""
-    with _Proxy(target) as proxy:
+def forward_proxy(target: int, domains: Mapping[str, str] | None = None) -> Iterator[Proxy]:
+    """Run the proxy to the port `target`; `hosts` are the hosts that it was asked for.
+
+    `domains` are the domains of users, each with the host of the account that it stands for.
+    """
+    with Proxy(target, domains or {}) as proxy:
         thread = threading.Thread(target=proxy.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:

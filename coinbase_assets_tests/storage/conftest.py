@@ -18,5 +18,6 @@ def in_memory() -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def run(lake: ParquetStore, azurite: str, in_memory: dg.DagsterInstance) -> Runner:
-    return Runner(lake_of(AzureStorageResource(connection_string=azurite)), in_memory)
+def run(lake: ParquetStore, connection_string: str, in_memory: dg.DagsterInstance) -> Runner:
+    storage = AzureStorageResource(connection_string=connection_string)
+    return Runner(lake_of(storage), in_memory)

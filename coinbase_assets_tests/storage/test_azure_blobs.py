@@ -29,6 +29,8 @@ from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.storage.resource import AzureStorageResource
 from coinbase_assets_tests.conftest import AZURITE_KEY, free_port
 
+pytestmark = pytest.mark.both_addresses
+
 ACCOUNT = "devstoreaccount1"
 PATH = "prices/date=2024-01-01/prices.parquet"
 TABLE, OTHER = pa.table({"price": [0.5, 2.5]}), pa.table({"price": [1.5]})
@@ -106,11 +108,11 @@ def test_account_opens_by_credential(
     lake: ParquetStore,
     container: ContainerClient,
     account_url: str,
-    azurite: str,
+    connection_string: str,
 ) -> None:
     sas = account_sas(timedelta(hours=1))
     storage = {
-        "connection string": AzureStorageResource(connection_string=azurite),
+        "connection string": AzureStorageResource(connection_string=connection_string),
         "key": AzureStorageResource(account_url=account_url, account_key=AZURITE_KEY),
         "sas": AzureStorageResource(account_url=account_url, sas_token=sas),
     }[credential]

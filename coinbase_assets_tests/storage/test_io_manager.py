@@ -109,6 +109,7 @@ def test_output_range_is_one_blob_per_partition(
     assert stored == {key: [n] for n, key in enumerate(asked)}
 
 
+@pytest.mark.both_addresses
 def test_input_mapping_has_tables_by_key(run: Runner) -> None:
     frames = [Reader(Mapping[str, pd.DataFrame], DAYS), Reader(dict[str, pd.DataFrame], DAYS)]
     tables = [Reader(Mapping[str, pa.Table], DAYS), Reader(dict[str, pa.Table], DAYS)]
@@ -166,6 +167,7 @@ def test_partition_tables_load_on_access() -> None:
     assert loaded == [SECOND]
 
 
+@pytest.mark.both_addresses
 def test_input_columns_selects_columns(run: Runner) -> None:
     kinds: list[Any] = [pa.Table, dict[str, pd.DataFrame], PartitionTables]
     readers = [Reader(kind, DAYS, columns=["note", "time"]) for kind in kinds]
@@ -306,6 +308,7 @@ def test_output_records_metadata_per_partition(
         assert metadata["open"] is False
 
 
+@pytest.mark.both_addresses
 def test_output_metadata_is_in_instance(run: Runner, instance: dg.DagsterInstance) -> None:
     asset = prices(lambda context: {key: rows(*range(n)) for n, key in enumerate(KEYS, 1)})
     Runner(run.io_manager, instance)(asset, keys=THREE_DAYS)

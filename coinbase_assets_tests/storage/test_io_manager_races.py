@@ -68,6 +68,7 @@ def test_output_race_keeps_greater_version(
     assert recorded == [2, 2, 1]
 
 
+@pytest.mark.both_addresses
 def test_output_race_after_lost_answer(run: Runner, lake: ParquetStore) -> None:
     """The client repeats the put, and finds the blob of its first attempt."""
 
@@ -81,6 +82,7 @@ def test_output_race_after_lost_answer(run: Runner, lake: ParquetStore) -> None:
     assert [numbers(lake.get(path_of(key))) for key in (FIRST, SECOND)] == [[1], [1]]
 
 
+@pytest.mark.both_addresses
 def test_update_repeats_after_lost_put(run: Runner, lake: ParquetStore) -> None:
     path, given = path_of(FIRST), list[StoredBlob | None]()
 

@@ -44,6 +44,7 @@ def test_blob_path_refuses_unknown_placeholder(run: Runner) -> None:
         run(asset, keys=FIRST)
 
 
+@pytest.mark.both_addresses
 def test_input_names_missing_partitions(run: Runner) -> None:
     asset, reader = prices(lambda context: rows(1)), Reader(PartitionTables, DAYS)
     run(asset, keys=FIRST)
@@ -55,6 +56,7 @@ def test_input_names_missing_partitions(run: Runner) -> None:
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.both_addresses
 def test_input_skips_allowed_missing_partitions(run: Runner) -> None:
     asset = prices(lambda context: rows(7))
     run(asset, keys=SECOND)

@@ -21,6 +21,8 @@ from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.table_metadata import with_fields
 from coinbase_assets_tests.conftest import free_port
 
+pytestmark = pytest.mark.both_addresses
+
 PATH = "prices/date=2024-01-01/prices.parquet"
 FIELDS = {"version": "3", "series": "ETH-EUR:15m"}
 SCHEMA = pa.schema(
