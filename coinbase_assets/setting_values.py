@@ -57,9 +57,7 @@ def _rollups_of(part: str) -> Iterator[Rollup]:
     """Yield the rollups in a text like `ETH-EUR:1m>5m,1h`."""
     source, arrow, targets = part.partition(">")
     if not arrow:
-        raise ValueError(
-            f"{part!r} has no '>GRANULARITY' part; write for example ETH-EUR:1m>5m,1h"
-        )
+        raise ValueError(f"{part!r} has no '>GRANULARITY' part; write for example ETH-EUR:1m>5m,1h")
     series = Series.parse(source)
     for target in map(str.strip, targets.split(",")):
         yield Rollup(series.product, _rollup_granularity(part, target, series.granularity), series)

@@ -83,7 +83,7 @@ def _is_serving_code(socket_: str) -> bool:
 
 def _is_answering(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=5).is_success
+        return httpx.get(url, timeout=5, trust_env=False).is_success
     except httpx.TransportError:
         return False
 

@@ -23,7 +23,6 @@ from coinbase_assets.cli.parameters import (
 from coinbase_assets.dagster_instance.supported_dagster import UnsupportedDagster
 from coinbase_assets.exchange.errors import ExchangeError
 from coinbase_assets.process_tuning import without_garbage_collection
-from coinbase_assets.proxies import bypass_proxies_on_this_machine
 from coinbase_assets.settings import SettingsError, load_settings
 from coinbase_assets.storage.errors import StorageError
 
@@ -32,7 +31,7 @@ _LOG_LEVELS = {
     "azure": logging.ERROR,
     "dagster": logging.ERROR,
     "matplotlib": logging.ERROR,
-    "coinbase_assets.storage.azurite": logging.INFO,
+    "coinbase_assets.storage.azurite_program": logging.INFO,
 }
 
 
@@ -218,7 +217,6 @@ def dev(port: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. An error becomes a message on standard error and an exit status."""
-    bypass_proxies_on_this_machine()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     logging.basicConfig(format="%(message)s")

@@ -53,8 +53,11 @@ def with_storage(settings: Settings) -> Iterator[Settings]:
     if settings.names_storage:
         yield settings
         return
-    print(f"No Azure storage is set: using Azurite, with its data in {_azurite_data()}", flush=True)
     with running_embedded_azurite():
+        print(
+            f"No Azure storage is set: using Azurite, with its data in {_azurite_data()}",
+            flush=True,
+        )
         os.environ[CONNECTION_STRING] = DEVELOPMENT_STORAGE
         yield settings.model_copy(update={"connection_string": SecretStr(DEVELOPMENT_STORAGE)})
 
