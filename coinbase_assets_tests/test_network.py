@@ -23,15 +23,6 @@ PASSWORD = "geheim"
 HERE = "127.0.0.1,127.0.0.0/8,localhost,.localhost,::1"
 _KINDS = ("http", "https", "all", "no")
 PROXY = [f"{kind}_proxy" for kind in _KINDS] + [f"{kind.upper()}_PROXY" for kind in _KINDS]
-    "http_proxy",
-    "HTTP_PROXY",
-    "https_proxy",
-    "HTTPS_PROXY",
-    "all_proxy",
-    "ALL_PROXY",
-    "no_proxy",
-    "NO_PROXY",
-)
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])

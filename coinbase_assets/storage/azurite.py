@@ -106,9 +106,6 @@ class _Server:
         command += ["--disableTelemetry", "--blobHost", "127.0.0.1"]
         command += ["--blobPort", str(self._port), "--location", str(self._data)]
         writable_folder(self._data, "copy the project to a folder of your own")
-        accounts = f"{_ACCOUNT}:{KEY};{_marker(self._data)}:{KEY}"
-        # With AZURITE_DB, which is for another Azurite, the data would not be in the folder.
-        environment = {name: os.environ[name] for name in os.environ if name != "AZURITE_DB"}
         with open_lock(self._alive) as alive:
             try_exclusive(alive)
             self._data_of_running.write_text(str(self._data))
@@ -117,7 +114,7 @@ class _Server:
                 ["sh", "-c", _LAUNCH, str(self._log), str(self._pid), *command],
                 start_new_session=True,
                 pass_fds=[alive.fileno()],
-                env=environment | {"AZURITE_ACCOUNTS": accounts},
+                env=_environment(self._data),
                 check=True,
             )
 
@@ -169,6 +166,20 @@ class _Server:
         # Azurite refuses anonymous requests to accounts that it has, and does not find others.
         is_known = answer.status_code == httpx.codes.FORBIDDEN
         return _Listener.OURS if is_known else _Listener.OTHER_AZURITE
+
+
+def _environment(data: Path) -> dict[str, str]:
+    """Return the environment of an Azurite that keeps its data in the folder.
+
+    It has the accounts that Azurite itself has by default or by AZURITE_ACCOUNTS, and the marker.
+    With AZURITE_DB it would keep the data elsewhere.
+    """
+    given = os.environ.get("AZURITE_ACCOUNTS", "").strip().split(";")
+    accounts = [account for account in given if account.count(":") in (1, 2)]
+    accounts += [f"{_ACCOUNT}:{KEY}", f"{_marker(data)}:{KEY}"]
+    environment = os.environ | {"AZURITE_ACCOUNTS": ";".join(accounts)}
+    environment.pop("AZURITE_DB", None)
+    return environment
 
 
 def _marker(data: Path) -> str:

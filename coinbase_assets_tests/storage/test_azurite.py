@@ -204,7 +204,7 @@ def test_azurite_ignores_settings_of_others(
     tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {
-        "AZURITE_ACCOUNTS": "mine:bWluZQ==",
+        "AZURITE_ACCOUNTS": "devstoreaccount1:bWluZQ==;nonsense",
         "AZURITE_DB": "mysql://nowhere.invalid/azurite",
         "all_proxy": "quux://127.0.0.1:9",
         "http_proxy": "http://127.0.0.1:9",
