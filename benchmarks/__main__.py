@@ -6,7 +6,6 @@ from importlib import import_module
 from benchmarks.tables import machine
 
 NAMES = [
-    "environments",
     "startup",
     "collect",
     "budget",
@@ -16,6 +15,7 @@ NAMES = [
     "memory",
     "sensor",
     "idle",
+    "environments",
 ]
 
 

@@ -1,9 +1,10 @@
 """A day collected in odd environments: it works, or ends with one line, never with a traceback.
 
-Each runs in a copy of the project, against the stand-in exchange. Those that need Linux's mount
-namespaces are skipped, and say so, where this user cannot have one.
+Each runs in a copy of the project, against the stand-in exchange. Other users and full disks need
+root on Linux; for another user these environments are skipped, and the table says so.
 """
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from coinbase_assets_tests.stand_in.exchange import StandInExchange
 
 _NOON = datetime(2024, 1, 5, 12, tzinfo=UTC)
 _COLLECT = "collect --from 2024-01-01 --to 2024-01-01"
+_PLOT = "--series ETH-EUR:15m --out picture.png"
 _SECONDS = 120
 _SYMPTOMS = ("Traceback (most recent call last)", "Exception ignored", "core dumped", "terminate")
 
@@ -28,7 +30,8 @@ _SYMPTOMS = ("Traceback (most recent call last)", "Exception ignored", "core dum
 class Environment:
     """How one environment differs: its variables (None: unset), its folder, its shell command.
 
-    In the command, `$run` is the project's command; it is run in the checkout.
+    In the command, `$run` is the project's command; it is run in the checkout. `mounts` is a
+    command that changes what is mounted, for this environment alone.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Environment:
     prepare: Callable[[Path], object] = lambda checkout: None
     shell: str = f"$run {_COLLECT}"
     mounts: str = ""
+    needs_root: bool = False
 
 
 def _env_file(content: bytes) -> Callable[[Path], object]:
@@ -47,7 +51,15 @@ _STORAGE = "AZURE_STORAGE_CONNECTION_STRING"
 _SETTING = "COINBASE_REQUESTS_PER_SECOND=900\n"
 _UNSET: dict[str, str | None] = {"COINBASE_REQUESTS_PER_SECOND": None}
 _EMBEDDED: dict[str, str | None] = {_STORAGE: None}
+_DEV = "timeout -s INT 60 $run dev --port 3999"
 _UTF16 = _SETTING.encode("utf-16")
+
+# Another user, who has no name and no home, and may read all files, but writes only to their own.
+_NOBODY = (
+    "setpriv --reuid=54321 --regid=54321 --clear-groups"
+    " --inh-caps=-all,+dac_read_search --ambient-caps=+dac_read_search env -u HOME"
+)
+_READ_ONLY = 'mount --bind -o ro . . && cd "$PWD"'
 
 ENVIRONMENTS = [
     Environment("nothing odd"),
@@ -63,7 +75,9 @@ ENVIRONMENTS = [
     ),
     Environment(".env with a mark of UTF-8", _UNSET, _env_file(_SETTING.encode("utf-8-sig"))),
     Environment(".env in UTF-16", _UNSET, _env_file(_UTF16)),
-    Environment(".env in UTF-16, used by dev", _UNSET, _env_file(_UTF16), "$run dev --port 80"),
+    Environment(
+        ".env in UTF-16, used by dev", _UNSET, _env_file(_UTF16), "timeout -s INT 60 $run dev"
+    ),
     Environment(".env in Latin-1", prepare=_env_file("#1\nX=\u00e9\n".encode("latin-1"))),
     Environment(".env with a NUL byte", prepare=_env_file(b"#1\n#2\nX=\0\n")),
     Environment(".env with an open quote", prepare=_env_file(b"X='geheim\n")),
@@ -99,12 +113,34 @@ ENVIRONMENTS = [
         {"DAGSTER_HOME": "{checkout}/home"},
         mounts="mkdir home && mount -t tmpfs -o size=700k none home",
     ),
-    Environment("read-only checkout", mounts='mount --bind -o ro . . && cd "$PWD"'),
+    Environment("read-only checkout", mounts=_READ_ONLY),
     Environment(
         "read-only checkout, embedded Azurite",
         _EMBEDDED,
         shell="$run status",
-        mounts='mount --bind -o ro . . && cd "$PWD"',
+        mounts=_READ_ONLY,
+    ),
+    Environment("checkout of another user", shell=f"{_NOBODY} $run {_COLLECT}", needs_root=True),
+    Environment(
+        "checkout of another user, embedded Azurite",
+        _EMBEDDED,
+        shell=f"{_NOBODY} $run status",
+        needs_root=True,
+    ),
+    Environment(
+        "a user without a name and a home",
+        shell=f"chmod -R a+rwX . && {_NOBODY} $run {_COLLECT}",
+        needs_root=True,
+    ),
+    Environment(
+        "a user without a name and a home, plot",
+        shell=f"chmod -R a+rwX . && $run {_COLLECT} && {_NOBODY} $run plot {_PLOT}",
+        needs_root=True,
+    ),
+    Environment(
+        "embedded Azurite on a full disk",
+        _EMBEDDED,
+        mounts="mkdir .azurite && mount -t tmpfs -o size=16k none .azurite",
     ),
     Environment("umask 077", shell=f"umask 077; $run {_COLLECT}"),
     Environment("umask 777", {"DAGSTER_HOME": None}, shell=f"umask 777; $run {_COLLECT}"),
@@ -155,11 +191,14 @@ def main(runs: int) -> None:
 
 
 def _print_row(environment: Environment, checkout: Path, usual: Mapping[str, str]) -> None:
+    if os.geteuid() and (environment.mounts or environment.needs_root):
+        print(f"| {environment.name} | | skipped: needs root | |", flush=True)
+        return
     _copy_project(checkout)
     environment.prepare(checkout)
     command = environment.shell.replace("$run", shlex.quote(COMMAND))
     if environment.mounts:
-        script = f"{environment.mounts} || exit 99; {command}"
+        script = f"{environment.mounts} && {command}"
         command = f"unshare --mount sh -c {shlex.quote(script)}"
     done = subprocess.run(
         ["/bin/sh", "-c", command],
@@ -173,9 +212,7 @@ def _print_row(environment: Environment, checkout: Path, usual: Mapping[str, str
     )
     said = done.stdout.decode(errors="replace")
     traceback = "yes" if any(symptom in said for symptom in _SYMPTOMS) else "no"
-    last = (
-        "skipped: no mounts" if done.returncode == 99 else (said.strip().splitlines() or [""])[-1]
-    )
+    last = said.strip().splitlines()[-1] if said.strip() else ""
     last = last.replace(str(checkout), "CHECKOUT").replace("|", "\\|")[:180]
     print(f"| {environment.name} | {done.returncode} | {last} | {traceback} |", flush=True)
 
