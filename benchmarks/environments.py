@@ -111,7 +111,7 @@ ENVIRONMENTS = [
     Environment(
         "DAGSTER_HOME on a disk that fills up",
         {"DAGSTER_HOME": "{checkout}/home"},
-        mounts="mkdir home && mount -t tmpfs -o size=700k none home",
+        mounts="mkdir home && mount -t tmpfs -o size=1500k none home",
     ),
     Environment("read-only checkout", mounts=_READ_ONLY),
     Environment(

@@ -9,6 +9,7 @@ from pathlib import Path
 import certifi
 import httpx
 import pytest
+from requests.utils import get_environ_proxies
 
 from coinbase_assets import read_candles_arrow
 from coinbase_assets.candles.datasets import CANDLE_HISTORY
@@ -113,6 +114,22 @@ def test_httpx_uses_same_proxy_as_curl(
     options = httpx_options(url)
     assert options["proxy"] == proxy
     httpx.Client(**options).close()
+
+
+@pytest.mark.usefixtures("no_variables")
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.8.9.10", "localhost", "devstoreaccount1.localhost", "[::1]"]
+)
+@pytest.mark.parametrize("given", ["", "a.com"])
+def test_requests_bypasses_proxy_on_this_machine(
+    host: str, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Azure's SDK and apprise send through requests."""
+    monkeypatch.setenv("ALL_PROXY", "http://proxy:3128")
+    monkeypatch.setenv("NO_PROXY", given)
+    prepare_network()
+    assert not get_environ_proxies(f"http://{host}:10000/devstoreaccount1")
+    assert get_environ_proxies("http://b.com")
 
 
 @pytest.mark.usefixtures("no_variables")

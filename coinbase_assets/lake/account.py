@@ -5,6 +5,7 @@ The embedded Azurite keeps its data in the project's folder.
 
 import os
 import signal
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -54,8 +55,10 @@ def with_storage(settings: Settings) -> Iterator[Settings]:
         yield settings
         return
     with running_embedded_azurite():
+        # Not on standard output, which `status --json` has for other programs.
         print(
             f"No Azure storage is set: using Azurite, with its data in {_azurite_data()}",
+            file=sys.stderr,
             flush=True,
         )
         os.environ[CONNECTION_STRING] = DEVELOPMENT_STORAGE

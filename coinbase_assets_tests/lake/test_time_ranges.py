@@ -21,6 +21,8 @@ class ZoneWithoutOffset(tzinfo):
     def utcoffset(self, when: datetime | None) -> None:
         return None
 
+    dst = tzname = utcoffset
+
 
 def parse(value: Any) -> datetime:
     first, last = parse_range(value, END)

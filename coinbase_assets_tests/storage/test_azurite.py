@@ -1,6 +1,7 @@
 """The embedded Azurite: installed, started, shared by processes, stopped by the last of them."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -347,3 +348,28 @@ def test_azurite_without_node_names_remedies(
     remedies = r"pip install 'coinbase-assets\[azurite\]'.*AZURE_STORAGE_CONNECTION_STRING"
     with pytest.raises(AzuriteError, match=remedies):
         running_azurite(tmp_path, free_port()).__enter__()
+
+
+def test_azurite_without_home_names_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    # A container may run as a user that no file knows.
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    with pytest.raises(AzuriteError, match="needs a home folder; set HOME or XDG_CACHE_HOME"):
+        running_azurite(tmp_path, free_port()).__enter__()
+
+
+def test_azurite_that_cannot_write_names_folder(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    rule = f"{file}/data: the embedded Azurite cannot write there (Not a directory); copy the"
+    with pytest.raises(AzuriteError, match=re.escape(rule)):
+        running_azurite(file / "data", free_port()).__enter__()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(file))
+    rule = r"cannot write there \(Not a directory\); set XDG_CACHE_HOME to another folder, or set A"
+    with pytest.raises(AzuriteError, match=rule):
+        running_azurite(tmp_path / "data", free_port()).__enter__()
