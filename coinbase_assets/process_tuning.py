@@ -50,7 +50,7 @@ def share_free_memory() -> None:
 
 def show_warnings() -> None:
     """Print warnings even if PYTHONWARNINGS makes them errors: Dagster itself causes some."""
-    if any(option.startswith("error") for option in sys.warnoptions):
+    if any(option.startswith("e") for option in sys.warnoptions):
         warnings.simplefilter("default")
         os.environ["PYTHONWARNINGS"] = "default"
 

@@ -190,7 +190,7 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise SettingsError(_one_line(error)) from None
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise SettingsError(str(error)) from None
 
 
