@@ -5,7 +5,18 @@ from importlib import import_module
 
 from benchmarks.tables import machine
 
-NAMES = ["startup", "collect", "budget", "backfill", "append", "read", "memory", "sensor", "idle"]
+NAMES = [
+    "startup",
+    "collect",
+    "budget",
+    "backfill",
+    "append",
+    "read",
+    "memory",
+    "sensor",
+    "idle",
+    "environments",
+]
 
 
 def main() -> None:

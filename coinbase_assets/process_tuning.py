@@ -1,9 +1,11 @@
-"""Settings of this process that save time and memory: garbage collection and memory pools."""
+"""Settings of this process: garbage collection, memory pools, warnings, standard streams."""
 
 import atexit
 import ctypes
 import gc
+import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -44,3 +46,17 @@ def share_free_memory() -> None:
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         if mallopt:
             mallopt(_M_ARENA_MAX, _ARENAS)
+
+
+def show_warnings() -> None:
+    """Print warnings even if PYTHONWARNINGS makes them errors: Dagster itself causes some."""
+    if any(option.startswith("e") for option in sys.warnoptions):
+        warnings.simplefilter("default")
+        os.environ["PYTHONWARNINGS"] = "default"
+
+
+def open_standard_streams() -> None:
+    """Open the standard streams that are closed, so that no other file takes their numbers."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)

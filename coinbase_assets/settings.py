@@ -7,7 +7,6 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from dotenv import load_dotenv
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -27,6 +26,8 @@ from coinbase_assets.azure_accounts import (
     check_sas,
 )
 from coinbase_assets.candles.series import Rollup, Series
+from coinbase_assets.env_file import load_env_file
+from coinbase_assets.network import prepare_network
 from coinbase_assets.setting_values import (
     check_budget_url,
     parse_api_url,
@@ -204,16 +205,35 @@ class Settings(BaseSettings):
 
 def load_settings() -> Settings:
     """Return the settings of this process. Raises SettingsError."""
-    load_dotenv(project_folder() / ".env")
-    _refuse_misspelt_names()
     try:
+        load_env_file(project_folder() / ".env")
+        prepare_network()
+        _refuse_misspelt_names()
+        _tidy_values()
         return Settings()
     except ValidationError as error:
         raise SettingsError(_one_line(error)) from None
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _names() -> list[str]:
+    return [str(field.alias) for field in Settings.model_fields.values()]
+
+
+def _tidy_values() -> None:
+    """Remove what other programs leave around values: whitespace, a carriage return, quotes."""
+    for name in _names():
+        value = os.environ.get(name, "")
+        tidy = value.strip()
+        if len(tidy) > 1 and tidy[0] == tidy[-1] and tidy[0] in "'\"":
+            tidy = tidy[1:-1].strip()
+        if tidy != value:
+            os.environ[name] = tidy
 
 
 def _refuse_misspelt_names() -> None:
-    known = [str(field.alias) for field in Settings.model_fields.values()]
+    known = _names()
     for name in os.environ:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.93)
         if close and name not in known:

@@ -76,7 +76,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(("COINBASE_", "AZURE_", "DAGSTER_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
-    monkeypatch.setattr("coinbase_assets.settings.load_dotenv", lambda path: False)
+    monkeypatch.setattr("coinbase_assets.settings.load_env_file", lambda path: None)
 
 
 @pytest.fixture(scope="session")

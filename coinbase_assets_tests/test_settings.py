@@ -6,10 +6,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from unittest import mock
 
-import dotenv
 import pytest
 
 from coinbase_assets.candles.series import Granularity, RollupGranularity, Series
+from coinbase_assets.env_file import load_env_file
 from coinbase_assets.setting_values import parse_rollups
 from coinbase_assets.settings import Settings, SettingsError, load_settings, project_folder
 
@@ -361,7 +361,7 @@ def test_settings_ignore_variables_of_other_tools(
 
 def test_settings_read_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(f"{SERIES}=BTC-USD:1h\n{CONTAINER}=from-file\n#{RATE}=1\n")
-    monkeypatch.setattr("coinbase_assets.settings.load_dotenv", dotenv.load_dotenv)
+    monkeypatch.setattr("coinbase_assets.settings.load_env_file", load_env_file)
     monkeypatch.setattr("coinbase_assets.settings.project_folder", lambda: tmp_path)
     with mock.patch.dict(os.environ, {CONTAINER: "from-environment"}):
         settings = load_settings()
@@ -371,12 +371,43 @@ def test_settings_read_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 
 def test_settings_refuse_wrong_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("coinbase_assets.settings.load_dotenv", dotenv.load_dotenv)
+    monkeypatch.setattr("coinbase_assets.settings.load_env_file", load_env_file)
     monkeypatch.setattr("coinbase_assets.settings.project_folder", lambda: tmp_path)
     for line in ("COINBASE_SERIES=ETH-EUR:2m", "COINBASE_SERIS=ETH-EUR:15m"):
         (tmp_path / ".env").write_text(f"{line}\n")
         with mock.patch.dict(os.environ):
             assert refusal(monkeypatch).startswith(line.split("=")[0])
+
+
+@pytest.mark.parametrize(
+    "written", ["{}\r", "{}\n", " {} ", "\t{}\xa0", "'{}'", '"{}"', ' "{} "\r\n']
+)
+@pytest.mark.parametrize(
+    ("name", "value", "field"),
+    [(CONTAINER, "candles", "container"), (API, "http://127.0.0.1:8900", "api_url")],
+)
+def test_settings_tidy_values_of_other_programs(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, field: str, written: str
+) -> None:
+    """A carriage return of Windows, the quotes of `docker --env-file`, a secret's final newline."""
+    settings = load(monkeypatch, **{name: written.format(value)})
+    assert getattr(settings, field) == value
+    # Dagster's resources read secrets from the environment.
+    assert os.environ[name] == value
+
+
+def test_settings_refuse_unreadable_env_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").mkdir()
+    monkeypatch.setattr("coinbase_assets.settings.load_env_file", load_env_file)
+    monkeypatch.setattr("coinbase_assets.settings.project_folder", lambda: tmp_path)
+    assert refusal(monkeypatch).startswith(f"{tmp_path}/.env: not a file; ")
+
+
+def test_settings_refuse_wrong_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = refusal(monkeypatch, HTTPS_PROXY=f"ftp://me:{SECRET}@proxy:3128")
+    assert message.startswith("HTTPS_PROXY: no such kind of proxy; write http://HOST:PORT")
 
 
 def test_settings_match_example_env_file(

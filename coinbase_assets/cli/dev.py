@@ -50,7 +50,8 @@ def running_dagster(home: Path, port: int) -> Iterator[Services]:
     with _home_lock(home) as lock, tempfile.TemporaryDirectory() as folder:
         _check_port_is_free(port)
         _create_instance(home)
-        services = Services(lock)
+        # Elsewhere Dagster would read `.env` by itself, and prefer it to the environment.
+        services = Services(lock, home)
         try:
             _start(services, Path(folder), port)
             yield services
@@ -83,7 +84,7 @@ def _is_serving_code(socket_: str) -> bool:
 
 def _is_answering(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=5).is_success
+        return httpx.get(url, timeout=5, trust_env=False).is_success
     except httpx.TransportError:
         return False
 
@@ -91,7 +92,7 @@ def _is_answering(url: str) -> bool:
 def _create_instance(home: Path) -> None:
     with creating(home):
         command = [sys.executable, "-m", "dagster", "instance", "info"]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=home, capture_output=True, text=True)
     if done.returncode:
         raise ServiceError(
             f"DAGSTER_HOME={home}: Dagster cannot use this folder:"

@@ -1,9 +1,11 @@
 """The command line, and the only place where errors become exit statuses."""
 
 import logging
+import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -22,8 +24,11 @@ from coinbase_assets.cli.parameters import (
 )
 from coinbase_assets.dagster_instance.supported_dagster import UnsupportedDagster
 from coinbase_assets.exchange.errors import ExchangeError
-from coinbase_assets.process_tuning import without_garbage_collection
-from coinbase_assets.proxies import bypass_proxies_on_this_machine
+from coinbase_assets.process_tuning import (
+    open_standard_streams,
+    show_warnings,
+    without_garbage_collection,
+)
 from coinbase_assets.settings import SettingsError, load_settings
 from coinbase_assets.storage.errors import StorageError
 
@@ -32,7 +37,7 @@ _LOG_LEVELS = {
     "azure": logging.ERROR,
     "dagster": logging.ERROR,
     "matplotlib": logging.ERROR,
-    "coinbase_assets.storage.azurite": logging.INFO,
+    "coinbase_assets.storage.azurite_program": logging.INFO,
 }
 
 
@@ -218,14 +223,16 @@ def dev(port: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. An error becomes a message on standard error and an exit status."""
-    bypass_proxies_on_this_machine()
+    open_standard_streams()
+    show_warnings()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     logging.basicConfig(format="%(message)s")
     for name, level in _LOG_LEVELS.items():
         logging.getLogger(name).setLevel(level)
     try:
-        cli(arguments, standalone_mode=False)
+        with _written_output():
+            cli(arguments, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         sys.exit(2)
@@ -237,6 +244,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error), 1)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def _written_output() -> Iterator[None]:
+    """Write what is printed by the end of the block; later, a failure would be a traceback."""
+    try:
+        yield
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        _discard_output()
+        raise
+
+
+def _discard_output() -> None:
+    """Let what cannot be written go nowhere, so that no second failure follows."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, status: int) -> None:

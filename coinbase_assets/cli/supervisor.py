@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
 log = logging.getLogger(__name__)
@@ -26,10 +27,14 @@ class ServiceError(OSError):
 
 
 class Services:
-    """Python modules, each in a process. All inherit `lock`; it is held while any is alive."""
+    """Python modules, each in a process that runs in `folder`.
 
-    def __init__(self, lock: IO[bytes]) -> None:
+    All inherit `lock`; it is held while any is alive.
+    """
+
+    def __init__(self, lock: IO[bytes], folder: Path) -> None:
         self._lock = lock
+        self._folder = folder
         self._commands: dict[str, list[str]] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._started_at: dict[str, float] = {}
@@ -43,6 +48,7 @@ class Services:
     def _start(self, name: str) -> None:
         process = subprocess.Popen(
             self._commands[name],
+            cwd=self._folder,
             stdin=subprocess.DEVNULL,
             # Ctrl-C reaches only this process, which then ends the others.
             start_new_session=True,

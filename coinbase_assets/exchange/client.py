@@ -33,6 +33,7 @@ from coinbase_assets.exchange.responses import (
     refuse_errors,
 )
 from coinbase_assets.exchange.retries import retrying
+from coinbase_assets.network import httpx_options
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,10 @@ class ExchangeClient:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._http = httpx.AsyncClient(
-            base_url=api_url, timeout=_TIMEOUT, headers={"User-Agent": "coinbase-assets"}
+            base_url=api_url,
+            timeout=_TIMEOUT,
+            headers={"User-Agent": "coinbase-assets"},
+            **httpx_options(api_url),
         )
         self._budget = budget
         self._give_up_after = give_up_after

@@ -4,11 +4,11 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
 from coinbase_assets.exchange.errors import ExchangeUnreachable
+from coinbase_assets.network import proxy_for
 
 PATIENCE = 10.0
 
@@ -19,7 +19,7 @@ def unknown_host(api_url: str) -> ExchangeUnreachable | None:
     Behind a proxy nothing is looked up: the proxy resolves the name.
     """
     url = httpx.URL(api_url)
-    if getproxies().keys() & {url.scheme, "all"} and not proxy_bypass(url.host):
+    if proxy_for(api_url):
         return None
     found = threading.Event()
     # One look-up may take longer than that.

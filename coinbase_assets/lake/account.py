@@ -5,6 +5,7 @@ The embedded Azurite keeps its data in the project's folder.
 
 import os
 import signal
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -53,8 +54,13 @@ def with_storage(settings: Settings) -> Iterator[Settings]:
     if settings.names_storage:
         yield settings
         return
-    print(f"No Azure storage is set: using Azurite, with its data in {_azurite_data()}", flush=True)
     with running_embedded_azurite():
+        # Not on standard output, which `status --json` has for other programs.
+        print(
+            f"No Azure storage is set: using Azurite, with its data in {_azurite_data()}",
+            file=sys.stderr,
+            flush=True,
+        )
         os.environ[CONNECTION_STRING] = DEVELOPMENT_STORAGE
         yield settings.model_copy(update={"connection_string": SecretStr(DEVELOPMENT_STORAGE)})
 

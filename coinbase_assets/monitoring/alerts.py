@@ -16,6 +16,7 @@ from coinbase_assets.monitoring.delivery import deliver
 from coinbase_assets.monitoring.destinations import Destination, Message
 from coinbase_assets.monitoring.incidents import update_incidents
 from coinbase_assets.monitoring.problems import find_problems, update_failures, watched_subjects
+from coinbase_assets.network import httpx_options
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ def _call_heartbeat(url: str) -> None:
     """Show an external watchdog that the alerts are running. The URL may hold a secret."""
     try:
         with silence():
-            httpx.get(url, timeout=5).raise_for_status()
+            httpx.get(url, timeout=5, **httpx_options(url)).raise_for_status()
     except httpx.HTTPError as error:
         log.warning("COINBASE_HEARTBEAT_URL: not reached (%s)", type(error).__name__)
 

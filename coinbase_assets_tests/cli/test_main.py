@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import socket
+import subprocess
 import sys
 import time
 import uuid
@@ -309,6 +310,51 @@ def test_usage_error_for_wrong_setting(new_user: NewUser) -> None:
     (line,) = error_lines(new_user(COINBASE_SERIES="ETH-EUR:2m").run("status"), 2)
     assert line.startswith("Error: COINBASE_SERIES")
     assert "allowed are 1m 5m 15m 1h 6h 1d" in line
+
+
+# Odd environments. `python -m benchmarks environments` tries fifty.
+
+
+def in_shell(user: User, command: str, **settings: str) -> Result:
+    program = Path(sys.executable).with_name("coinbase-assets")
+    return subprocess.run(
+        ["sh", "-c", f"'{program}' {command}"],
+        env={**user.environment, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_full_output_is_one_line(new_user: NewUser) -> None:
+    (line,) = error_lines(in_shell(new_user(), "--help >/dev/full"), 1)
+    assert line == "Error: [Errno 28] No space left on device"
+
+
+def test_closed_output_is_no_error(new_user: NewUser) -> None:
+    for closed in (">&-", "<&-", "| true"):
+        assert in_shell(new_user(), f"--help {closed}").stderr == ""
+
+
+def test_closed_streams_take_no_file(new_user: NewUser) -> None:
+    """Dagster's databases would get the numbers of the streams, and what is printed."""
+    user = new_user()
+    result = in_shell(user, "status <&- >&-")
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+def test_warnings_as_errors_collects(new_user: NewUser) -> None:
+    user = new_user(PYTHONWARNINGS="error")
+    result = user.run("collect", "--from", "2024-01-01", "--to", "2024-01-01")
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_wrong_proxy_is_usage_error(new_user: NewUser) -> None:
+    user = new_user(HTTPS_PROXY="quux://me:geheim@proxy:3128")
+    for command in (["status"], ["collect", *DAYS]):
+        (line,) = error_lines(user.run(*command), 2)
+        assert line.startswith("Error: HTTPS_PROXY: no such kind of proxy; write http://HOST:PORT")
 
 
 # Alerts

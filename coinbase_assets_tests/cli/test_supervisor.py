@@ -22,7 +22,7 @@ from coinbase_assets.cli.supervisor import Services
 
 lock = open_lock(Path(sys.argv[1]))
 try_exclusive(lock)
-Services(lock).start("service", "http.server", "--bind", "127.0.0.1", "0")
+Services(lock, Path()).start("service", "http.server", "--bind", "127.0.0.1", "0")
 print("started", flush=True)
 time.sleep(600)
 """
@@ -37,7 +37,7 @@ def lock(tmp_path: Path) -> Path:
 def services(lock: Path) -> Iterator[Services]:
     with open_lock(lock) as file:
         try_exclusive(file)
-        services = Services(file)
+        services = Services(file, lock.parent)
         yield services
         services.stop()
 
@@ -53,6 +53,12 @@ def pids(lock: Path) -> list[int]:
 
 def is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
+
+
+def test_services_run_in_their_folder(services: Services, lock: Path) -> None:
+    """Dagster would read the `.env` of the folder that the user is in, and prefer it."""
+    start(services)
+    assert Path(f"/proc/{pids(lock)[1]}/cwd").resolve() == lock.parent
 
 
 def wait_until_free(lock: Path) -> bool:

