@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from coinbase_assets.candles.calendar import DAY
+from coinbase_assets.candles.catalogue import LISTING_SCHEMA
 from coinbase_assets.candles.datasets import LISTINGS
 from coinbase_assets.candles.evidence import Lifetime
 from coinbase_assets.collection.listing_search import fetch_last_day, fetch_listing
@@ -19,15 +20,6 @@ from coinbase_assets.table_metadata import with_fields
 
 if TYPE_CHECKING:
     from coinbase_assets.storage.parquet_store import ParquetStore
-
-
-_SCHEMA = pa.schema(
-    [
-        pa.field("first_day", pa.date32()),
-        pa.field("last_day", pa.date32()),
-        pa.field("asked_at", pa.timestamp("us", "UTC"), nullable=False),
-    ]
-)
 
 
 class Lifetimes:
@@ -79,7 +71,7 @@ class Lifetimes:
         while True:
             found = self._find(product)
             known = replace(self._read(found), **changes)
-            table = pa.Table.from_pylist([vars(known)], _SCHEMA)
+            table = pa.Table.from_pylist([vars(known)], LISTING_SCHEMA)
             with suppress(BlobChanged):
                 self._store.put(_path(product), with_fields(table, {"product": product}), found)
                 self._known[product] = known
