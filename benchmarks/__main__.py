@@ -5,7 +5,10 @@ from importlib import import_module
 
 from benchmarks.tables import machine
 
-NAMES = ["startup", "collect", "budget", "backfill", "append", "read", "memory", "sensor", "idle"]
+NAMES = [
+    *("startup", "collect", "budget", "backfill", "append", "read", "query", "memory"),
+    *("sensor", "idle"),
+]
 
 
 def main() -> None:
