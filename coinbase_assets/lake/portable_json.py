@@ -47,6 +47,15 @@ def _decimal(digits: str) -> float | str:
     return number if is_exact else digits
 
 
+def _object(pairs: list[tuple[str, Any]]) -> Any:
+    """Return a dictionary, or a list if several names are all empty: a tuple of DuckDB 1."""
+    is_tuple = len(pairs) > 1 and not any(name for name, _ in pairs)
+    return [value for _, value in pairs] if is_tuple else dict(pairs)
+
+
 _DECODER = json.JSONDecoder(
-    parse_int=_integer, parse_float=_decimal, parse_constant=lambda name: None
+    object_pairs_hook=_object,
+    parse_int=_integer,
+    parse_float=_decimal,
+    parse_constant=lambda name: None,
 )

@@ -99,13 +99,18 @@ def _times_converter(kind: DuckDBPyType) -> Convert:
     }
     if kind.id in ("list", "array"):
         return lambda values: [parts["child"](value) for value in values]
-    if kind.id == "tuple":
+    if kind.id in ("tuple", "struct") and any(not name for name, _ in kind.children):
         return lambda values: [
-            part(value) for part, value in zip(parts.values(), values, strict=True)
+            part(value) for part, value in zip(parts.values(), _in_order(values), strict=True)
         ]
     if kind.id == "map":
         return lambda value: {parts["key"](k): parts["value"](v) for k, v in value.items()}
     return lambda value: {name: parts[name](part) for name, part in value.items()}
+
+
+def _in_order(values: list[Any] | dict[str, Any]) -> list[Any]:
+    """Return the values of a tuple, which earlier versions of DuckDB write as an object."""
+    return values if isinstance(values, list) else list(values.values())
 
 
 def _nullable(convert: Convert) -> Convert:

@@ -101,6 +101,8 @@ def test_csv_of_every_type_reads_back(connection: duckdb.DuckDBPyConnection) -> 
         ("TIMETZ '12:00:00+02'", "12:00:00+02"),
         ("'\\xFF'::BLOB", "\\xFF"),
         ("'101'::BIT", "101"),
+        ("row(1, TIMESTAMP '2024-01-02')", [1, "2024-01-02T00:00:00"]),
+        ("[row('a')]", [["a"]]),
         ("NULL", None),
         ("NULL::TIMESTAMP[]", None),
         ("[NULL, TIMESTAMP '2024-01-02']", [None, "2024-01-02T00:00:00"]),
