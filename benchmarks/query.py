@@ -36,15 +36,17 @@ QUERIES = (
 )
 STYLES = ((), ("--json",), ("--csv",))
 RUNS_OF_A_QUERY = 4
-# Python has started by then. Until it has, Ctrl-C makes Python itself print a traceback.
-STARTED = 0.1
+# Ctrl-C comes after this many seconds or later. If Python itself still starts then, it prints a
+# traceback, which no program can prevent; such runs have a row of their own.
+EARLIEST = 0.1
+_PYTHON_STARTING = "Fatal Python error: init_"
 
 
 @dataclass(frozen=True)
 class Ended:
     """How a process ended. Output is stray if it is neither the result nor one line of error."""
 
-    status: int
+    status: str
     seconds: float
     is_stray: bool
 
@@ -79,7 +81,7 @@ def _run_all(
     while True:
         for query in QUERIES:
             command = [COMMAND, "query", query, *numbers.choice(STYLES)]
-            delay = numbers.uniform(STARTED, stop_within) if stop_within else None
+            delay = numbers.uniform(EARLIEST, stop_within) if stop_within else None
             yield _run(command, environment, folder, delay)
 
 
@@ -100,10 +102,13 @@ def _run(
             time.sleep(delay)
             process.send_signal(signal.SIGINT)
         output, errors = process.communicate()
+    seconds = time.perf_counter() - begin
+    if _PYTHON_STARTING in errors:
+        return Ended("Python was starting", seconds, False)
     is_stray = bool(errors) if process.returncode == 0 else bool(output) or errors.count("\n") > 1
     if is_stray:
         print(f"stray, status {process.returncode}, {delay=}: {command[2:]}\n{output}{errors}")
-    return Ended(process.returncode, time.perf_counter() - begin, is_stray)
+    return Ended(str(process.returncode), seconds, is_stray)
 
 
 def _print_table(work: str, ended: list[Ended]) -> None:
