@@ -6,16 +6,8 @@ from importlib import import_module
 from benchmarks.tables import machine
 
 NAMES = [
-    "startup",
-    "collect",
-    "budget",
-    "backfill",
-    "append",
-    "read",
-    "memory",
-    "sensor",
-    "idle",
-    "environments",
+    *("startup", "collect", "budget", "backfill", "append", "read", "query", "memory"),
+    *("sensor", "idle", "environments"),
 ]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from coinbase_assets.candles.series import CandleSeries, Series, parse_candle_series
+from coinbase_assets.cli.entry import INTERRUPTED
 from coinbase_assets.cli.parameters import (
     DayParameter,
     FileParameter,
@@ -32,7 +33,6 @@ from coinbase_assets.process_tuning import (
 from coinbase_assets.settings import SettingsError, load_settings
 from coinbase_assets.storage.errors import StorageError
 
-INTERRUPTED = 130
 _LOG_LEVELS = {
     "azure": logging.ERROR,
     "dagster": logging.ERROR,
@@ -151,21 +151,23 @@ def export(series: CandleSeries, first: date, last: date, out: Path) -> None:
         click.echo(f"{out}: {write_candles(out, tables)} candles")
 
 
-@cli.command("query")
+# A statement may begin with a comment, which looks like an option.
+@cli.command("query", context_settings={"ignore_unknown_options": True})
 @click.argument("sql")
 @click.option("--json", "style", flag_value="json", help="Print a JSON object per line.")
 @click.option("--csv", "style", flag_value="csv", help="Print comma-separated values.")
 def run_query(sql: str, style: str | None) -> None:
     """Run a SELECT on the tables of the lake.
 
-    The tables: candle_history, candle_rollup, raw_candles, candle_coverage, candle_revisions.
+    The tables: candle_history, candle_rollup, raw_candles, candle_coverage, candle_revisions,
+    market_halts, listings, products.
     """
     from coinbase_assets.lake.reader import Lake
     from coinbase_assets.lake.sql import QueryError, query
 
     try:
         with Lake() as lake:
-            click.echo(query(lake, sql, style or "table"), nl=False)
+            click.echo(query(lake, sql, style or "table").encode(), nl=False)
     except QueryError as error:
         raise click.UsageError(str(error)) from None
 

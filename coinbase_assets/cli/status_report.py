@@ -1,6 +1,5 @@
 """The status of series, as text and as JSON."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -8,6 +7,7 @@ from rich.console import Console
 
 from coinbase_assets.candles.calendar import format_time
 from coinbase_assets.candles.series import Series
+from coinbase_assets.lake.portable_json import to_json
 from coinbase_assets.lake.status import SeriesStatus, series_status
 from coinbase_assets.monitoring.freshness import FreshnessWindows
 from coinbase_assets.monitoring.incidents import Incident
@@ -58,7 +58,7 @@ def print_json(
             }
         )
         complete &= status.complete
-    print(json.dumps(objects, indent=2))
+    print(to_json(objects, indent=2))
     return complete
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from coinbase_assets.candles.calendar import DAY
+from coinbase_assets.candles.catalogue import LISTING_SCHEMA
 from coinbase_assets.candles.datasets import LISTINGS, RAW_CANDLES
 from coinbase_assets.candles.evidence import Lifetime, with_end, with_trade
 from coinbase_assets.collection.listing_search import fetch_last_day, fetch_listing
@@ -23,16 +24,6 @@ from coinbase_assets.table_metadata import with_fields
 
 if TYPE_CHECKING:
     from coinbase_assets.storage.parquet_store import ParquetStore
-
-_TIME = pa.timestamp("us", "UTC")
-LISTING_SCHEMA = pa.schema(
-    [
-        pa.field("first_day", pa.date32()),
-        pa.field("last_day", pa.date32()),
-        pa.field("asked_at", _TIME),
-        pa.field("closed_at", _TIME),
-    ]
-)
 
 
 class Lifetimes:

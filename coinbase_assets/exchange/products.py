@@ -10,21 +10,10 @@ from datetime import datetime
 import httpx
 import pyarrow as pa
 
+from coinbase_assets.candles.catalogue import PRODUCT_SCHEMA
 from coinbase_assets.exchange.errors import InvalidAnswer
 from coinbase_assets.exchange.responses import GarbledAnswer, parse_list_response
 
-PRODUCT_SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("base_currency", pa.string()),
-        pa.field("quote_currency", pa.string()),
-        pa.field("quote_increment", pa.string()),
-        pa.field("base_increment", pa.string()),
-        pa.field("display_name", pa.string()),
-        pa.field("status", pa.string()),
-        pa.field("trading_disabled", pa.bool_()),
-    ]
-)
 DELISTED = "delisted"
 
 _NOTHING_STORED = "nothing of this answer is stored"

@@ -1,6 +1,5 @@
 """Exports of candles to a file: Parquet, CSV, JSON lines or Feather."""
 
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -13,6 +12,7 @@ from pyarrow import csv, ipc, parquet
 
 from coinbase_assets.candles.calendar import TIME_FORMAT
 from coinbase_assets.candles.table import SCHEMA
+from coinbase_assets.lake.portable_json import to_json
 
 
 class TableWriter(Protocol):
@@ -53,7 +53,7 @@ class _JsonLines:
     def write_table(self, table: pa.Table) -> None:
         times = pc.strftime(table["time"].cast(pa.timestamp("s", "UTC")), TIME_FORMAT)
         rows = table.set_column(0, "time", times).to_pylist()
-        self._file.writelines(f"{json.dumps(row)}\n" for row in rows)
+        self._file.writelines(f"{to_json(row)}\n" for row in rows)
 
 
 def _feather(file: Path) -> Any:

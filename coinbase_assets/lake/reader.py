@@ -10,9 +10,10 @@ from coinbase_assets.candles.datasets import CANDLE_HISTORY
 from coinbase_assets.candles.series import CandleSeries, parse_candle_series
 from coinbase_assets.candles.table import SCHEMA
 from coinbase_assets.lake.candle_months import stored_series, stream_months
-from coinbase_assets.lake.errors import SeriesNotFound
+from coinbase_assets.lake.tables import TABLES
 from coinbase_assets.lake.time_ranges import Instant, parse_range
 from coinbase_assets.storage.blob_source import BlobSource
+from coinbase_assets.storage.closable_source import ClosableSource
 from coinbase_assets.storage.parquet_store import ParquetStore
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class Lake:
             from coinbase_assets.lake.account import open_container
 
             container = self._resources.enter_context(open_container(container, account))
-        self._source = container
+        self._source = ClosableSource(container)
+        self._resources.callback(self._source.close)
         self._store = ParquetStore(self._source)
 
     def __enter__(self) -> Self:
@@ -82,7 +84,10 @@ class Lake:
         self.close()
 
     def close(self) -> None:
-        """Close the connections, and stop Azurite if it runs for this lake alone."""
+        """Close the connections, and stop Azurite if it runs for this lake alone.
+
+        Whatever reads the lake after that, datasets and streams included, raises StorageError.
+        """
         self._resources.close()
 
     def __repr__(self) -> str:
@@ -143,27 +148,27 @@ class Lake:
     def dataset(self, kind: str = CANDLE_HISTORY.name) -> "ds.Dataset":
         """Return all tables of one kind as a pyarrow dataset, for Polars, DuckDB, Dask and others.
 
-        `kind` is a top folder of the lake, for example `candle_history`. The keys in the paths
-        (`product`, `granularity`, `month`) are columns, too: a filter on them skips whole blobs.
-        Raises StorageError; SeriesNotFound if nothing of that kind is stored.
+        `kind` is a name in TABLES, for example `candle_history`. The keys in the paths (`product`,
+        `granularity`, `month`) are columns, too: a filter on them skips whole blobs. The dataset
+        has no rows if nothing of that kind is stored. Raises StorageError; ValueError for an
+        unknown kind.
         """
         import pyarrow.dataset as ds
         from pyarrow.fs import PyFileSystem
 
         from coinbase_assets.storage.blob_filesystem import BlobFileSystem
 
-        paths = list(self._store.list(f"{kind}/"))
-        if not paths:
-            raise SeriesNotFound(f"{kind}: not in the lake; collect some first")
-        keys = [part.partition("=")[0] for part in paths[0].split("/")[1:-1]]
-        columns = pa.schema([(key, pa.string()) for key in keys])
+        if kind not in TABLES:
+            raise ValueError(f"{kind!r} is not a table of the lake; there are {', '.join(TABLES)}")
+        table = TABLES[kind]
         files = BlobFileSystem(self._source)
         self._resources.callback(files.close)
         return ds.dataset(
-            paths,
+            list(self._store.list(table.prefix)),
+            schema=table.schema,
             format="parquet",
             filesystem=PyFileSystem(files),
-            partitioning=ds.partitioning(columns, flavor="hive"),
+            partitioning=ds.partitioning(table.key_schema, flavor="hive"),
         )
 
 

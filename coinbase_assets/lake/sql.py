@@ -1,32 +1,37 @@
-"""SQL queries over the lake, run by DuckDB. Each kind of partitioned table is a view."""
+"""SQL queries over the lake, run by DuckDB. Each kind of table is a view."""
 
-import json
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import signal
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import duckdb
-import pyarrow as pa
-from pyarrow import csv
+from duckdb import StatementType
 
-from coinbase_assets.candles.datasets import (
-    CANDLE_COVERAGE,
-    CANDLE_HISTORY,
-    CANDLE_REVISIONS,
-    CANDLE_ROLLUP,
-    RAW_CANDLES,
-)
-from coinbase_assets.lake.errors import SeriesNotFound
+from coinbase_assets.lake.query_output import STYLES
 from coinbase_assets.lake.reader import Lake
+from coinbase_assets.lake.tables import TABLES
+from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.errors import without_signature
 
-VIEWS = tuple(
-    dataset.name
-    for dataset in (CANDLE_HISTORY, CANDLE_ROLLUP, RAW_CANDLES, CANDLE_COVERAGE, CANDLE_REVISIONS)
-)
+# DuckDB itself refuses files, URLs, extensions and other settings.
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "python_enable_replacements": False,
+}
+_LOCK = "SET TimeZone = 'UTC'; SET lock_configuration = true"
+# MULTI is a PIVOT that first asks for the values.
+_QUERIES = (StatementType.SELECT, StatementType.EXPLAIN, StatementType.MULTI)
+_BETWEEN_INTERRUPTIONS = 0.05
+_TAKEN = "write one SELECT (or WITH, FROM, VALUES), DESCRIBE, SUMMARIZE, SHOW or EXPLAIN"
 
 
 class QueryError(Exception):
-    """DuckDB refused the statement or failed to run it; the message is DuckDB's own."""
+    """The statement is not a query, or DuckDB refused it or failed to run it.
+
+    DuckDB's errors keep DuckDB's own message.
+    """
 
 
 def query(lake: Lake, sql: str, style: str) -> str:
@@ -36,35 +41,51 @@ def query(lake: Lake, sql: str, style: str) -> str:
     the keys in the paths: `product`, `granularity`, and `month` or `date`. A filter on a key skips
     whole blobs. Raises QueryError, StorageError.
     """
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        for view in VIEWS:
-            with suppress(SeriesNotFound):
-                connection.register(view, lake.dataset(view))
+    try:
+        sql.encode()
+        with duckdb.connect(config=_SETTINGS) as connection:
+            connection.execute(_LOCK)
+            statement = _only_query(connection.extract_statements(sql))
+            for name, dataset in zip(TABLES, map_concurrently(lake.dataset, TABLES), strict=True):
+                connection.register(name, dataset)
+            return _run(connection, lambda: STYLES[style](connection.sql(statement)))
+    except duckdb.Error as error:
+        raise QueryError(without_signature(" ".join(str(error).split()))) from None
+    except UnicodeEncodeError:
+        raise QueryError("the statement is not UTF-8 text") from None
+    except RecursionError:
+        raise QueryError("a value is nested too deeply; select parts of it") from None
+
+
+def _run(connection: duckdb.DuckDBPyConnection, work: Callable[[], str]) -> str:
+    """Return the result of the work. Ctrl-C stops it: DuckDB notices no signals by itself."""
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(work)
         try:
-            result = connection.sql(sql)
-            return _STYLES[style](result) if result else ""
-        except duckdb.Error as error:
-            raise QueryError(without_signature(" ".join(str(error).split()))) from None
+            return running.result()
+        except KeyboardInterrupt:
+            _stop(connection, running)
+            raise
 
 
-def _as_table(result: duckdb.DuckDBPyRelation) -> str:
-    return str(result)
+def _stop(connection: duckdb.DuckDBPyConnection, running: Future[str]) -> None:
+    """Interrupt the query until it ends: DuckDB forgets interruptions from before it executes.
+
+    Until then, further Ctrl-C is ignored.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        while not running.done():
+            connection.interrupt()
+            wait([running], _BETWEEN_INTERRUPTIONS)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
-def _as_json(result: duckdb.DuckDBPyRelation) -> str:
-    rows = result.to_arrow_table().to_pylist()
-    return "".join(f"{json.dumps(row, default=str)}\n" for row in rows)
-
-
-def _as_csv(result: duckdb.DuckDBPyRelation) -> str:
-    buffer = pa.BufferOutputStream()
-    csv.write_csv(result.to_arrow_table(), buffer)
-    return buffer.getvalue().to_pybytes().decode()
-
-
-_STYLES: Mapping[str, Callable[[duckdb.DuckDBPyRelation], str]] = {
-    "table": _as_table,
-    "json": _as_json,
-    "csv": _as_csv,
-}
+def _only_query(statements: list[duckdb.Statement]) -> duckdb.Statement:
+    """Return the statement. Raises QueryError unless there is one, and it only reads."""
+    if len(statements) != 1:
+        raise QueryError(f"{len(statements) or 'no'} statements: {_TAKEN}")
+    if statements[0].type not in _QUERIES:
+        raise QueryError(f"{statements[0].type.name} is not a query: {_TAKEN}")
+    return statements[0]

@@ -4,7 +4,7 @@ pyarrow's own filesystem for Azure knows fewer forms of accounts and credentials
 
 A query with LIMIT leaves reads behind: pyarrow's threads go on for a while. If one enters Python
 while the process ends, the process aborts. So `close` waits for the reads under way, and the
-process waits at its end for pyarrow to drop the filesystems.
+process waits at its end for pyarrow to drop the filesystems that were read last.
 """
 
 import atexit
@@ -19,8 +19,9 @@ import pyarrow as pa
 from pyarrow.fs import FileInfo, FileSelector, FileSystemHandler, FileType
 
 from coinbase_assets.storage.blob_source import BlobSource
+from coinbase_assets.storage.errors import StorageError
 
-# Seconds that the end of the process waits for scans that nobody reads any more.
+# Seconds after its last read in which a scan that nobody reads any more is expected to end.
 _PATIENCE = 2.0
 
 
@@ -36,6 +37,7 @@ class BlobFileSystem(FileSystemHandler):
         self._changed = threading.Condition()
         self._under_way = 0
         self._closed = False
+        self._quiet_from = 0.0
         _filesystems.add(self)
 
     def close(self) -> None:
@@ -43,6 +45,11 @@ class BlobFileSystem(FileSystemHandler):
         with self._changed:
             self._closed = True
             self._changed.wait_for(lambda: not self._under_way)
+
+    @property
+    def may_be_scanned(self) -> bool:
+        """Whether a scan that nobody reads any more may still go on."""
+        return time.monotonic() < self._quiet_from
 
     def get_file_info(self, paths: list[str]) -> list[FileInfo]:
         return [self._info(path) for path in paths]
@@ -61,9 +68,9 @@ class BlobFileSystem(FileSystemHandler):
         return [FileInfo(blob.path, FileType.File, size=blob.size) for blob in blobs]
 
     def open_input_file(self, path: str) -> pa.NativeFile:
-        """Return the blob's content. After `close` it is empty, which pyarrow refuses to read."""
-        with self._reading() as is_open:
-            content = self._source.get(path).content if is_open else b""
+        """Return the blob's content. Raises StorageError."""
+        with self._reading():
+            content = self._source.get(path).content
         # pyarrow's threads may free its own memory without Python.
         sink = pa.BufferOutputStream()
         sink.write(content)
@@ -72,15 +79,17 @@ class BlobFileSystem(FileSystemHandler):
     open_input_stream = open_input_file
 
     @contextmanager
-    def _reading(self) -> Iterator[bool]:
+    def _reading(self) -> Iterator[None]:
         with self._changed:
-            is_open = not self._closed
+            if self._closed:
+                raise StorageError(f"{self._source.uri}: the lake is closed; open it again")
             self._under_way += 1
         try:
-            yield is_open
+            yield
         finally:
             with self._changed:
                 self._under_way -= 1
+                self._quiet_from = time.monotonic() + _PATIENCE
                 self._changed.notify_all()
 
     def __eq__(self, other: object) -> bool:
@@ -110,13 +119,12 @@ _filesystems = weakref.WeakSet[BlobFileSystem]()
 
 @atexit.register
 def _wait_for_abandoned_scans() -> None:
-    """Close all filesystems, and wait until pyarrow has let go of them.
+    """Close all filesystems, and wait until pyarrow has let go of those that were read last.
 
-    A dataset that a global variable still holds at the end takes the whole of _PATIENCE.
+    If a global variable still holds a dataset that was read last, that takes all of _PATIENCE.
     """
     _close_all()
-    give_up = time.monotonic() + _PATIENCE
-    while _filesystems and time.monotonic() < give_up:
+    while any(files.may_be_scanned for files in list(_filesystems)):
         time.sleep(0.01)
 
 

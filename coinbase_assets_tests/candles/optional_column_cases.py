@@ -27,6 +27,7 @@ from coinbase_assets.candles.table import (
     empty_candles,
     merge_candles,
 )
+from coinbase_assets.lake.export import write_candles
 from coinbase_assets.table_metadata import table_fields
 from coinbase_assets_tests.candles.test_table import DIGEST, DIGESTED
 from coinbase_assets_tests.stand_in.tables import candle_table
@@ -119,3 +120,19 @@ def test_revisions_compare_known_values(example: list[int], changed: int) -> Non
     asked = day(candle_table(HOURS, example=example), START + 4 * DAY)
     assert compare_days(day(NEW), asked, asked).num_rows == changed
     assert compare_days(day(UNKNOWN), asked, asked).num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("suffix", "lines"),
+    [
+        (".csv", ["1,1,1,1,1,", "1,1,1,1,1,9007199254740993"]),
+        (".jsonl", ['"example": null}', '"example": "9007199254740993"}']),
+    ],
+)
+def test_export_writes_nulls_and_large_values(
+    suffix: str, lines: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / f"candles{suffix}"
+    write_candles(file, [candle_table(HOURS[:2], example=[None, 2**53 + 1])])
+    written = file.read_text().splitlines()[-2:]
+    assert [line.endswith(end) for line, end in zip(written, lines, strict=True)] == [True, True]

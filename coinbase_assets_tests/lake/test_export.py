@@ -1,6 +1,7 @@
 """Exports: every format holds the stored candles, and an error leaves no file."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -91,6 +92,13 @@ def test_export_jsonl_keeps_all_digits(tmp_path: Path) -> None:
         '{"time": "2024-01-01T00:00:00Z", "open": 0.3333333333333333, "high": 0.3333333333333333,'
         ' "low": 0.3333333333333333, "close": 0.3333333333333333, "volume": 0.3333333333333333}\n'
     )
+
+
+def test_export_jsonl_has_no_nan(tmp_path: Path) -> None:
+    file, times = tmp_path / "candles.jsonl", JANUARY["time"].to_pylist()[:3]
+    write_candles(file, [candle_table(times, volume=[math.nan, math.inf, 1.0])])
+    rows = [json.loads(line, parse_constant=pytest.fail) for line in file.read_text().splitlines()]
+    assert [row["volume"] for row in rows] == [None, None, 1.0]
 
 
 @pytest.mark.parametrize("suffix", READERS)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import unquote
@@ -307,12 +308,47 @@ def test_dataset_error_hides_sas(
         Lake(elsewhere["container"], account_url=elsewhere["account_url"], sas_token=sas) as lake,
         pytest.raises(StorageError) as raised,
     ):
-        lake.dataset()
+        lake.dataset().to_table()
     signature = sas.partition("sig=")[2]
     message = "".join(traceback.format_exception(raised.value))
     assert "the storage account refused the credential" in message
     assert signature not in message
     assert unquote(signature) not in message
+
+
+@pytest.mark.usefixtures("history")
+def test_lake_after_close_says_so() -> None:
+    with Lake() as lake:
+        dataset = lake.dataset()
+        stream = lake.stream_candles("ETH-EUR", "1h", "2023-12-01", "2024-03-01")
+    reads: list[Callable[[], object]] = [
+        dataset.to_table,
+        dataset.count_rows,
+        lambda: next(stream),
+        lake.dataset,
+        lake.series,
+        lambda: lake.read_candles("ETH-EUR", "1h", "2024-01-01", "2024-01-02"),
+    ]
+    for read in reads:
+        with pytest.raises(StorageError, match="the lake is closed; open it again"):
+            read()
+    lake.close()
+
+
+@pytest.mark.usefixtures("lake")
+def test_dataset_of_unknown_kind_names_tables() -> None:
+    with Lake() as lake, pytest.raises(ValueError, match="'candles' is not a table of the lake"):
+        lake.dataset("candles")
+
+
+def test_dataset_has_columns_that_first_blob_lacks(history: ParquetStore) -> None:
+    """Without a schema, a dataset has the columns of its first blob alone."""
+    old = EVERYTHING.slice(0, 1).drop_columns(["volume"])
+    history.put(CANDLE_HISTORY.path(BTC).format(partition="2000-01"), old, None)
+    with Lake() as lake:
+        table = lake.dataset().to_table()
+    assert table.column_names == [*SCHEMA.names, "product", "granularity", "month"]
+    assert table["volume"].null_count == 1
 
 
 def account_sas(allowed: AccountSasPermissions = READ) -> str:

@@ -3,15 +3,27 @@
 import json
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP, RAW_CANDLES
+from coinbase_assets import Lake
+from coinbase_assets.candles.catalogue import LISTING_SCHEMA, PRODUCT_SCHEMA
+from coinbase_assets.candles.datasets import (
+    CANDLE_HISTORY,
+    CANDLE_ROLLUP,
+    LISTINGS,
+    MARKET_HALTS,
+    PRODUCTS,
+    RAW_CANDLES,
+)
 from coinbase_assets.candles.series import Series, parse_candle_series
 from coinbase_assets.cli.main import main
+from coinbase_assets.completeness.halts import HALT_SCHEMA
+from coinbase_assets.lake.sql import query
+from coinbase_assets.lake.tables import TABLES, LakeTable
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.stand_in.tables import candle_table
 
@@ -72,9 +84,7 @@ def test_query_csv_has_header(capsys: pytest.CaptureFixture[str]) -> None:
     output = printed(
         capsys, "SELECT time, close FROM raw_candles WHERE date = '2024-01-01'", "--csv"
     )
-    head, first, *_ = output.splitlines()
-    assert head == '"time","close"'
-    assert first.startswith("2024-01-01 00:00:00")
+    assert output.splitlines()[:2] == ['"time","close"', '"2024-01-01T00:00:00Z",1.5']
     assert len(output.splitlines()) == 1 + 3
 
 
@@ -93,7 +103,16 @@ def test_query_skips_blobs_of_other_series(
     output = printed(
         capsys, f"{COUNT} WHERE product = 'ETH-EUR' AND month = '2024-02' GROUP BY ALL", "--csv"
     )
-    assert output.splitlines()[1:] == ['"ETH-EUR","1h",2,3']
+    assert output.splitlines()[1:] == ['"ETH-EUR","1h",2,3.0']
+
+
+def refused(capsys: pytest.CaptureFixture[str], sql: str) -> str:
+    """Return the last line of the error."""
+    with pytest.raises(SystemExit) as end:
+        main(["query", sql])
+    output = capsys.readouterr()
+    assert (end.value.code, output.out) == (2, "")
+    return output.err.strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -101,13 +120,201 @@ def test_query_skips_blobs_of_other_series(
     [
         ("SELECT * FROM candles", "Table with name candles does not exist"),
         ("SELEC", "syntax error"),
+        ("SELECT ?", "Values were not provided"),
+        ("SELECT '\udcff'", "Error: the statement is not UTF-8 text"),
+        (
+            "SELECT (repeat('[', 9999) || repeat(']', 9999))::JSON AS j",
+            "Error: a value is nested too deeply; select parts of it",
+        ),
     ],
 )
 def test_query_error_is_one_line(
     sql: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
-        main(["query", sql])
+        main(["query", sql, "--json"])
     output = capsys.readouterr().err.strip().splitlines()
     assert end.value.code == 2
     assert message in output[-1]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "COPY (SELECT 1) TO 'copied.csv'",
+        "COPY candle_history TO 'copied.parquet'",
+        "EXPORT DATABASE 'exported'",
+        "ATTACH 'other.db'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "SET threads = 1",
+        "RESET threads",
+        "PRAGMA threads = 1",
+        "USE memory",
+        "CREATE TABLE mine (a INTEGER)",
+        "CREATE VIEW mine AS SELECT 1",
+        "INSERT INTO candle_history SELECT * FROM candle_history",
+        "UPDATE candle_history SET close = 1",
+        "DELETE FROM candle_history",
+        "DROP VIEW candle_history",
+        "CALL pragma_version()",
+        "BEGIN",
+        "VACUUM",
+    ],
+)
+def test_query_refuses_other_statement(
+    sql: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = refused(capsys, sql)
+    assert message.endswith(
+        " is not a query: write one SELECT (or WITH, FROM, VALUES),"
+        " DESCRIBE, SUMMARIZE, SHOW or EXPLAIN"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("sql", "count"),
+    [
+        ("", "no"),
+        (" ; ", "no"),
+        ("-- SELECT 1", "no"),
+        ("/* SELECT 1 */", "no"),
+        ("SELECT 1; SELECT 2", "2"),
+    ],
+)
+def test_query_refuses_all_but_one_statement(
+    sql: str, count: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refused(capsys, sql).startswith(f"Error: {count} statements: write one SELECT")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM read_text('/etc/hostname')",
+        "SELECT * FROM read_parquet('s3://bucket/a.parquet')",
+        "SELECT * FROM glob('/etc/*')",
+        "SELECT * FROM sniff_csv('/etc/passwd')",
+        "SELECT * FROM 'a.parquet'",
+        "SELECT * FROM 'https://example.com/a.csv'",
+        "SELECT * FROM parquet_metadata('a.parquet')",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO 'copied.csv'",
+    ],
+)
+def test_query_reads_no_file(sql: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "operations are disabled by configuration" in refused(capsys, sql)
+
+
+def test_query_reads_no_python_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the setting, DuckDB finds the module's variables and reads tables among them."""
+    for name in ("lake", "TABLES", "connection"):
+        message = refused(capsys, f"SELECT * FROM {name}")
+        assert f"Table with name {name} does not exist" in message
+
+
+@pytest.mark.parametrize(
+    ("sql", "lines"),
+    [
+        ("WITH one AS (SELECT 1 AS n) SELECT n FROM one", ['"n"', "1"]),
+        ("VALUES (1), (2)", ['"col0"', "1", "2"]),
+        ("FROM candle_history SELECT count(*) AS n", ['"n"', "6"]),
+        ("(SELECT 1 AS n);", ['"n"', "1"]),
+        ("-- how many\nSELECT 1 AS n -- one", ['"n"', "1"]),
+        ("SELECT name FROM (SHOW TABLES) LIMIT 1", ['"name"', '"candle_coverage"']),
+        (
+            "SELECT product, n FROM (PIVOT candle_history ON granularity IN ('1h' AS n)"
+            " USING count(*) GROUP BY product) ORDER BY n",
+            ['"product","n"', '"BTC-USD",1', '"ETH-EUR",5'],
+        ),
+    ],
+)
+def test_query_takes_select_in_every_form(
+    sql: str, lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert printed(capsys, sql, "--csv").splitlines() == lines
+
+
+@pytest.mark.parametrize("style", ["--json", "--csv", None])
+@pytest.mark.parametrize(
+    ("sql", "shown"),
+    [
+        ("DESCRIBE candle_history", "granularity"),
+        ("SUMMARIZE candle_history", "column name"),
+        ("SHOW TABLES", "candle rollup"),
+        ("EXPLAIN SELECT 1 AS n", "dummy scan"),
+        ("EXPLAIN ANALYZE SELECT count(*) FROM candle_history", "arrow scan"),
+    ],
+)
+def test_query_describes_and_explains(
+    sql: str, shown: str, style: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = printed(capsys, sql, *([style] if style else []))
+    assert shown in output.casefold().replace("_", " ")
+
+
+@pytest.mark.usefixtures("lake")
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_query_empty_table_has_columns(
+    table: LakeTable, lake: ParquetStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COINBASE_CONTAINER", "nothing-is-here")
+    with Lake() as empty:
+        name = table.dataset.name
+        assert query(empty, f"SELECT count(*) AS n FROM {name}", "csv") == '"n"\n0\n'
+        described = query(empty, f"DESCRIBE {name}", "json").splitlines()
+        assert empty.dataset(name).to_table() == table.schema.empty_table()
+    columns = {row["column_name"]: row["column_type"] for row in map(json.loads, described)}
+    assert list(columns) == table.schema.names
+    assert all(columns[key] == "VARCHAR" for key in table.keys)
+    assert columns.get("time", "TIMESTAMP WITH TIME ZONE") == "TIMESTAMP WITH TIME ZONE"
+
+
+def test_query_reads_tables_of_all_series(
+    stored: ParquetStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = datetime(2024, 1, 2, tzinfo=UTC)
+    products = [{"id": "ETH-EUR", "trading_disabled": False}]
+    listing = [{"first_day": date(2016, 5, 18), "asked_at": asked}]
+    halts = [{"start": asked, "end": asked + timedelta(hours=1), "series": "ETH-EUR:1h"}]
+    for path, rows, schema in (
+        (PRODUCTS.path(), products, PRODUCT_SCHEMA),
+        (LISTINGS.path().format(partition="ETH-EUR"), listing, LISTING_SCHEMA),
+        (MARKET_HALTS.path().format(partition="2024-01"), halts, HALT_SCHEMA),
+    ):
+        stored.put(path, pa.Table.from_pylist(rows, schema), None)
+    sql = (
+        "SELECT id, trading_disabled, first_day, month, series FROM products"
+        " JOIN listings ON product = id, market_halts"
+    )
+    assert json.loads(printed(capsys, sql, "--json")) == {
+        "id": "ETH-EUR",
+        "trading_disabled": False,
+        "first_day": "2016-05-18",
+        "month": "2024-01",
+        "series": "ETH-EUR:1h",
+    }
+
+
+def test_query_stops_at_ctrl_c(stored: ParquetStore) -> None:
+    """Ctrl-C comes whenever DuckDB reads a blob; the query would take hours."""
+    code = """
+import os, signal
+from coinbase_assets.storage.azure_blobs import AzureBlobs
+from coinbase_assets.cli.entry import run
+
+read = AzureBlobs.get
+
+def read_at_ctrl_c(self, path, etag=None):
+    os.kill(os.getpid(), signal.SIGINT)
+    return read(self, path, etag)
+
+AzureBlobs.get = read_at_ctrl_c
+run()
+"""
+    sql = "SELECT count(*) FROM candle_history, range(10000000000000) WHERE range % 7 = 3"
+    command = [sys.executable, "-c", code, "query", sql]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "")

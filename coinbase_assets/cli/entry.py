@@ -1,0 +1,30 @@
+"""The program `coinbase-assets`: the command line, which Ctrl-C ends without a traceback.
+
+It imports nothing else of the package before it has prepared for Ctrl-C.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+
+INTERRUPTED = 130
+
+
+def run() -> None:
+    """Run the command line. Ctrl-C does not interrupt what a finished process still cleans up."""
+    signal.signal(signal.SIGINT, _leave)
+    from coinbase_assets.cli.main import main
+
+    try:
+        main()
+    except KeyboardInterrupt:
+        # Ctrl-C again, while main ends because of the first.
+        sys.exit(INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End the process at once: while modules are imported, there is nothing to clean up."""
+    os._exit(INTERRUPTED)

@@ -1,0 +1,44 @@
+"""A BlobSource that can be closed."""
+
+from collections.abc import Iterator, Mapping
+
+from coinbase_assets.storage.blob_source import BlobSource, Download
+from coinbase_assets.storage.errors import StorageError
+from coinbase_assets.storage.stored_blob import StoredBlob
+
+
+class ClosableSource:
+    """A BlobSource that passes requests on to another, and refuses them after `close`."""
+
+    def __init__(self, source: BlobSource) -> None:
+        self._source = source
+        self._closed = False
+        self.uri = source.uri
+
+    def close(self) -> None:
+        self._closed = True
+
+    def list(self, prefix: str) -> Iterator[StoredBlob]:
+        yield from self._open().list(prefix)
+
+    def get(self, path: str, etag: str | None = None) -> Download:
+        return self._open().get(path, etag)
+
+    def put(
+        self,
+        path: str,
+        content: bytes,
+        content_type: str,
+        fields: Mapping[str, str],
+        replacing: StoredBlob | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> StoredBlob:
+        source = self._open()
+        return source.put(path, content, content_type, fields, replacing, overwrite=overwrite)
+
+    def _open(self) -> BlobSource:
+        """Return the source. Raises StorageError after `close`."""
+        if self._closed:
+            raise StorageError(f"{self.uri}: the lake is closed; open it again")
+        return self._source
