@@ -27,9 +27,9 @@ from coinbase_assets.automation.schedules import (
     build_settle_candles_schedule,
     products_schedule,
 )
-from coinbase_assets.azure_accounts import DEVELOPMENT_STORAGE
 from coinbase_assets.completeness.halts import can_tell_halts
 from coinbase_assets.dagster_instance.executor import LockedInProcessExecutor
+from coinbase_assets.environment.azure_accounts import DEVELOPMENT_STORAGE
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.monitoring.alerts import build_alerts_sensor
 from coinbase_assets.monitoring.destinations import parse_destinations

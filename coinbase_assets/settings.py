@@ -17,7 +17,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from coinbase_assets.azure_accounts import (
+from coinbase_assets.candles.series import Rollup, Series
+from coinbase_assets.environment.azure_accounts import (
     account_name,
     check_account,
     check_account_url,
@@ -25,10 +26,9 @@ from coinbase_assets.azure_accounts import (
     check_key,
     check_sas,
 )
-from coinbase_assets.candles.series import Rollup, Series
-from coinbase_assets.env_file import load_env_file
-from coinbase_assets.network import prepare_network
-from coinbase_assets.setting_values import (
+from coinbase_assets.environment.env_file import load_env_file
+from coinbase_assets.environment.network import prepare_network
+from coinbase_assets.environment.setting_values import (
     check_budget_url,
     parse_api_url,
     parse_duration,
@@ -81,7 +81,7 @@ def _checked_by(check: Callable[[Any], object]) -> AfterValidator:
 
 def _check_alert_urls(text: str) -> None:
     # Imported late, because apprise takes a second to load.
-    from coinbase_assets.alert_urls import parse_alert_urls
+    from coinbase_assets.environment.alert_urls import parse_alert_urls
 
     parse_alert_urls(text)
 

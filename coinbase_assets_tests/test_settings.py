@@ -9,8 +9,8 @@ from unittest import mock
 import pytest
 
 from coinbase_assets.candles.series import Granularity, RollupGranularity, Series
-from coinbase_assets.env_file import load_env_file
-from coinbase_assets.setting_values import parse_rollups
+from coinbase_assets.environment.env_file import load_env_file
+from coinbase_assets.environment.setting_values import parse_rollups
 from coinbase_assets.settings import Settings, SettingsError, load_settings, project_folder
 
 SERIES = "COINBASE_SERIES"

@@ -18,6 +18,7 @@ import pyarrow as pa
 from coinbase_assets.candles.series import Granularity, Series
 from coinbase_assets.candles.table import closed_candles
 from coinbase_assets.candles.windows import Answer, Window, request_windows
+from coinbase_assets.environment.network import httpx_options
 from coinbase_assets.exchange.budget import RequestBudget
 from coinbase_assets.exchange.errors import (
     ExchangeError,
@@ -33,7 +34,6 @@ from coinbase_assets.exchange.responses import (
     refuse_errors,
 )
 from coinbase_assets.exchange.retries import retrying
-from coinbase_assets.network import httpx_options
 
 log = logging.getLogger(__name__)
 

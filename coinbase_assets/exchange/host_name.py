@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import httpx
 
+from coinbase_assets.environment.network import proxy_for
 from coinbase_assets.exchange.errors import ExchangeUnreachable
-from coinbase_assets.network import proxy_for
 
 PATIENCE = 10.0
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from coinbase_assets.azure_accounts import DEVELOPMENT_STORAGE
+from coinbase_assets.environment.azure_accounts import DEVELOPMENT_STORAGE
 from coinbase_assets.settings import CONNECTION_STRING, Settings, load_settings, project_folder
 from coinbase_assets.storage.blob_source import BlobSource
 

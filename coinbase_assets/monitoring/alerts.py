@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 import dagster as dg
 import httpx
 
-from coinbase_assets.alert_urls import silence
 from coinbase_assets.candles.series import Series
+from coinbase_assets.environment.alert_urls import silence
+from coinbase_assets.environment.network import httpx_options
 from coinbase_assets.monitoring.alert_state import AlertState, load_state, save_state
 from coinbase_assets.monitoring.backfills import backfill_message, ended_backfills
 from coinbase_assets.monitoring.delivery import deliver
 from coinbase_assets.monitoring.destinations import Destination, Message
 from coinbase_assets.monitoring.incidents import update_incidents
 from coinbase_assets.monitoring.problems import find_problems, update_failures, watched_subjects
-from coinbase_assets.network import httpx_options
 
 log = logging.getLogger(__name__)
 

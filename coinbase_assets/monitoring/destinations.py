@@ -9,7 +9,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
-from coinbase_assets.alert_urls import load_plugin, parse_alert_urls, shown_name, silence
+from coinbase_assets.environment.alert_urls import (
+    load_plugin,
+    parse_alert_urls,
+    shown_name,
+    silence,
+)
 
 SECONDS = 10.0
 

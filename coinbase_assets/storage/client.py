@@ -6,7 +6,7 @@ from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobServiceClient
 
-from coinbase_assets.azure_accounts import (
+from coinbase_assets.environment.azure_accounts import (
     account_name,
     check_account,
     check_account_url,

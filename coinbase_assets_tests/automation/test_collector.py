@@ -16,10 +16,10 @@ from coinbase_assets.candles.evidence import Lifetime
 from coinbase_assets.candles.series import Series
 from coinbase_assets.collection.listing_dates import Lifetimes
 from coinbase_assets.completeness.ledger import State
+from coinbase_assets.environment.setting_values import parse_rollups
 from coinbase_assets.exchange.errors import ExchangeUnavailable, ProductNotFound, ProductRemoved
 from coinbase_assets.lake.candle_months import stored_series
 from coinbase_assets.lake.status import series_status
-from coinbase_assets.setting_values import parse_rollups
 from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.running import (

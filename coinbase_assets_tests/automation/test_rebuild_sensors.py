@@ -17,7 +17,7 @@ from coinbase_assets.automation.rebuild_sensors import (
 )
 from coinbase_assets.candles.datasets import CANDLE_HISTORY
 from coinbase_assets.candles.series import Series
-from coinbase_assets.setting_values import parse_rollups
+from coinbase_assets.environment.setting_values import parse_rollups
 from coinbase_assets_tests.running import land
 
 ETH, BTC, LTC = (Series.parse(f"{product}-EUR:15m") for product in ("ETH", "BTC", "LTC"))

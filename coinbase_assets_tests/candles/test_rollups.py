@@ -15,7 +15,7 @@ from coinbase_assets.candles.months import join_days
 from coinbase_assets.candles.rollups import roll_up, source_months, touched_months
 from coinbase_assets.candles.series import BucketLength, Rollup, RollupGranularity, Series
 from coinbase_assets.candles.table import SCHEMA, InvalidCandles
-from coinbase_assets.setting_values import parse_rollups
+from coinbase_assets.environment.setting_values import parse_rollups
 from coinbase_assets.table_metadata import table_fields, with_fields
 from coinbase_assets_tests.stand_in.tables import candle_table
 

@@ -24,9 +24,9 @@ from coinbase_assets import Lake
 from coinbase_assets.candles.datasets import CANDLE_HISTORY
 from coinbase_assets.candles.series import Series
 from coinbase_assets.cli.main import main
+from coinbase_assets.environment.network import httpx_options
 from coinbase_assets.lake.export import write_candles
 from coinbase_assets.lake.sql import query
-from coinbase_assets.network import httpx_options
 from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.azurite import running_azurite
 from coinbase_assets.storage.client import blob_service

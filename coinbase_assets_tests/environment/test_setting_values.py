@@ -7,7 +7,7 @@ import pytest
 
 from coinbase_assets.candles.datasets import CANDLE_ROLLUP
 from coinbase_assets.candles.series import Granularity, Rollup, RollupGranularity, Series
-from coinbase_assets.setting_values import check_budget_url, parse_rollups
+from coinbase_assets.environment.setting_values import check_budget_url, parse_rollups
 
 
 def test_parse_rollups_reads_sources() -> None:

@@ -4,7 +4,7 @@ import traceback
 
 import pytest
 
-from coinbase_assets.azure_accounts import account_name
+from coinbase_assets.environment.azure_accounts import account_name
 from coinbase_assets.settings import SettingsError, load_settings
 
 URL, KEY, SAS, STRING = (
@@ -77,7 +77,6 @@ def test_account_name_is_in_url(
             "has the container in it; write https://candles.example.com",
         ),
         (f"{REAL}#overview", "a query or a fragment"),
-        (f'"{REAL}"', "not a URL; write https://HOST"),
         ("https://mylake..blob.core.windows.net", "not a URL; write https://HOST"),
         (f"https://{'a' * 64}.example.com", "not a URL; write https://HOST"),
         ("abfss://mylake.dfs.core.windows.net", "not a URL; write https://HOST"),
@@ -118,15 +117,11 @@ def test_settings_refuse_sign_in_without_https(url: str, monkeypatch: pytest.Mon
     ("name", "value", "remedy"),
     [
         (KEY, f"{SECRET}!", "not the key of an account"),
-        (KEY, f"{SECRET}\n", "not the key of an account"),
-        (KEY, f'"{SECRET}"', "without quotes or spaces"),
         (KEY, "ключ", "not the key of an account"),
         (KEY, SIGNED, f"put it in {SAS}"),
         (KEY, NAMED, f"put it in {STRING}"),
         (SAS, SECRET, "not a SAS token; write what follows the question mark"),
         (SAS, f"{REAL}/?{SIGNED}", "not a SAS token"),
-        (SAS, f"'{SIGNED}'", "without quotes or spaces"),
-        (SAS, f"{SIGNED}\n", "without quotes or spaces"),
     ],
 )
 def test_settings_refuse_credential(
@@ -140,7 +135,6 @@ def test_settings_refuse_credential(
 @pytest.mark.parametrize(
     ("text", "remedy"),
     [
-        (f'"{NAMED}"', "has quotes or spaces; write it without them"),
         (f"AccountName=mylake; AccountKey={SECRET}", "has quotes or spaces"),
         ("AccountName=mylake", "has no AccountKey and no SharedAccessSignature"),
         (f"BlobEndpoint={REAL};AccountKey={SECRET}", "has no AccountKey and no Shared"),

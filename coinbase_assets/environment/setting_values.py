@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from coinbase_assets.candles.series import Granularity, Rollup, RollupGranularity, Series
-from coinbase_assets.plain_urls import plain_url, split_url
+from coinbase_assets.environment.plain_urls import plain_url, split_url
 
 _CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9](-?[a-z0-9])+")
 _DURATION = re.compile(r"(\d{1,6})([smhd])")

@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-from coinbase_assets.env_file import load_env_file
+from coinbase_assets.environment.env_file import load_env_file
 
 NAME = "COINBASE_CONTAINER"
 SECRET = "geheim"
@@ -128,7 +128,7 @@ def test_env_file_without_permission_is_refused() -> None:
     """Root reads every file, so a process of another user has to try, in a folder it can enter."""
     code = """import os, sys
 from pathlib import Path
-from coinbase_assets.env_file import load_env_file
+from coinbase_assets.environment.env_file import load_env_file
 os.geteuid() or os.setuid(65534)
 try:
     load_env_file(Path(sys.argv[1]))

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qs, urlsplit
 
-from coinbase_assets.plain_urls import plain_url
+from coinbase_assets.environment.plain_urls import plain_url
 
 DEVELOPMENT_STORAGE = "UseDevelopmentStorage=true"
 

@@ -14,7 +14,7 @@ from requests.utils import get_environ_proxies
 from coinbase_assets import read_candles_arrow
 from coinbase_assets.candles.datasets import CANDLE_HISTORY
 from coinbase_assets.candles.series import Series
-from coinbase_assets.network import httpx_options, prepare_network
+from coinbase_assets.environment.network import httpx_options, prepare_network
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import free_port
 from coinbase_assets_tests.processes import finish, process_environment, processes

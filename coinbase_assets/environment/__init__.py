@@ -1,0 +1,1 @@
+"""What the environment says: variables, `.env`, addresses, proxies. Wrong values are refused."""
