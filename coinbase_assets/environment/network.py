@@ -8,6 +8,7 @@ import ipaddress
 import os
 import re
 import ssl
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypedDict
@@ -27,7 +28,7 @@ class HttpxOptions(TypedDict):
 
     trust_env: bool
     proxy: str | None
-    verify: ssl.SSLContext | bool
+    verify: ssl.SSLContext
 
 
 def prepare_network() -> None:
@@ -50,9 +51,7 @@ def prepare_network() -> None:
 
 def httpx_options(url: str) -> HttpxOptions:
     """Return the arguments with which an httpx client sends to `url` as the environment says."""
-    bundle = _certificates()
-    verify = _context(bundle) if bundle else True
-    return {"trust_env": False, "proxy": proxy_for(url), "verify": verify}
+    return {"trust_env": False, "proxy": proxy_for(url), "verify": _client_context(_certificates())}
 
 
 def proxy_for(url: str) -> str | None:
@@ -125,6 +124,15 @@ def _check_certificates(name: str, path: Path) -> None:
 def _certificates() -> Path | None:
     """Return the file or folder of certificates that the environment names."""
     return next((Path(os.environ[name]) for name in _CERTIFICATES if os.environ.get(name)), None)
+
+
+@cache
+def _client_context(bundle: Path | None) -> ssl.SSLContext:
+    """Return the context of all clients. Reading the certificates takes 0.1 s."""
+    # Imported late, because reading the lake needs no httpx.
+    import httpx
+
+    return _context(bundle) if bundle else httpx.create_ssl_context()
 
 
 def _context(bundle: Path) -> ssl.SSLContext:
