@@ -41,6 +41,8 @@ GIVE_UP_AFTER = 120.0
 # Requests under way: enough to send 10 a second when an answer takes 3 seconds.
 _AHEAD = 30
 _TIMEOUT = httpx.Timeout(20, connect=10)
+# httpx waits for a SOCKS proxy's answers without end.
+_CONNECT_SECONDS = 30.0
 # Seconds for which caches may keep an answer (the exchange's Cache-Control header).
 _CACHE_LIFE = 300
 _EARLIEST = 30
@@ -170,9 +172,10 @@ class ExchangeClient:
     async def _wait_for_slot(self) -> None:
         _slot.set(await self._budget.wait())
 
-    async def _renew_slot(self, event: str, _: object) -> None:
+    async def _renew_slot(self, connecting: asyncio.Timeout, event: str, _: object) -> None:
         """Called by httpx: the connection may have taken longer than the slot is good for."""
         if event.endswith("send_request_headers.started"):
+            connecting.reschedule(None)
             await self._budget.renew(_slot.get())
 
     async def _request_candles(
@@ -196,10 +199,12 @@ class ExchangeClient:
         self, path: str, parameters: dict[str, str] | None = None, product: str | None = None
     ) -> httpx.Response:
         try:
-            response = await self._http.get(
-                path, params=parameters, extensions={"trace": self._renew_slot}
-            )
-        except httpx.RequestError as error:
+            async with asyncio.timeout(_CONNECT_SECONDS) as connecting:
+                trace = partial(self._renew_slot, connecting)
+                response = await self._http.get(
+                    path, params=parameters, extensions={"trace": trace}
+                )
+        except (httpx.RequestError, TimeoutError) as error:
             raise ExchangeUnreachable(
                 f"no answer from {self._http.base_url} ({str(error) or type(error).__name__})"
             ) from error
