@@ -16,6 +16,7 @@ from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES
 from coinbase_assets.candles.months import join_days, unchanged_days
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import InvalidCandles
+from coinbase_assets.storage.declared_columns import check_input_columns
 from coinbase_assets.storage.errors import BlobDamaged, PartitionMissing
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.partition_tables import PartitionTables
@@ -73,7 +74,14 @@ def _stored_days(store: "ParquetStore", series: Series, months: Sequence[str]) -
     prefix = os.path.commonprefix(list(months))  # noqa: RUF071 (keys, not folders)
     folder = f"{RAW_CANDLES.folder(series)}{RAW_CANDLES.partition}="
     blobs = store.list_partitions(f"{folder}{prefix}")
-    return PartitionTables(blobs, lambda day: store.get(blobs[day].path))
+
+    def load(day: str) -> pa.Table:
+        path = blobs[day].path
+        table = store.get(path)
+        check_input_columns(store.uri(path), table.schema, CANDLE_METADATA)
+        return table
+
+    return PartitionTables(blobs, load)
 
 
 def join_months(

@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from coinbase_assets import alert_urls
+from coinbase_assets.environment import alert_urls
 from coinbase_assets.monitoring import delivery, destinations
 from coinbase_assets.monitoring.delivery import deliver
 from coinbase_assets.monitoring.destinations import (
@@ -304,7 +304,7 @@ def test_parse_destinations_separators(text: str) -> None:
     ],
 )
 def test_parse_destinations_names_position_and_scheme(text: str, named: str) -> None:
-    with pytest.raises(ValueError, match="as in mailto://") as refused:
+    with pytest.raises(ValueError, match="like mailto://") as refused:
         parse_destinations(text)
     assert str(refused.value).startswith(named)
     assert TOKEN not in "".join(traceback.format_exception(refused.value))
