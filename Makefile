@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 INSTALLED_DEV := .venv/installed-dev
 
-.PHONY: install run dev demo test test-fast check compat format bench constraints clean
+.PHONY: install run dev demo test test-fast soak check compat format bench constraints clean
 
 install: $(INSTALLED)
 
@@ -27,7 +27,10 @@ demo: $(INSTALLED)  ## the same, offline, on a stand-in exchange
 	$(BIN)/python -m coinbase_assets_tests.demo
 
 test: $(INSTALLED_DEV)
-	$(BIN)/pytest
+	$(BIN)/pytest -m 'not soak'
+
+soak: $(INSTALLED_DEV)  ## the tests that kill services, or collect months: about ten minutes
+	$(BIN)/pytest -m soak
 
 test-fast: $(INSTALLED_DEV)  ## what needs no server, no process and no browser
 	$(BIN)/pytest --numprocesses=2 -m 'not (azurite or processes or browser or servers or instance)'

@@ -40,11 +40,15 @@ def materialize(
     last: str | None = None,
     raise_on_error: bool = True,
     tags: Mapping[str, str] = MappingProxyType({}),
+    checks: bool = False,
 ) -> dg.ExecuteInProcessResult:
     """Materialise partitions of a dataset of the first series in one run."""
-    return asset_job(settings).execute_in_process(
+    key = dg.AssetKey(dataset.asset_key(settings.series[0]))
+    job = asset_job(settings).get_subset(
+        asset_selection=frozenset([key]), asset_check_selection=None if checks else frozenset()
+    )
+    return job.execute_in_process(
         instance=instance,
-        asset_selection=[dg.AssetKey(dataset.asset_key(settings.series[0]))],
         tags={
             ASSET_PARTITION_RANGE_START_TAG: first,
             ASSET_PARTITION_RANGE_END_TAG: last or first,

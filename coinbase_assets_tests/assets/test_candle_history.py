@@ -9,6 +9,7 @@ import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from dagster._core.errors import DagsterAssetCheckFailedError
 
+from coinbase_assets.candles.datasets import CANDLE_HISTORY
 from coinbase_assets.candles.table import SCHEMA, InvalidCandles, merge_candles
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.parquet_store import ParquetStore
@@ -16,6 +17,7 @@ from coinbase_assets.table_metadata import table_fields, with_fields
 from coinbase_assets_tests.running import (
     build_history,
     collect_raw,
+    materialize,
     partition_metadata,
     settings_for,
 )
@@ -157,7 +159,7 @@ def test_history_keeps_month_when_raw_day_breaks_rule(
 ) -> None:
     settings = settings_for("http://127.0.0.1:1", "ETH-EUR:15m")
     store_day(lake, "2024-01-01", candles({"2024-01-01T00:00:00": 1.0}, version=1))
-    build_history(settings, instance, "2024-01")
+    materialize(settings, instance, CANDLE_HISTORY, "2024-01", checks=True)
     store_day(lake, "2024-01-02", candles({"2024-01-02T00:07:00": 1.0}, version=2))
     with pytest.raises(InvalidCandles, match="time lies on the 15m grid"):
         build_history(settings, instance, "2024-01")

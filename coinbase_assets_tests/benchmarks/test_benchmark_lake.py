@@ -26,6 +26,7 @@ def container(lake: ParquetStore) -> str:
     return lake.container_uri.rpartition("/")[2]
 
 
+@pytest.mark.soak
 def test_a_year_is_read_through_the_delaying_proxy(
     account: Account, lake: ParquetStore, container: str
 ) -> None:
@@ -39,6 +40,7 @@ def test_a_year_is_read_through_the_delaying_proxy(
     assert min(ours.first, *ours.seconds) > 0.1
 
 
+@pytest.mark.soak
 def test_a_day_is_added_to_its_month(
     account: Account, lake: ParquetStore, container: str, tmp_path: Path
 ) -> None:

@@ -30,7 +30,7 @@ needs_shared = pytest.mark.skipif(not SHARED.exists(), reason=f"no more real can
     [
         (SHIPPED, "BTC-EUR_900_20220521_20220521", "BTC-EUR:15m", "2022-05-21", "2022-05-21"),
         *(
-            pytest.param(SHARED, *case, marks=needs_shared)
+            pytest.param(SHARED, *case, marks=[needs_shared, pytest.mark.soak])
             for case in [
                 ("BTC-USD_60_20180205_20180306", "BTC-USD:1m", "2018-02-05", "2018-03-06"),
                 ("BTC-USD_60_20200210_20200216", "BTC-USD:1m", "2020-02-10", "2020-02-16"),
@@ -92,6 +92,7 @@ HOLE = (datetime(2018, 4, 4, 16, 49, tzinfo=UTC), datetime(2018, 4, 5, tzinfo=UT
 
 
 @needs_shared
+@pytest.mark.soak
 def test_real_candles_vendor_hole_is_unconfirmed(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:

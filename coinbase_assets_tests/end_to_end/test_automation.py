@@ -149,6 +149,7 @@ def dev(start: Start, environment: dict[str, str], lake: ParquetStore) -> Iterat
         errors.append(done.stderr)
 
 
+@pytest.mark.soak
 @pytest.mark.long
 def test_dev_survives_killed_services_and_damaged_day(
     start: Start, environment: dict[str, str], lake: ParquetStore

@@ -154,6 +154,7 @@ def revisions(lake: ParquetStore) -> pa.Table:
     return pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
 
 
+@pytest.mark.soak
 def test_ledger_of_month_of_trouble(
     lake: ParquetStore, instance: dg.DagsterInstance, exchange: StandInExchange, clock: Clock
 ) -> None:

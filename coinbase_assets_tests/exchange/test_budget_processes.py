@@ -116,6 +116,7 @@ def within_budget(began: float, *times: list[float]) -> bool:
     return all(number <= SPARE + RATE * (time - began) + 1 for number, time in counted)
 
 
+@pytest.mark.soak
 @pytest.mark.long
 def test_budget_shares_equally_between_processes(place: str, exchange_url: str) -> None:
     began, processes = start(place, exchange_url, 3, 8, 30, seconds=5)
@@ -126,6 +127,7 @@ def test_budget_shares_equally_between_processes(place: str, exchange_url: str) 
     assert within_budget(began, *times)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("urgent", [False, True])
 def test_budget_keeps_rate_after_process_is_killed(
     place: str, exchange_url: str, urgent: bool

@@ -27,8 +27,6 @@ from coinbase_assets.lake.tables import TABLES, LakeTable
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.stand_in.tables import candle_table
 
-pytestmark = pytest.mark.both_addresses
-
 COUNT = "SELECT product, granularity, count(*) AS n, sum(volume) AS v FROM candle_history"
 
 
@@ -65,6 +63,7 @@ def test_query_prints_only_result() -> None:
     assert (done.stdout, done.stderr) == ('{"one": 1}\n', "")
 
 
+@pytest.mark.both_addresses
 def test_query_rollups(stored: ParquetStore, capsys: pytest.CaptureFixture[str]) -> None:
     path = CANDLE_ROLLUP.path(parse_candle_series("ETH-EUR:4h"))
     stored.put(path.format(partition="2024-01"), candles("2024-01-01", 1), None)
@@ -72,6 +71,7 @@ def test_query_rollups(stored: ParquetStore, capsys: pytest.CaptureFixture[str])
     assert output.splitlines()[1:] == ['"4h","2024-01",1.5']
 
 
+@pytest.mark.both_addresses
 def test_query_json_is_object_per_line(capsys: pytest.CaptureFixture[str]) -> None:
     output = printed(capsys, f"{COUNT} GROUP BY ALL ORDER BY n", "--json")
     assert [json.loads(line) for line in output.splitlines()] == [
@@ -94,6 +94,7 @@ def test_query_table_is_in_utc(capsys: pytest.CaptureFixture[str]) -> None:
     assert "2024-02-01 01:00:00+00" in output
 
 
+@pytest.mark.both_addresses
 def test_query_skips_blobs_of_other_series(
     stored: ParquetStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -272,6 +273,7 @@ def test_query_empty_table_has_columns(
     assert columns.get("time", "TIMESTAMP WITH TIME ZONE") == "TIMESTAMP WITH TIME ZONE"
 
 
+@pytest.mark.both_addresses
 def test_query_reads_tables_of_all_series(
     stored: ParquetStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
