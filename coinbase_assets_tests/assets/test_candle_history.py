@@ -146,11 +146,11 @@ def test_history_rebuilds_unreadable_month(
 def test_history_newer_answer_wins_for_same_time(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
-    twice = "2024-01-02T00:00:00"
+    settings, twice = settings_for("http://127.0.0.1:1", "ETH-EUR:15m"), "2024-01-02T00:00:00"
     store_day(lake, "2024-01-01", candles({"2024-01-01T00:00:00": 1.0, twice: 9.0}, version=8))
     store_day(lake, "2024-01-02", candles({twice: 2.0, "2024-01-02T00:15:00": 3.0}, version=7))
     with pytest.raises(DagsterAssetCheckFailedError, match="history_equals_raw"):
-        build_history(settings_for("http://127.0.0.1:1", "ETH-EUR:15m"), instance, "2024-01")
+        materialize(settings, instance, CANDLE_HISTORY, "2024-01", checks=True)
     assert history(lake, "2024-01")["volume"].to_pylist() == [1.0, 9.0, 3.0]
 
 
