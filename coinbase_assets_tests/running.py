@@ -43,12 +43,12 @@ def materialize(
     checks: bool = False,
 ) -> dg.ExecuteInProcessResult:
     """Materialise partitions of a dataset of the first series in one run."""
-    key = dg.AssetKey(dataset.asset_key(settings.series[0]))
-    job = asset_job(settings).get_subset(
-        asset_selection=frozenset([key]), asset_check_selection=None if checks else frozenset()
-    )
+    job, keys = asset_job(settings), [dg.AssetKey(dataset.asset_key(settings.series[0]))]
+    if not checks:
+        job = job.get_subset(asset_selection=frozenset(keys), asset_check_selection=frozenset())
     return job.execute_in_process(
         instance=instance,
+        asset_selection=keys if checks else None,
         tags={
             ASSET_PARTITION_RANGE_START_TAG: first,
             ASSET_PARTITION_RANGE_END_TAG: last or first,
@@ -60,9 +60,13 @@ def materialize(
 
 
 def collect_raw(
-    settings: Settings, instance: dg.DagsterInstance, first: str, last: str | None = None
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    first: str,
+    last: str | None = None,
+    checks: bool = False,
 ) -> dg.ExecuteInProcessResult:
-    return materialize(settings, instance, RAW_CANDLES, first, last)
+    return materialize(settings, instance, RAW_CANDLES, first, last, checks=checks)
 
 
 def refresh_raw(

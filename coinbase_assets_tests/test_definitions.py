@@ -221,6 +221,7 @@ def test_definitions_heal_job(definitions: dg.Definitions) -> None:
     assert "uncollected or unconfirmed" in (job.description or "")
 
 
+@pytest.mark.soak
 def test_definitions_hundred_series_without_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ",".join(f"COIN{number}-EUR:1m" for number in range(100))
     settings = settings_of(monkeypatch, COINBASE_SERIES=names)

@@ -73,6 +73,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(checkout: Path) -> None:
     assert line.startswith(f"Error: {checkout} cannot be written to; ")
 
 
+@pytest.mark.soak
 def test_a_proxy_is_used_and_named_where_it_does_not_work(checkout: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         asked: list[bytes] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from coinbase_assets import read_candles_arrow
 from coinbase_assets.automation.collector import Collector
@@ -79,6 +80,7 @@ class Sensors:
         return [(key.to_user_string(), first, last) for key in request.asset_selection or []]
 
 
+@pytest.mark.soak
 def test_rollup_sensors_rebuild_touched_months_without_requests(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
@@ -138,6 +140,7 @@ def test_rollup_collect_builds_touched_rollups_in_few_runs(
         assert runs(instance)[built + 2 :] == [{"4h": MONTHS[1:]}, {"1w": MONTHS}]
 
 
+@pytest.mark.soak
 def test_rollup_configured_later_is_built_from_history(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:

@@ -104,6 +104,7 @@ def test_heal_plans_nothing_without_holes(collector: Collector, lake: ParquetSto
     assert plan_healing(collector, [OTHER, HOURS], TODAY) == []
 
 
+@pytest.mark.soak
 def test_heal_job_requests_unexplained_days_until_none_left(
     lake: ParquetStore, instance: dg.DagsterInstance, heal: Heal
 ) -> None:

@@ -336,6 +336,7 @@ def test_closed_output_is_no_error(new_user: NewUser) -> None:
         assert in_shell(new_user(), f"--help {closed}").stderr == ""
 
 
+@pytest.mark.soak
 def test_closed_streams_take_no_file(new_user: NewUser) -> None:
     """Dagster's databases would get the numbers of the streams, and what is printed."""
     user = new_user()
@@ -343,6 +344,7 @@ def test_closed_streams_take_no_file(new_user: NewUser) -> None:
     assert (result.returncode, result.stderr) == (1, "")
 
 
+@pytest.mark.soak
 def test_warnings_as_errors_collects(new_user: NewUser) -> None:
     user = new_user(PYTHONWARNINGS="error")
     result = user.run("collect", "--from", "2024-01-01", "--to", "2024-01-01")
@@ -569,6 +571,7 @@ def test_plot_of_empty_lake(new_user: NewUser, run_here: RunHere) -> None:
 # Interrupted and killed
 
 
+@pytest.mark.soak
 def test_collect_interrupted_keeps_days(new_user: NewUser) -> None:
     days = ("--from", "2024-01-01", "--to", "2024-01-20")
     with StandInExchange(rate=None, latency=0.2) as slow:
@@ -606,6 +609,7 @@ def test_collect_terminated_while_storage_is_silent(
     assert (process.returncode, errors.strip()) == (130, "")
 
 
+@pytest.mark.soak
 def test_collect_resumes_after_kill(new_user: NewUser) -> None:
     first, last = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 10, 23, 59, tzinfo=UTC)
     command = ("collect", "--from", f"{first:%F}", "--to", f"{last:%F}")

@@ -67,6 +67,7 @@ def record_old_keys(home: Path) -> None:
     (home / "dagster.yaml").write_bytes(BEFORE_FOLDERS.read_bytes())
 
 
+@pytest.mark.soak
 def test_collect_records_settled_days_under_new_keys(
     environment: pytest.MonkeyPatch, exchange: StandInExchange, tmp_path: Path
 ) -> None:

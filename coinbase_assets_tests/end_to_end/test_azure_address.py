@@ -90,6 +90,7 @@ def picture(file: Path) -> bytes:
     return file.read_bytes()
 
 
+@pytest.mark.soak
 def test_collected_lake_reads_same_at_azure_address(
     azurite: str,
     azurite_proxy: Proxy,

@@ -142,5 +142,5 @@ def test_result_without_rows(style: str, text: str, connection: duckdb.DuckDBPyC
 
 
 def test_result_keeps_order(connection: duckdb.DuckDBPyConnection) -> None:
-    sql = "SELECT n, [n] AS l FROM range(200000) t(n) ORDER BY n DESC"
-    assert [row["n"] for row in json_rows(connection, sql)] == list(range(199_999, -1, -1))
+    sql = "SELECT n, [n] AS l FROM range(20000) t(n) ORDER BY n DESC"
+    assert [row["n"] for row in json_rows(connection, sql)] == list(range(19_999, -1, -1))

@@ -122,7 +122,7 @@ def test_alerts_report_failed_run_until_materialised(
     alerts.tick(webhook.url)
     settings = alerts.settings.model_copy(update={"give_up_after": 0.2})
     with pytest.raises(Exception, match="no answer from"):
-        collect_raw(settings, instance, "2024-01-01")
+        collect_raw(settings, instance, "2024-01-01", checks=True)
     alerts.tick(webhook.url)
     assert webhook.titles == ["ETH-EUR:15m: trouble"]
     assert "of ETH-EUR/15m/raw_candles failed" in webhook.bodies[0]

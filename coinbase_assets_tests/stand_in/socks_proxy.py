@@ -3,7 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 _VERSION, _CONNECT, _DOMAIN = 5, 1, 3
@@ -27,12 +27,15 @@ class _Handler(StreamRequestHandler):
         with socket.create_connection(("127.0.0.1", self.server.target)) as target:
             self.wfile.write(_SUCCEEDED)
             threading.Thread(target=self._answer, args=(target,), daemon=True).start()
-            while content := self.rfile.read1(1 << 16):
-                target.sendall(content)
+            with suppress(OSError):
+                while content := self.rfile.read1(1 << 16):
+                    target.sendall(content)
 
     def _answer(self, target: socket.socket) -> None:
-        while content := target.recv(1 << 16):
-            self.wfile.write(content)
+        """Send what the target answers, until either side closes its connection."""
+        with suppress(OSError):
+            while content := target.recv(1 << 16):
+                self.wfile.write(content)
 
 
 class _Proxy(ThreadingTCPServer):
