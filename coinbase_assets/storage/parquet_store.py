@@ -6,13 +6,15 @@ they are known without downloading the blob.
 
 import hashlib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from io import BytesIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coinbase_assets.storage.blob_source import BlobSource, Download
+from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.errors import BlobDamaged, StorageError
 from coinbase_assets.storage.stored_blob import StoredBlob
 from coinbase_assets.table_metadata import table_fields
@@ -38,7 +40,7 @@ class ParquetStore:
         if not wanted:
             return {}
         prefix = os.path.commonprefix(list(wanted))  # noqa: RUF071 (names, not folders)
-        return {blob.path: blob for blob in self._source.list(prefix) if blob.path in wanted}
+        return self._with_fields(blob for blob in self._source.list(prefix) if blob.path in wanted)
 
     def find_partitions(self, template: str, keys: Collection[str]) -> dict[str, StoredBlob]:
         """Return the existing blobs of these partitions, by partition key.
@@ -57,7 +59,20 @@ class ParquetStore:
 
     def list(self, prefix: str) -> dict[str, StoredBlob]:
         """Return the blobs whose paths start with the prefix, by path, sorted."""
-        return {blob.path: blob for blob in self._source.list(prefix)}
+        return self._with_fields(self._source.list(prefix))
+
+    def _with_fields(self, blobs: Iterable[StoredBlob]) -> dict[str, StoredBlob]:
+        """Return the blobs by path. Files that were copied without their metadata are read for it.
+
+        Raises BlobDamaged if such a file is no Parquet file.
+        """
+        found = {blob.path: blob for blob in blobs}
+        bare = [blob for blob in found.values() if _lacks_fields(blob)]
+        return {**found, **{blob.path: blob for blob in map_concurrently(self._read_fields, bare)}}
+
+    def _read_fields(self, blob: StoredBlob) -> StoredBlob:
+        table = self._decode(blob.path, self._source.get(blob.path).content, None, ())
+        return replace(blob, fields=_fields(table))
 
     def get(
         self,
@@ -83,10 +98,8 @@ class ParquetStore:
         Raises BlobChanged unless the stored blob is still `replacing`; None means that no blob may
         exist.
         """
-        fields = {name: text for name, text in table_fields(table).items() if text}
-        fields["rows"] = str(table.num_rows)
         content_type = "application/vnd.apache.parquet"
-        return self._source.put(path, _encode(table), content_type, fields, replacing)
+        return self._source.put(path, _encode(table), content_type, _fields(table), replacing)
 
     def put_bytes(self, path: str, content: bytes, content_type: str) -> StoredBlob:
         """Store a file that is not a table in one atomic step, replacing any file there."""
@@ -117,6 +130,16 @@ class ParquetStore:
         if missing := {*columns} - {*table.column_names, *optional}:
             raise StorageError(f"{self.uri(path)}: has no column {', '.join(sorted(missing))}")
         return table.select([name for name in columns if name in table.column_names])
+
+
+def _fields(table: pa.Table) -> dict[str, str]:
+    """Return the fields that are stored with the blob, where a value cannot be empty."""
+    fields = {name: text for name, text in table_fields(table).items() if text}
+    return {**fields, "rows": str(table.num_rows)}
+
+
+def _lacks_fields(blob: StoredBlob) -> bool:
+    return blob.path.endswith(".parquet") and "rows" not in blob.fields
 
 
 def _encode(table: pa.Table) -> bytes:

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
@@ -327,3 +328,27 @@ def test_collect_into_another_container_begins_anew_and_returns(
             assert not collector.collect(collector.plan(HOURS, DAYS)).failed
             assert len(exchange.requests) == asked + requests
             assert series_status(store, HOURS, date(2024, 2, 3)).candles == 24 * len(DAYS)
+
+
+@pytest.mark.parametrize("kept", [{}, {"Rows": "24"}], ids=["no metadata", "renamed metadata"])
+def test_collect_of_lake_copied_through_files_asks_nothing(
+    exchange: StandInExchange,
+    lake: ParquetStore,
+    instance: dg.DagsterInstance,
+    container: ContainerClient,
+    tmp_path: Path,
+    kept: Mapping[str, str],
+) -> None:
+    """A tool copied the lake into files and back, and dropped or renamed the blobs' metadata."""
+    collector = Collector(asset_job(settings_for(exchange.url, "ETH-EUR:1h")), instance, lake)
+    collector.collect(collector.plan(HOURS, DAYS))
+    before, asked = series_status(lake, HOURS, date(2024, 2, 3)), len(exchange.requests)
+    for number, path in enumerate(lake.list("")):
+        file = tmp_path / str(number)
+        file.write_bytes(container.download_blob(path).readall())
+        container.upload_blob(path, file.read_bytes(), overwrite=True, metadata=dict(kept))
+    assert series_status(lake, HOURS, date(2024, 2, 3)) == before
+    assert collector.plan(HOURS, DAYS).runs == []
+    assert not collector.collect(collector.plan(HOURS, DAYS, again=True)).failed
+    assert len(exchange.requests) == asked + 2
+    assert series_status(lake, HOURS, date(2024, 2, 3)).complete
