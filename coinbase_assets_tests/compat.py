@@ -40,9 +40,10 @@ def install(python: Path, resolution: str, folder: Path) -> None:
     _uv("pip", "install", "--system-certs", "--python", folder, *chosen, "--editable", ".[dev]")
 
 
-def _uv(*arguments: str | Path) -> None:
+def _uv(*arguments: str | Path) -> str:
+    """Return what uv prints."""
     command = [Path(sys.executable).with_name("uv"), "--quiet", *arguments]
-    subprocess.run(command, cwd=PROJECT, check=True, stderr=subprocess.PIPE, text=True)
+    return subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True).stdout
 
 
 def run_tests(folder: Path, report: Path) -> tuple[bool, str]:
@@ -53,13 +54,19 @@ def run_tests(folder: Path, report: Path) -> tuple[bool, str]:
     return tests.returncode == 0, report.read_text().strip().splitlines()[-1]
 
 
-def check(python: Path, version: str, resolution: str) -> tuple[bool, str]:
-    """Whether all is well, and how it went, in a line."""
+def check(python: Path, version: str, resolution: str, tried: dict[str, str]) -> tuple[bool, str]:
+    """Return whether all is well, and how it went, in a line.
+
+    `tried` has the resolutions tested on this Python, by the versions that they installed.
+    """
     with tempfile.TemporaryDirectory() as name:
         try:
             install(python, resolution, Path(name))
         except subprocess.CalledProcessError as error:
             return False, f"not installed: {error.stderr.strip().splitlines()[-1]}"
+        same = tried.setdefault(_uv("pip", "freeze", "--python", name), resolution)
+        if same != resolution:
+            return True, f"the same versions as {same}"
         return run_tests(Path(name), REPORTS / f"{version}-{resolution}.txt")
 
 
@@ -71,8 +78,9 @@ def main(versions: list[str]) -> int:
         if not python:
             print(f"{version}: not run, no python{version} here", flush=True)
             continue
+        tried: dict[str, str] = {}
         for resolution in RESOLUTIONS:
-            passed, line = check(python, version, resolution)
+            passed, line = check(python, version, resolution, tried)
             failed |= not passed
             print(f"{version} {resolution}: {line}", flush=True)
     return failed
