@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 def build_candle_history(series: Series, start: date) -> dg.AssetsDefinition:
     """Return the asset that joins the raw days of a series, from the month of `start` on.
 
-    A month is joined from all its raw days in the lake, also from days before `start`, which has no
-    partitions for them. So the days are no input: Dagster would load those with a partition.
+    A month is joined from all its raw days in the lake. The asset reads them itself, because
+    Dagster would load only days that have a partition, not those before `start`.
     """
 
     @dg.asset(

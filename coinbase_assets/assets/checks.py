@@ -1,6 +1,6 @@
 """The asset checks of candles: each states a fact that has to be true of every stored month.
 
-`month_checks.py` runs them. A new check is a `Check` in one of the lists below, and the function in
+`month_checks.py` runs them. To add a check, add a `Check` to a list below, and a function to
 `completeness/findings.py` that finds what contradicts its fact.
 """
 

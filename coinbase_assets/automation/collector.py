@@ -88,7 +88,7 @@ class Collector:
         self.store = store
 
     def plan(self, series: Series, days: Sequence[str], again: bool = False) -> Plan:
-        """Plan to collect the days that are not both settled and recorded; if `again`, all days."""
+        """Plan to collect the days; without `again`, no settled day that Dagster has recorded."""
         blobs = self._blobs(series, RAW_CANDLES, days)
         recorded = self._recorded(_key(series, RAW_CANDLES))
         done = {day for day, blob in blobs.items() if is_settled(blob.fields) and day in recorded}
@@ -108,7 +108,7 @@ class Collector:
             yield outcome
 
     def collect(self, plan: Plan) -> Outcome:
-        """Collect the days, then rebuild the months that lack any, then those months' rollups."""
+        """Collect the days, rebuild the months that are older than their days, and the rollups."""
         raw = [_key(plan.series, RAW_CANDLES)]
         errors = [
             self._run_all(raw, plan.runs),

@@ -60,7 +60,7 @@ class Lifetime:
 
     `first_day` is None while it is not known, `last_day` while the product is traded. `asked_at` is
     the exchange's time of the answer about the first day. `closed_at` is that of the answer that
-    the product is not traded any more; it says nothing about later days.
+    trade has ended; later days are unknown.
     """
 
     first_day: date | None = None
@@ -69,7 +69,7 @@ class Lifetime:
     closed_at: datetime | None = None
 
     def ended_before(self, day: date) -> bool:
-        """Return whether the exchange has said on that day, or later, that the trade had ended."""
+        """Return whether trade ended before the day, by an answer of that day or later."""
         if not self.last_day or not self.closed_at:
             return False
         return self.last_day < day <= self.closed_at.date()
@@ -95,7 +95,7 @@ def with_trade(lifetimes: Sequence[Lifetime], day: date) -> Sequence[Lifetime]:
 def with_end(
     lifetimes: Sequence[Lifetime], last_day: date, closed_at: datetime
 ) -> Sequence[Lifetime]:
-    """Return the lifetimes after the answer, of `closed_at`, that the last trade was that day."""
+    """Return the lifetimes, ended on `last_day` according to the answer at `closed_at`."""
     *earlier, newest = with_trade(lifetimes, last_day)
     ended = replace(newest, last_day=max(last_day, newest.last_day or last_day))
     return [*earlier, replace(ended, closed_at=max(closed_at, newest.closed_at or closed_at))]

@@ -69,7 +69,7 @@ def join_days(
 
 
 def with_raw_days(candles: pa.Table, days: Mapping[str, Mapping[str, str]]) -> pa.Table:
-    """Return the candles with the fields of the raw days that they are from, by the days' keys."""
+    """Return the candles with `days`: the fields of their raw days, by the days' keys."""
     return candles.replace_schema_metadata({_RAW_DAYS: json.dumps(days).encode()})
 
 

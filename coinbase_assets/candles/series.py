@@ -92,7 +92,7 @@ class Series(CandleSeries):
 
     @property
     def order_book(self) -> str:
-        """The product whose order book it shares: a USDC book is the USD book renamed."""
+        """The product that has the order book: X-USD for X-USDC, else this product."""
         return re.sub("-USDC$", "-USD", self.product)
 
 
@@ -126,7 +126,7 @@ def _parse(text: str, known: Mapping[str, BucketLengthT]) -> tuple[str, BucketLe
     if not _PRODUCT.fullmatch(product):
         raise ValueError(
             f"{text.strip()!r}: {product!r} is not a product;"
-            " write PRODUCT:GRANULARITY in capitals, such as ETH-EUR:15m"
+            " write the product in capitals, for example ETH-EUR:15m"
         )
     if granularity not in known:
         raise ValueError(

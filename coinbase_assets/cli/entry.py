@@ -12,7 +12,7 @@ INTERRUPTED = 130
 
 
 def run() -> None:
-    """Run the command line. Ctrl-C does not interrupt what a finished process still cleans up."""
+    """Run the command line. After it has ended, Ctrl-C does not interrupt the clean-up."""
     signal.signal(signal.SIGINT, _leave)
     from coinbase_assets.cli.main import main
 

@@ -54,7 +54,7 @@ def cli() -> None:
 def collect(series: Sequence[Series], first: date | None, last: date | None, again: bool) -> None:
     """Collect candles, and build the history of their months.
 
-    Settled (final) days in Dagster's records are skipped. After an interruption, just rerun.
+    Skips settled (final) days that Dagster has recorded. After an interruption, just rerun.
     """
     settings = load_settings()
     days = days_to_collect(settings.start, first, last)

@@ -89,8 +89,8 @@ class DayUpdates:
             if last_day is None:
                 raise
             raise ProductRemoved(
-                f"{self.days.series}: the exchange has removed {product}; its last candles in the"
-                f" lake are of {last_day}, and stay there; remove it from COINBASE_SERIES"
+                f"{self.days.series}: the exchange has removed {product}; the lake keeps its"
+                f" candles, up to {last_day}; remove {product} from COINBASE_SERIES"
             ) from error
 
     def _fetch(self, exchange: BlockingExchange, keys: Sequence[str]) -> Iterator[Reconciled]:

@@ -1,6 +1,6 @@
 """When products were traded: found out from the exchange, and kept in the lake.
 
-Each answer and each candle that contradicts what is kept corrects it.
+Answers and candles that contradict a stored day correct it.
 """
 
 from collections.abc import Callable, Sequence
@@ -65,9 +65,8 @@ class Lifetimes:
     ) -> None:
         """Find out the last day and store it, if the exchange does not trade the product any more.
 
-        `day` is a day without trades. It is ignored if it is before the listing, or if the exchange
-        has already said that the trade had ended before it. The list of products is requested at
-        most once for each product. Raises ExchangeError.
+        `day` is a day without trades. It is ignored if the stored lifetimes already exclude it. The
+        list of products is requested at most once for each product. Raises ExchangeError.
         """
         known = self.get(product)
         if product in self._still_listed or _precedes_listing(day, known[0]):

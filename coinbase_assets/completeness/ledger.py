@@ -66,8 +66,8 @@ class DayFacts:
 class MonthFacts:
     """What the ledger of a month is made of.
 
-    `candles` are the starts of the candles in epoch seconds, `days` what is known of each day of
-    the month, None of those not collected, `lifetimes` those of the product, ascending.
+    `candles` are the starts of the candles in epoch seconds. `days` has an entry for each day of
+    the month, None if it was not collected. `lifetimes` are those of the product, ascending.
     """
 
     series: Series

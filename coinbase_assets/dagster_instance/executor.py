@@ -29,8 +29,8 @@ _until_the_process_ends = ExitStack()
 class LockedInProcessExecutor(InProcessExecutor):
     """Executes all steps of a run in one process: starting a process takes longer than most steps.
 
-    A launched run has a process of its own. The process keeps the run's lock until it ends; by then
-    the end of the run is recorded.
+    A launched run has a process of its own. The process keeps the run's lock until its own end,
+    after the end of the run is recorded.
     """
 
     def __init__(self) -> None:

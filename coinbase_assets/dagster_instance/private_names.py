@@ -1,8 +1,8 @@
 """Dagster's private names, which any release of Dagster may change or remove.
 
-Each is imported here and nowhere else; a comment says why no public name will do. Names that load
-more than `import dagster` does are in private_event_log_names.py and
-private_storage_names.py. See docs/decisions/2026-11-27-private-names.md.
+Each is imported only here, or in private_event_log_names.py or private_storage_names.py if it loads
+more than `import dagster` does. A comment says why no public name suffices. See
+docs/decisions/2026-11-27-private-names.md.
 """
 
 from typing import TYPE_CHECKING

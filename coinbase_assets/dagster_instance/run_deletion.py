@@ -17,7 +17,7 @@ from coinbase_assets.dagster_instance.private_event_log_names import (
 
 
 def delete_run(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Delete the run after its records, so that an interrupted deletion is found and repeated.
+    """Delete the records, then the run, so that an interrupted deletion is found and repeated.
 
     Only the run's database file is deleted after the run, because `delete_run` opens it.
     """

@@ -27,7 +27,7 @@ _COPY_STRING = (
 
 
 def account_name(url: str) -> str | None:
-    """Return the account's name if the URL has it. A domain of the user's own has not."""
+    """Return the account's name; None for a custom domain, which does not contain it."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if azure := _AZURE.fullmatch(host):
@@ -76,13 +76,13 @@ def check_account(url: str, *, key: bool, sas: bool) -> None:
     """Require that the URL goes with its credential: a key, a SAS, or neither to sign in."""
     if key and not account_name(url):
         raise ValueError(
-            "the account's name, which a key needs, is not in this URL; set instead of both"
-            " AZURE_STORAGE_CONNECTION_STRING to"
-            f" 'AccountName=NAME;AccountKey=KEY;BlobEndpoint={url}'"
+            "a key needs the account's name, which this URL lacks; replace both by"
+            " AZURE_STORAGE_CONNECTION_STRING="
+            f"'AccountName=NAME;AccountKey=KEY;BlobEndpoint={url}'"
         )
     if not (key or sas or url.startswith("https:")):
         raise ValueError(
-            "without a key or a SAS it has to be https; write https://..., or set"
+            "http:// needs a key or a SAS; write https://..., or set"
             " AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN"
         )
 
@@ -96,7 +96,7 @@ def check_key(text: str) -> None:
         base64.b64decode(text, validate=True)
     except ValueError:
         raise ValueError(
-            "not the key of an account, which is base64; copy it from the account's page, without"
+            "not the key of an account (base64); copy it from the account's page, without"
             " quotes or spaces"
         ) from None
 
@@ -141,7 +141,7 @@ def _check_part(name: str, check: Callable[[str], object], value: str) -> None:
 
 def _check_name(text: str) -> None:
     if re.search("[A-Z.:/]", text):
-        raise ValueError("not the name of an account; write what its URL begins with, a-z and 0-9")
+        raise ValueError("not the name of an account; write the NAME in https://NAME.blob...")
 
 
 def _check_suffix(text: str) -> None:

@@ -20,7 +20,7 @@ _MARKS = {
 def load_env_file(path: Path) -> None:
     """Set the variables in the file that the environment does not set. A missing file is fine.
 
-    It is UTF-8, or has the mark of another Unicode encoding, as Windows writes it. Raises
+    The file is UTF-8, or another Unicode encoding with a byte order mark. Raises
     ValueError, which names the file and the line, but shows no value: it may be secret.
     """
     text = _decode(path, _read(path))

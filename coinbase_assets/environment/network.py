@@ -55,7 +55,7 @@ def httpx_options(url: str) -> HttpxOptions:
 
 
 def proxy_for(url: str) -> str | None:
-    """Return the proxy that requests, and so Azure's SDK, uses for the URL."""
+    """Return the proxy of `requests`, and so of Azure's SDK, for the URL."""
     from requests.utils import get_environ_proxies, select_proxy
 
     if _is_this_machine(urlsplit(url).hostname or ""):

@@ -1,4 +1,4 @@
-"""URLs in settings. A message that refuses a URL does not hold it: it may have a secret."""
+"""URLs in settings. No error message shows a refused URL: the URL may hold a secret."""
 
 import re
 from urllib.parse import SplitResult, urlsplit

@@ -71,7 +71,7 @@ def _rollup_granularity(part: str, target: str, fine: Granularity) -> RollupGran
     if target not in allowed:
         raise ValueError(
             f"{part!r}: {target} candles cannot be made from {fine} candles;"
-            f" give a multiple of {fine} that is at least twice {fine}: {' '.join(allowed)}"
+            f" allowed are {' '.join(allowed)}"
         )
     return RollupGranularity(target)
 
@@ -141,4 +141,4 @@ def require_container(name: str) -> None:
 
 def require_absolute(path: Path) -> None:
     if not path.is_absolute():
-        raise ValueError("not an absolute path, which Dagster needs; write the full path")
+        raise ValueError("not an absolute path; Dagster needs the full path")

@@ -104,7 +104,7 @@ class ExchangeClient:
         """Yield the answers for the windows from `start` until `end`, in order, fetched ahead.
 
         The first window is always requested, other windows only if the exchange's time has passed
-        their start. The machine's clock stands in for that time until the first answer gives it.
+        their start. Until the first answer, the machine's clock gives that time.
         An answer without candles is confirmed by a second request if `confirm_empty` is true.
         Raises ExchangeError, which names the series, the window and the last cause.
         """

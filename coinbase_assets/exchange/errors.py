@@ -3,7 +3,7 @@
 ExchangeError
 ├── RateLimited           the exchange kept answering 429
 ├── ProductNotFound       the exchange does not know the product
-│   └── ProductRemoved    it did: the lake has candles of the product
+│   └── ProductRemoved    the product is removed; the lake has its candles
 ├── InvalidAnswer         the answer is not as the documentation promises
 └── ExchangeUnavailable   the exchange kept failing
     └── ExchangeUnreachable   no answer came back

@@ -1,6 +1,6 @@
 """The stored months of a series' candles, from its history and from its rollups.
 
-The exchange's own candles come first. A rollup has the candles of days that were not collected.
+The exchange's own candles come first. Days that were not collected come from a rollup.
 """
 
 import logging

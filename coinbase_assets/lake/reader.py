@@ -86,7 +86,7 @@ class Lake:
     def close(self) -> None:
         """Close the connections, and stop Azurite if it runs for this lake alone.
 
-        Whatever reads the lake after that, datasets and streams included, raises StorageError.
+        Later reads raise StorageError, also those of open datasets and streams.
         """
         self._resources.close()
 

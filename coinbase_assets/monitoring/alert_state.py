@@ -21,7 +21,7 @@ class AlertState:
     """What is known from one evaluation to the next, also after a restart.
 
     `outbox` has the undelivered messages of each destination, by the destination's key. `failures`
-    are the failed runs not made good. `backfills` are the ids of the ended back-fills that have
+    are the unresolved failed runs. `backfills` are the ids of the ended back-fills that have
     been reported. `looked_at` is the time of the last evaluation, in ISO 8601; empty before the
     first.
     """

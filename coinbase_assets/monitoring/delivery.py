@@ -14,7 +14,7 @@ def deliver(
 ) -> list[NotDelivered]:
     """Send each destination its messages; `outbox` has them under its key.
 
-    A destination gets no more messages after its first failure. It ends within 20 seconds. After
+    A destination's first failure ends its deliveries. The call takes at most 20 seconds. After
     each delivery, `sent` is called in this thread with the destination's key and the message's id,
     before the destination gets its next message; the caller keeps the other messages for the next
     try. Returns the failures. Raises what `sent` raises.

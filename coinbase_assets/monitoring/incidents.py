@@ -82,8 +82,8 @@ def update_incidents(
 ) -> IncidentUpdate:
     """Close, continue and begin incidents according to the problems that there are `now`.
 
-    When one incident is due to be reported, all unreported ones are reported with it. Subjects that
-    are not `watched` have no problems, but have not recovered.
+    When one incident is due to be reported, all unreported ones are reported with it. A subject
+    that is no longer `watched` is not reported as recovered.
     """
     continued = [_continued(incident, problems) for incident in before]
     over = [incident for incident in continued if not incident.standing and incident.reported]

@@ -82,10 +82,10 @@ def _failed_runs(failures: Failures) -> Iterator[Problem]:
 
 
 def update_failures(instance: dg.DagsterInstance, since: datetime, before: Failures) -> Failures:
-    """Returns the failures of `before` and those after `since` that were not made good.
+    """Return the failures of `before` and those after `since` that were not resolved.
 
-    A failure is made good when its asset is materialised later. Live runs do not count, because the
-    next live run asks for the same candles, nor do runs that Dagster retries.
+    A failure is resolved when its asset is materialised later. Not counted are live runs, because
+    the next live run asks for the same candles, and runs that Dagster retries.
     """
     failures: Failures = {subject: dict(assets) for subject, assets in before.items()}
     filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)

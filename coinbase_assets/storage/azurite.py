@@ -143,8 +143,8 @@ class _Server:
         if listener is _Listener.OTHER_AZURITE:
             raise AzuriteError(
                 f"port {self._port} on 127.0.0.1 is used by an Azurite {self._other_folder()};"
-                " stop it, or to use it set"
-                " AZURE_STORAGE_CONNECTION_STRING=UseDevelopmentStorage=true"
+                " stop it, or set AZURE_STORAGE_CONNECTION_STRING=UseDevelopmentStorage=true to use"
+                " it"
             )
         return listener is _Listener.OURS
 

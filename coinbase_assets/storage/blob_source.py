@@ -53,6 +53,6 @@ class BlobSource(Protocol):
     ) -> StoredBlob:
         """Write a blob and its metadata `fields` in one atomic step.
 
-        Raises BlobChanged unless the stored blob is still `replacing`; None means that no blob may
-        exist. With `overwrite`, any stored blob is replaced.
+        Raises BlobChanged if the stored blob is not `replacing`; for None, if any blob exists. With
+        `overwrite`, any stored blob is replaced.
         """

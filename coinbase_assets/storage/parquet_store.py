@@ -7,6 +7,7 @@ they are known without downloading the blob.
 import hashlib
 import os
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 
@@ -62,17 +63,16 @@ class ParquetStore:
         return self._with_fields(self._source.list(prefix))
 
     def _with_fields(self, blobs: Iterable[StoredBlob]) -> dict[str, StoredBlob]:
-        """Return the blobs by path. Files that were copied without their metadata are read for it.
-
-        Raises BlobDamaged if such a file is no Parquet file.
-        """
+        """Return the blobs by path. Files copied without their metadata are read for it."""
         found = {blob.path: blob for blob in blobs}
         bare = [blob for blob in found.values() if _lacks_fields(blob)]
         return {**found, **{blob.path: blob for blob in map_concurrently(self._read_fields, bare)}}
 
     def _read_fields(self, blob: StoredBlob) -> StoredBlob:
-        table = self._decode(blob.path, self._source.get(blob.path).content, None, ())
-        return replace(blob, fields=_fields(table))
+        with suppress(BlobDamaged):
+            table = self._decode(blob.path, self._source.get(blob.path).content, None, ())
+            return replace(blob, fields=_fields(table))
+        return blob
 
     def get(
         self,
@@ -95,8 +95,7 @@ class ParquetStore:
     def put(self, path: str, table: pa.Table, replacing: StoredBlob | None) -> StoredBlob:
         """Store the table in one atomic step and return its blob.
 
-        Raises BlobChanged unless the stored blob is still `replacing`; None means that no blob may
-        exist.
+        Raises BlobChanged if the stored blob is not `replacing`; for None, if any blob exists.
         """
         content_type = "application/vnd.apache.parquet"
         return self._source.put(path, _encode(table), content_type, _fields(table), replacing)

@@ -231,7 +231,7 @@ def test_collect_of_removed_product_keeps_its_candles(
         outcome = collector.collect(collector.plan(HOURS, DAYS))
         assert isinstance(outcome.error, ProductRemoved)
         assert (outcome.missing, outcome.failed) == ([], False)
-        assert "removed ETH-EUR; its last candles in the lake are of 2024-01-31" in str(
+        assert "removed ETH-EUR; the lake keeps its candles, up to 2024-01-31;" in str(
             outcome.error
         )
         assert series_status(lake, HOURS, date(2024, 2, 3)).complete

@@ -34,7 +34,7 @@ def test_series_parse_reads_its_text(granularity: Granularity) -> None:
     "product", ["eth-eur", "ETHEUR", "ETH-", "-EUR", "ETH/EUR", "ETH-EUR-X", ""]
 )
 def test_series_parse_refuses_bad_product(product: str) -> None:
-    with pytest.raises(ValueError, match="write PRODUCT:GRANULARITY in capitals") as refusal:
+    with pytest.raises(ValueError, match="write the product in capitals") as refusal:
         Series.parse(f"{product}:15m")
     assert str(refusal.value).startswith(f"'{product}:15m': '{product}' is not a product")
 

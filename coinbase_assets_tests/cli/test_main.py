@@ -273,7 +273,7 @@ def test_help_shown_without_command(new_user: NewUser, run_here: RunHere) -> Non
         (["status", "ETH-EUR"], "unexpected extra argument (ETH-EUR)"),
         (["collect", "--form", "2024-01-01"], "No such option '--form'"),
         (["collect", "--series", "ETH-EUR:2m"], "allowed are 1m 5m 15m 1h 6h 1d"),
-        (["collect", "--series", "eth-eur:15m"], "write PRODUCT:GRANULARITY in capitals"),
+        (["collect", "--series", "eth-eur:15m"], "write the product in capitals"),
         (["collect", "--from", "2024-02-30"], "'2024-02-30' is not a day; write YYYY-MM-DD"),
         (["collect", "--to", FUTURE], f"--to {FUTURE}: in the future"),
         (

@@ -98,8 +98,8 @@ def test_settings_refuse_sas_in_account_url(url: str, monkeypatch: pytest.Monkey
 def test_settings_refuse_key_of_custom_domain(monkeypatch: pytest.MonkeyPatch) -> None:
     url = "https://candles.example.com"
     assert refusal(monkeypatch, **{URL: url, KEY: SECRET}) == (
-        f"{URL}={url}: the account's name, which a key needs, is not in this URL; set instead of"
-        f" both {STRING} to 'AccountName=NAME;AccountKey=KEY;BlobEndpoint={url}'"
+        f"{URL}={url}: a key needs the account's name, which this URL lacks; replace both by"
+        f" {STRING}='AccountName=NAME;AccountKey=KEY;BlobEndpoint={url}'"
     )
 
 

@@ -160,7 +160,7 @@ def test_dataset_can_be_left_half_read(port: int, limit: int) -> None:
         ),
         ({"account_url": "https://mylake.dfs.core.windows.net", "account_key": KEY}, ".blob.core"),
         ({"account_url": f"https://{DOMAIN}?sig={KEY}"}, "has a user, a password, a query"),
-        ({"account_url": f"http://{DOMAIN}"}, "has to be https"),
+        ({"account_url": f"http://{DOMAIN}"}, "http:// needs a key or a SAS"),
         ({"account_url": f"https://{DOMAIN}", "sas_token": KEY}, "not a SAS token"),
         (
             {"account_url": "https://mylake.blob.core.windows.net", "account_key": f"{KEY}!"},
@@ -192,7 +192,9 @@ def test_command_refuses_key_of_custom_domain(
         main([command, *arguments.get(command, [])])
     (line,) = capsys.readouterr().err.splitlines()
     assert end.value.code == 2
-    assert line.startswith(f"Error: AZURE_STORAGE_ACCOUNT_URL=https://{DOMAIN}: the account's name")
+    assert line.startswith(
+        f"Error: AZURE_STORAGE_ACCOUNT_URL=https://{DOMAIN}: a key needs the account's name"
+    )
     assert KEY not in line
 
 

@@ -145,8 +145,8 @@ def test_azurite_of_other_data_is_refused(tmp_path: Path, port: int) -> None:
         assert answers(port)
     assert str(refused.value) == (
         f"port {port} on 127.0.0.1 is used by an Azurite with its data in {tmp_path}/first, not in"
-        f" {tmp_path}/second; stop it, or to use it set"
-        " AZURE_STORAGE_CONNECTION_STRING=UseDevelopmentStorage=true"
+        f" {tmp_path}/second; stop it, or set"
+        " AZURE_STORAGE_CONNECTION_STRING=UseDevelopmentStorage=true to use it"
     )
     assert not (tmp_path / "second").exists()
     assert servers(port) == []
