@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pyarrow.compute as pc
+import pytest
 from PIL import Image
 
 from coinbase_assets.candles.calendar import DAY
@@ -30,14 +31,20 @@ RAW, HISTORY, CHART = (
 )
 
 
-def test_web_ui_collects_checks_draws_and_watches(tmp_path: Path, lake: ParquetStore) -> None:
+def test_web_ui_collects_and_draws(tmp_path: Path, lake: ParquetStore) -> None:
+    with StandInExchange(rate=None) as exchange, dev(tmp_path, exchange.url, ETH, BTC) as ui:
+        _collect_today(ui)
+        _see_the_chart(ui)
+
+
+@pytest.mark.soak
+def test_web_ui_fills_back_checks_and_watches(tmp_path: Path, lake: ParquetStore) -> None:
     port = free_port()
     windows = {"COINBASE_FRESHNESS_WARN": "60s", "COINBASE_FRESHNESS_FAIL": "120s"}
     with dev(tmp_path, f"http://127.0.0.1:{port}", ETH, BTC, **windows) as ui:
         with StandInExchange(port=port, rate=None):
             _collect_today(ui)
         # The exchange cannot be reached now.
-        _see_the_chart(ui)
         _see_a_failed_check(ui, lake)
         _see_the_badge(ui, "Warning")
         _see_the_badge(ui, "Failed")
