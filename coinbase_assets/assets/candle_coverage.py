@@ -34,7 +34,7 @@ _DESCRIPTIONS = {
     "end": "End of the interval, exclusive, UTC",
     "buckets": "Number of buckets in the interval",
     "state": "State of these buckets; the README lists the states",
-    "evidence": "What the state follows from, with the time by the exchange's clock",
+    "evidence": "What shows the state, with the time by the exchange's clock",
 }
 _COLUMNS = column_metadata(COVERAGE_SCHEMA, _DESCRIPTIONS, unique="start")
 

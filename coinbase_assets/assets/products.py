@@ -22,7 +22,7 @@ _DESCRIPTIONS = {
     "base_increment": "The smallest step of a volume, in the base currency",
     "display_name": "The name that the exchange shows to people",
     "status": "The exchange's word for its state: online, delisted",
-    "trading_disabled": "Whether the exchange accepts neither orders nor cancellations",
+    "trading_disabled": "True if the exchange accepts no orders and no cancellations",
 }
 _COLUMNS = column_metadata(PRODUCT_SCHEMA, _DESCRIPTIONS, unique="id")
 

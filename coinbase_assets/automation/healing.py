@@ -71,7 +71,7 @@ def build_heal_job(series: Sequence[Series], start: date) -> dg.JobDefinition:
 
     @dg.job(
         name="heal_candles",
-        description="Collects the days with uncollected or unconfirmed buckets again.",
+        description="Collects again the days with uncollected or unconfirmed buckets.",
     )
     def heal_candles() -> None:
         heal()

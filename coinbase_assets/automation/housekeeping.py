@@ -33,7 +33,7 @@ _KEPT_TAGS = (
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Marks runs whose process was killed as failed, so that no other run waits for them."
+        "Marks runs of killed processes as failed, so that no other run waits for them."
         " Launches a failed run again if Dagster could not retry it because the code server was"
         " not running."
     ),

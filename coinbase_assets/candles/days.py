@@ -92,7 +92,7 @@ class Day:
         ):
             raise InvalidCandles(
                 f"{self.series} {self.start:%F}: answered from {format_time(self.answered_from)},"
-                f" but stored only up to {format_time(stored.answered_through)};"
+                f" stored until {format_time(stored.answered_through)}: a gap;"
                 " materialise the day again"
             )
         in_part = newer.answered_from > newer.start

@@ -1,6 +1,6 @@
 """When products were traded: found out from the exchange, and kept in the lake.
 
-Answers and candles that contradict a stored day correct it.
+A stored day changes if answers or candles contradict it.
 """
 
 from collections.abc import Callable, Sequence

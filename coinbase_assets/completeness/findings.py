@@ -58,7 +58,7 @@ def differing_days(
         elif candles_digest(candles) != digests[key]:
             found.append(f"{key}: differs from the raw day")
     if rows < history.num_rows:
-        found.append(f"{history.num_rows - rows} candles of no raw day")
+        found.append(f"{history.num_rows - rows} candles in no raw day")
     return found
 
 

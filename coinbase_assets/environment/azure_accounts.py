@@ -76,7 +76,7 @@ def check_account(url: str, *, key: bool, sas: bool) -> None:
     """Require that the URL goes with its credential: a key, a SAS, or neither to sign in."""
     if key and not account_name(url):
         raise ValueError(
-            "a key needs the account's name, which this URL lacks; replace both by"
+            "a key needs a URL that names its account; replace URL and key by"
             " AZURE_STORAGE_CONNECTION_STRING="
             f"'AccountName=NAME;AccountKey=KEY;BlobEndpoint={url}'"
         )
@@ -126,7 +126,7 @@ def _check_parts(parts: Mapping[str, str]) -> None:
     if not ({"ACCOUNTNAME", "ACCOUNTKEY"} <= parts.keys() or "SHAREDACCESSSIGNATURE" in parts):
         raise ValueError(f"has no AccountKey and no SharedAccessSignature; {_COPY_STRING}")
     if "BLOBSECONDARYENDPOINT" in parts and "BLOBENDPOINT" not in parts:
-        raise ValueError("has a BlobSecondaryEndpoint alone; add BlobEndpoint, or remove it")
+        raise ValueError("has a BlobSecondaryEndpoint alone; remove it, or add BlobEndpoint")
     for name, check in _CHECKS.items():
         if value := parts.get(name.upper()):
             _check_part(name, check, value)

@@ -41,7 +41,7 @@ def load_env_file(path: Path) -> None:
 def _read(path: Path) -> bytes:
     try:
         if path.exists() and not path.is_file():
-            raise ValueError(f"{path}: not a file; move it away, or write settings into a file")
+            raise ValueError(f"{path}: not a file; move it away, or put a file in its place")
         return path.read_bytes()
     except FileNotFoundError:
         if path.is_symlink():

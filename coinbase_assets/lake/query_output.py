@@ -1,6 +1,6 @@
 """The result of a query as text: a table for people, JSON lines and CSV for programs.
 
-DuckDB turns values of any type into JSON. The few types that Arrow and Python have, too, are taken
+DuckDB turns values of any type into JSON. The few that Arrow and Python also have are taken
 from Arrow, which is faster.
 """
 

@@ -1,8 +1,8 @@
 """How far a series is behind the exchange, computed from the metadata of its blobs.
 
 Two asset checks report it. Dagster's freshness policies see only when an asset was last
-materialised, in any partition; these checks see until when the exchange has answered, and how
-old the newest candle is.
+materialised, in any partition; these checks see how far the exchange's answers reach, and
+how old the newest candle is.
 """
 
 from collections.abc import Mapping, Sequence

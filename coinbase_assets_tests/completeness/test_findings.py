@@ -155,7 +155,7 @@ def test_differing_days_day_on_one_side_only() -> None:
 def test_differing_days_counts_candles_of_no_raw_day() -> None:
     metadata = HISTORY.schema.metadata
     more = merge_candles(HISTORY, candles(100, 101)).replace_schema_metadata(metadata)
-    assert differing_days(more, DIGESTS) == ["2 candles of no raw day"]
+    assert differing_days(more, DIGESTS) == ["2 candles in no raw day"]
 
 
 @pytest.mark.parametrize(

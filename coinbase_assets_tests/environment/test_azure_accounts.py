@@ -98,7 +98,7 @@ def test_settings_refuse_sas_in_account_url(url: str, monkeypatch: pytest.Monkey
 def test_settings_refuse_key_of_custom_domain(monkeypatch: pytest.MonkeyPatch) -> None:
     url = "https://candles.example.com"
     assert refusal(monkeypatch, **{URL: url, KEY: SECRET}) == (
-        f"{URL}={url}: a key needs the account's name, which this URL lacks; replace both by"
+        f"{URL}={url}: a key needs a URL that names its account; replace URL and key by"
         f" {STRING}='AccountName=NAME;AccountKey=KEY;BlobEndpoint={url}'"
     )
 

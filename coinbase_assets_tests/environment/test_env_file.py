@@ -106,7 +106,7 @@ def test_env_file_may_be_missing(file: Path) -> None:
 
 def test_env_file_folder_is_refused(file: Path) -> None:
     file.mkdir()
-    assert refusal(file) == ": not a file; move it away, or write settings into a file"
+    assert refusal(file) == ": not a file; move it away, or put a file in its place"
 
 
 def test_env_file_pipe_is_refused(file: Path) -> None:
