@@ -193,7 +193,7 @@ def test_command_refuses_key_of_custom_domain(
     (line,) = capsys.readouterr().err.splitlines()
     assert end.value.code == 2
     assert line.startswith(
-        f"Error: AZURE_STORAGE_ACCOUNT_URL=https://{DOMAIN}: a key needs a URL that names its account"
+        f"Error: AZURE_STORAGE_ACCOUNT_URL=https://{DOMAIN}: a key needs a URL"
     )
     assert KEY not in line
 
