@@ -192,9 +192,7 @@ def test_command_refuses_key_of_custom_domain(
         main([command, *arguments.get(command, [])])
     (line,) = capsys.readouterr().err.splitlines()
     assert end.value.code == 2
-    assert line.startswith(
-        f"Error: AZURE_STORAGE_ACCOUNT_URL=https://{DOMAIN}: a key needs a URL"
-    )
+    assert line.startswith(f"Error: AZURE_STORAGE_ACCOUNT_URL=https://{DOMAIN}: a key needs a URL")
     assert KEY not in line
 
 
