@@ -373,6 +373,7 @@ def test_fetch_candles_accepts_unconfirmed_empty_answer(budget_file: Path) -> No
     assert len(exchange.requests) == answer.requests == 1
 
 
+@pytest.mark.soak
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_silent_socks_proxy_is_given_up(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
     """httpx itself waits without end for a proxy that takes a connection and says nothing."""
