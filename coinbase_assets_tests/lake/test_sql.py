@@ -121,7 +121,7 @@ def refused(capsys: pytest.CaptureFixture[str], sql: str) -> str:
     [
         ("SELECT * FROM candles", "Table with name candles does not exist"),
         ("SELEC", "syntax error"),
-        ("SELECT ?", "prepared"),
+        ("SELECT ?", "parameter"),
         ("SELECT '\udcff'", "Error: the statement is not UTF-8 text"),
         (
             "SELECT (repeat('[', 9999) || repeat(']', 9999))::JSON AS j",
