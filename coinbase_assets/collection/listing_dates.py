@@ -80,7 +80,7 @@ class Lifetimes:
             self._put(product, lambda lifetimes: with_end(lifetimes, last_day, as_of))
 
     def learn_removal(self, exchange: BlockingExchange, product: str) -> date | None:
-        """Store that the exchange has removed a product of which the lake has candles.
+        """Store that the exchange has removed the product, if the lake has its candles.
 
         Returns the day of the last stored candle. Returns None, and stores nothing, if the list of
         products has the product, or if the lake has no candle of it. Raises ExchangeError.

@@ -52,7 +52,7 @@ def check_account_url(text: str, sas_goes: str = "AZURE_STORAGE_SAS_TOKEN") -> s
 
 
 def _blob_host(azure: re.Match[str]) -> str:
-    """Return the host of an account's blobs, whichever of its hosts is given."""
+    """Return the host of the account's blob service."""
     suffix = azure["suffix"]
     zones = re.findall(r"z\d+\.", azure["between"]) if suffix == "storage.azure.net" else []
     return f"{azure['account']}.{''.join(zones)}blob.{suffix}"
