@@ -1,7 +1,8 @@
 """The Dagster definitions, built from the settings. All parts of the project meet here."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -71,9 +72,11 @@ def build_definitions(
         assets=[*with_freshness(assets, settings), build_products(settings.series), *charts],
         asset_checks=checks,
         resources={
-            "exchange": build_exchange(settings),
-            "lake": AzureParquetIOManager(
-                storage=storage or build_storage(settings), container=settings.container
+            "exchange": _without_run_config(build_exchange(settings)),
+            "lake": _without_run_config(
+                AzureParquetIOManager(
+                    storage=storage or build_storage(settings), container=settings.container
+                )
             ),
         },
         jobs=[build_heal_job(settings.series, settings.start)],
@@ -113,6 +116,24 @@ def build_alerts(
         parse_destinations(urls.get_secret_value()) if urls else (),
         heartbeat.get_secret_value() if heartbeat else None,
     )
+
+
+def _without_run_config(
+    resource: dg.ConfigurableResource | dg.ConfigurableIOManager,
+) -> dg.ResourceDefinition:
+    """Return a definition of the resource that takes no run config.
+
+    Else whoever starts a run could replace the exchange, the account and the paths, or send a
+    secret to any host with `{env: NAME}`.
+    """
+
+    def opened(_: dg.InitResourceContext) -> Iterator[object]:
+        with resource.process_config_and_initialize_cm() as ready:
+            yield ready
+
+    is_io_manager = isinstance(resource, dg.ConfigurableIOManager)
+    definition: Any = dg.IOManagerDefinition if is_io_manager else dg.ResourceDefinition
+    return definition(opened, config_schema={}, description=type(resource).__doc__)
 
 
 def build_exchange(settings: Settings) -> ExchangeResource:

@@ -35,6 +35,7 @@ from coinbase_assets.environment.setting_values import (
     parse_rollups,
     parse_series,
     parse_start,
+    parse_web_hosts,
     require_absolute,
     require_container,
     require_heartbeat_url,
@@ -133,6 +134,9 @@ class Settings(BaseSettings):
     )
     heartbeat_url: Annotated[SecretStr, _checked_by(require_heartbeat_url)] | None = Field(
         None, alias="COINBASE_HEARTBEAT_URL"
+    )
+    web_hosts: Annotated[tuple[str, ...], NoDecode, _parsed_by(parse_web_hosts)] = Field(
+        (), alias="COINBASE_WEB_HOSTS"
     )
     dagster_home: Annotated[Path, _checked_by(require_absolute)] = Field(
         default_factory=lambda: project_folder() / ".dagster", alias="DAGSTER_HOME"

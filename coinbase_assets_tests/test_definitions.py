@@ -21,9 +21,8 @@ from coinbase_assets.candles.table import SCHEMA
 from coinbase_assets.completeness.halts import HALT_SCHEMA
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA
 from coinbase_assets.dagster_instance.executor import LockedInProcessExecutor
-from coinbase_assets.definitions import build_definitions
+from coinbase_assets.definitions import build_definitions, build_exchange, build_storage
 from coinbase_assets.settings import Settings, load_settings
-from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets_tests.processes import PROJECT
 from coinbase_assets_tests.storage_settings import SECRETS, STORAGE
 
@@ -235,12 +234,32 @@ def test_definitions_hundred_series_without_warning(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("name", STORAGE)
 def test_definitions_hold_names_of_secrets_only(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    resources = build_definitions(settings_of(monkeypatch, **STORAGE[name])).resources or {}
-    lake = resources["lake"]
-    assert isinstance(lake, AzureParquetIOManager)
-    storage = str(lake.storage.model_dump())
+    settings = settings_of(monkeypatch, **STORAGE[name])
+    storage = str(build_storage(settings).model_dump())
     assert "AZURE_STORAGE_" in storage
-    assert SECRETS[name] not in f"{storage} {resources!r} {resources['exchange'].model_dump()}"
+    exchange = build_exchange(settings).model_dump()
+    assert SECRETS[name] not in f"{storage} {exchange} {build_definitions(settings).resources!r}"
+
+
+@pytest.mark.parametrize(
+    ("resource", "value"),
+    [
+        ("exchange", {"api_url": "https://evil.example"}),
+        ("exchange", {"api_url": {"env": "AZURE_STORAGE_SAS_TOKEN"}}),
+        ("exchange", {"budget_path": "/anywhere"}),
+        ("exchange", {"budget_url": "redis://evil.example"}),
+        ("lake", {"container": "another"}),
+        ("lake", {"storage": {"account_url": "https://evil.example"}}),
+    ],
+)
+def test_run_config_cannot_replace_endpoints_and_paths(
+    monkeypatch: pytest.MonkeyPatch, resource: str, value: dict[str, object]
+) -> None:
+    job = build_definitions(settings_of(monkeypatch)).resolve_implicit_global_asset_job_def()
+    run_config = {"resources": {resource: {"config": value}}}
+    with pytest.raises(dg.DagsterInvalidConfigError, match="unexpected config entry"):
+        dg.validate_run_config(job, run_config)
+    assert dg.validate_run_config(job)
 
 
 def test_definitions_load_no_heavy_library() -> None:

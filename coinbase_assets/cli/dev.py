@@ -25,6 +25,7 @@ from coinbase_assets.settings import Settings
 HOST = "127.0.0.1"
 _MODULE = "coinbase_assets.definitions"
 _LOCATION = "coinbase_assets"
+_WEB_SERVER = "coinbase_assets.web.server"
 # Without this, a back-fill fails for good when it meets a code server that is just restarting.
 _BACKFILL_RETRIES = {"DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1"}
 
@@ -68,8 +69,7 @@ def _start(services: Services, folder: Path, port: int) -> None:
     services.wait_for(lambda: _is_serving_code(server))
     daemon = ["--workspace", workspace, "--log-level", "error"]
     services.start("daemon", DAEMON_MODULE, "run", *daemon)
-    web = ["--host", HOST, "--port", str(port), "--dagster-log-level", "error"]
-    services.start("web UI", "dagster_webserver", "--workspace", workspace, *web)
+    services.start("web UI", _WEB_SERVER, "--workspace", workspace, "--port", str(port))
     services.wait_for(lambda: _is_answering(f"http://{HOST}:{port}/server_info"))
 
 

@@ -15,6 +15,7 @@ from coinbase_assets.candles.series import Granularity, Rollup, RollupGranularit
 from coinbase_assets.environment.plain_urls import plain_url, split_url
 
 _CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9](-?[a-z0-9])+")
+_HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*")
 _DURATION = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {
     "s": timedelta(seconds=1),
@@ -130,6 +131,15 @@ def require_heartbeat_url(text: str) -> None:
 def parse_api_url(text: str) -> str:
     """Return the URL of the exchange, without slashes at its end."""
     return plain_url(text, "write it without them")
+
+
+def parse_web_hosts(text: str) -> tuple[str, ...]:
+    """Return the host names in a text like `dagster.example.com,candles.lan`, in lower case."""
+    hosts = tuple(host.strip().lower() for host in text.split(",") if host.strip())
+    for host in hosts:
+        if not _HOST_NAME.fullmatch(host):
+            raise ValueError(f"{host!r} is not a host name; write it without https:// and port")
+    return hosts
 
 
 def require_container(name: str) -> None:

@@ -1,10 +1,12 @@
 """Dagster's commands and its web server, as processes that load the code location."""
 
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from pwd import getpwnam
 from subprocess import CompletedProcess
 from typing import Any
 
@@ -30,6 +32,7 @@ from coinbase_assets_tests.stand_in.exchange import StandInExchange
 from coinbase_assets_tests.storage_settings import SECRETS, STORAGE
 
 MODULE = "coinbase_assets.definitions"
+WEB_SERVER = "coinbase_assets.web.server"
 RAW = dg.AssetKey(["ETH-EUR", "15m", "raw_candles"])
 
 
@@ -92,8 +95,8 @@ def start_server(start: Start, folder: Path, environment: dict[str, str]) -> Pro
         locations.append(f"  - python_file: {{relative_path: {file.name}, location_name: {name}}}")
     workspace = folder / "workspace.yaml"
     workspace.write_text("\n".join(["load_from:", *locations]))
-    arguments = ["-w", str(workspace), "-h", "127.0.0.1", "-p", str(free_port())]
-    return start("dagster-webserver", *arguments, environment=environment)
+    arguments = ["--workspace", str(workspace), "--port", str(free_port())]
+    return start("python", "-m", WEB_SERVER, *arguments, environment=environment)
 
 
 def finished(started: dict[str, Process], name: str) -> tuple[CompletedProcess[str], str]:
@@ -201,7 +204,7 @@ class WebServer:
     def __init__(self, process: Process) -> None:
         assert isinstance(process.args, list)
         self._process = process
-        self._url = f"http://127.0.0.1:{process.args[-1]}/graphql"
+        self.url = f"http://127.0.0.1:{process.args[-1]}"
 
     @tenacity.retry(
         retry=tenacity.retry_if_exception_type(httpx.TransportError),
@@ -211,11 +214,13 @@ class WebServer:
     )
     def ask(self, query: str, **variables: Any) -> str:
         assert self._process.poll() is None
-        question = {"query": query, "variables": variables}
-        with httpx.Client(trust_env=False, timeout=30) as client:
-            response = client.post(self._url, json=question)
+        response = self.send({"query": query, "variables": variables})
         assert "errors" not in response.json(), response.text
         return response.text
+
+    def send(self, question: dict[str, Any], **headers: str) -> httpx.Response:
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            return client.post(f"{self.url}/graphql", json=question, headers=headers)
 
 
 @pytest.mark.parametrize("location", STORAGE)
@@ -228,11 +233,61 @@ def test_web_server_reveals_no_secret(started: dict[str, Process], location: str
     configuration = server.ask(DEFAULT_CONFIGURATION, job={**place, "pipelineName": "__ASSET_JOB"})
     assets = server.ask(ASSETS, repository=place)
 
-    for answer in (resources, configuration):
-        assert "coinbasedata" in answer
-        assert "budget_path" in answer
-    assert "coinbasedata" in lake
-    assert "budget_path" in exchange
-    assert ("COINBASE_BUDGET_URL" in exchange) == (location == "key")
+    for name in ("lake", "exchange"):
+        assert f'"{name}"' in resources
+    assert "resources: {}\\n" in configuration
     assert "raw_candles" in assets
     assert SECRETS[location] not in resources + lake + exchange + configuration + assets
+
+
+LAUNCH = "mutation { launchRun(executionParams: {}) { __typename } }"
+PING = {"query": "{ version }"}
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"Host": "evil.example"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+    ids=str,
+)
+def test_web_server_refuses_foreign_requests(
+    started: dict[str, Process], foreign: dict[str, str]
+) -> None:
+    server = WebServer(started["server"])
+    server.ask(PING["query"])
+    response = server.send(PING, **foreign)
+    assert response.status_code == 403
+    assert response.text.startswith("Refused: ")
+
+
+def test_web_server_refuses_mutation_by_get(started: dict[str, Process]) -> None:
+    server = WebServer(started["server"])
+    server.ask(PING["query"])
+    with httpx.Client(trust_env=False, timeout=30) as client:
+        assert client.get(f"{server.url}/graphql", params=PING).json()["data"]["version"]
+        refused = client.get(f"{server.url}/graphql", params={"query": LAUNCH})
+    assert (refused.status_code, refused.text) == (
+        403,
+        "Refused: GET changes nothing; send the mutation by POST\n",
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can send requests as another user")
+def test_web_server_refuses_other_users(started: dict[str, Process]) -> None:
+    server = WebServer(started["server"])
+    server.ask(PING["query"])
+    os.seteuid(getpwnam("nobody").pw_uid)
+    try:
+        own, spoofed = (
+            httpx.get(f"{server.url}/server_info", headers=headers, trust_env=False)
+            for headers in ({}, {"X-Forwarded-For": "127.0.0.1"})
+        )
+    finally:
+        os.seteuid(0)
+    refused = "Refused: requests of other users of this machine are refused\n"
+    assert (own.status_code, own.text) == (spoofed.status_code, spoofed.text) == (403, refused)

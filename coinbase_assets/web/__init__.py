@@ -1,0 +1,1 @@
+"""Dagster's web UI, for the person at this machine alone."""

@@ -1,0 +1,87 @@
+"""The program `python -m coinbase_assets.web.server`: Dagster's web UI behind the request rules."""
+
+import argparse
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import uvicorn
+from dagster import DagsterInstance
+from dagster_webserver.version import __version__
+from dagster_webserver.webserver import DagsterWebserver
+from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from coinbase_assets.dagster_instance.private_web_names import (
+    WorkspaceFileTarget,
+    WorkspaceProcessContext,
+)
+from coinbase_assets.local_sockets import connected_user
+from coinbase_assets.settings import load_settings
+from coinbase_assets.web.request_rules import refusal
+
+HOST = "127.0.0.1"
+_ROOT = 0
+# Dagster's own defaults: milliseconds, seconds, connections.
+_DATABASE = {"statement_timeout": 15_000, "pool_recycle": 3_600, "max_overflow": 20}
+# The code of RFC 6455 for a connection that breaks a policy.
+_POLICY_VIOLATION = 1008
+
+
+@dataclass(frozen=True)
+class RequestGuard:
+    """Refuses requests of foreign hosts, web pages and users, and changes by GET, with 403."""
+
+    app: ASGIApp
+    more_hosts: Collection[str]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reason = self._refusal(HTTPConnection(scope)) if scope["type"] != "lifespan" else None
+        if reason is None:
+            await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+        else:
+            await PlainTextResponse(f"Refused: {reason}\n", 403)(scope, receive, send)
+
+    def _refusal(self, request: HTTPConnection) -> str | None:
+        if not self.more_hosts and _is_of_other_user(request):
+            return "requests of other users of this machine are refused"
+        method, query = request.scope.get("method", "GET"), request.query_params.get("query", "")
+        return refusal(method, request.url.path, query, request.headers, self.more_hosts)
+
+
+def _is_of_other_user(request: HTTPConnection) -> bool:
+    """Whether another user has connected, apart from root. A reverse proxy is another user."""
+    server = request.scope["server"]
+    user = connected_user(tuple(request.scope["client"]), server[1])
+    return user not in (None, _ROOT, os.geteuid())
+
+
+class _GuardedWebserver(DagsterWebserver):
+    def build_middleware(self) -> list[Middleware]:
+        guard = Middleware(RequestGuard, more_hosts=load_settings().web_hosts)
+        return [guard, *super().build_middleware()]
+
+
+def main() -> None:
+    """Serve the web UI on 127.0.0.1 until a signal ends the process."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workspace", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args()
+    workspace = WorkspaceFileTarget([options.workspace])
+    with (
+        DagsterInstance.get() as instance,
+        WorkspaceProcessContext(instance, workspace, version=__version__) as context,
+    ):
+        instance.optimize_for_webserver(**_DATABASE)
+        app = _GuardedWebserver(context).create_asgi_app()
+        # With `proxy_headers`, a header of the request would replace the address of its sender.
+        uvicorn.run(app, host=HOST, port=options.port, log_level="warning", proxy_headers=False)
+
+
+if __name__ == "__main__":
+    main()
