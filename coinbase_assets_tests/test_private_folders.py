@@ -1,6 +1,7 @@
 """Folders that only their owner can enter."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from coinbase_assets.private_folders import private_folder
 
 
 @pytest.fixture(autouse=True)
-def _usual_umask():
+def _usual_umask() -> Iterator[None]:
     before = os.umask(0o022)
     yield
     os.umask(before)
@@ -19,10 +20,10 @@ def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-def test_new_folder_is_private(tmp_path):
+def test_new_folder_is_private(tmp_path: Path) -> None:
     assert mode(private_folder(tmp_path / "above" / "folder")) == 0o700
 
 
-def test_existing_folder_becomes_private(tmp_path):
+def test_existing_folder_becomes_private(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     assert mode(private_folder(tmp_path / "folder")) == 0o700
