@@ -6,10 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from coinbase_assets.private_folders import PRIVATE
+
 
 def open_lock(path: Path) -> IO[bytes]:
-    """Returns the lock file, open and not locked. Closing it releases the lock."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Returns the lock file, open and not locked. Closing it releases the lock.
+
+    Its folder is created, private, if it is missing.
+    """
+    path.parent.mkdir(PRIVATE, parents=True, exist_ok=True)
     return path.open("ab")
 
 

@@ -22,6 +22,7 @@ from coinbase_assets.exchange.host_name import unknown_host
 from coinbase_assets.lake import charts
 from coinbase_assets.lake.account import open_container, with_storage
 from coinbase_assets.lake.candle_months import stored_series
+from coinbase_assets.lake.replaced_files import replaced
 from coinbase_assets.monitoring.alert_state import load_state
 from coinbase_assets.monitoring.freshness import freshness_windows
 from coinbase_assets.process_tuning import share_free_memory
@@ -170,7 +171,8 @@ def plot_series(
         )
     from coinbase_assets.lake.drawing import render
 
-    file.write_bytes(render(figure, file.suffix.lower().removeprefix(".")))
+    with replaced(file) as part:
+        part.write_bytes(render(figure, file.suffix.lower().removeprefix(".")))
     console.print(str(file), markup=False)
 
 

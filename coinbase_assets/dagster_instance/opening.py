@@ -8,9 +8,14 @@ from pathlib import Path
 import dagster as dg
 from sqlalchemy.exc import OperationalError
 
-from coinbase_assets.dagster_instance.instance_config import InstanceConfigError, update_config
+from coinbase_assets.dagster_instance.instance_config import (
+    InstanceConfigError,
+    template,
+    update_config,
+)
 from coinbase_assets.dagster_instance.private_names import InstanceRef
 from coinbase_assets.file_locks import exclusive
+from coinbase_assets.private_folders import private_folder
 
 # Capturing the output of steps would redirect this process's standard output, which the progress
 # bar needs.
@@ -28,10 +33,14 @@ def creating(home: Path) -> Iterator[None]:
     """Prepare and lock `home` for the block, which opens the instance or creates it.
 
     The block sets DAGSTER_HOME and brings `dagster.yaml` up to date. It holds a lock, because two
-    processes that create an instance at the same time break it. Raises InstanceConfigError if
-    `dagster.yaml` must be edited, OSError if `home` cannot be written.
+    processes that create an instance at the same time break it. The project's own folder becomes
+    private, and so does one that is missing; another that exists keeps the rights that its owner
+    chose. Raises InstanceConfigError if `dagster.yaml` must be edited, OSError if `home` cannot be
+    written.
     """
     os.environ["DAGSTER_HOME"] = str(home)
+    if home == template().parent:
+        private_folder(home)
     with exclusive(home / "creating.lock"):
         update_config(home)
         yield

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from coinbase_assets.exchange.errors import ExchangeError
+from coinbase_assets.private_folders import PRIVATE
 
 # Files of older versions hold another table, `request_budget`, without the urgent lane.
 TABLE = """CREATE TABLE IF NOT EXISTS request_lanes
@@ -80,7 +81,7 @@ class BudgetFile:
 
     def _connect(self) -> sqlite3.Connection:
         if not self._connection:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(PRIVATE, parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
                 self._path, timeout=30, isolation_level=None, check_same_thread=False
             )

@@ -34,8 +34,9 @@ def open_container(name: str | None, account: Mapping[str, str]) -> Iterator[Blo
         account = settings.storage_account
     with ExitStack() as resources:
         if not _names_storage(account):
-            resources.enter_context(running_embedded_azurite())
-            account = {"connection_string": DEVELOPMENT_STORAGE}
+            account = {"connection_string": resources.enter_context(running_embedded_azurite())}
+        elif embedded := _embedded_azurite(account.get("connection_string")):
+            account = {"connection_string": embedded}
         service = resources.enter_context(blob_service(**account))
         yield AzureBlobs(service, name or settings.container)
 
@@ -49,24 +50,48 @@ def with_storage(settings: Settings) -> Iterator[Settings]:
     """Yield settings that name a storage account.
 
     If the given settings name none, the embedded Azurite runs until the end of the block, and the
-    environment names it for processes started inside the block.
+    environment names it for processes started inside the block. So it does if the settings name
+    the development storage, and the embedded Azurite runs.
     """
+    if embedded := _embedded_azurite(settings.storage_account.get("connection_string")):
+        yield _with_connection(settings, embedded)
+        return
     if settings.names_storage:
         yield settings
         return
-    with running_embedded_azurite():
+    with running_embedded_azurite() as connection_string:
         # Not on standard output, which `status --json` has for other programs.
         print(
             f"No Azure storage is set: using Azurite, with its data in {_azurite_data()}",
             file=sys.stderr,
             flush=True,
         )
-        os.environ[CONNECTION_STRING] = DEVELOPMENT_STORAGE
-        yield settings.model_copy(update={"connection_string": SecretStr(DEVELOPMENT_STORAGE)})
+        yield _with_connection(settings, connection_string)
 
 
-def running_embedded_azurite() -> AbstractContextManager[None]:
-    """Run Azurite on its default port until the end of the block. Raises AzuriteError."""
+def _with_connection(settings: Settings, connection_string: str) -> Settings:
+    """Return settings with this connection string, and set it for processes started later."""
+    os.environ[CONNECTION_STRING] = connection_string
+    return settings.model_copy(update={"connection_string": SecretStr(connection_string)})
+
+
+def _embedded_azurite(connection_string: str | None) -> str | None:
+    """Return the embedded Azurite's own connection string, if it runs and the given one means it.
+
+    The key that everybody knows does not open it.
+    """
+    if connection_string != DEVELOPMENT_STORAGE:
+        return None
+    from coinbase_assets.storage.azurite import find_running
+
+    return find_running(_azurite_data())
+
+
+def running_embedded_azurite() -> AbstractContextManager[str]:
+    """Run Azurite on its default port until the end of the block. Raises AzuriteError.
+
+    Yields its connection string.
+    """
     # It loads httpx, which readers of an account do not need.
     from coinbase_assets.storage.azurite import running_azurite
 
@@ -75,10 +100,10 @@ def running_embedded_azurite() -> AbstractContextManager[None]:
 
 def run_azurite() -> None:
     """Run Azurite until a signal ends the process. Raises AzuriteError."""
-    with running_embedded_azurite():
+    with running_embedded_azurite() as connection_string:
         print(
-            f"Azurite runs on 127.0.0.1:10000, with its data in {_azurite_data()}. Use it with\n"
-            f"export {CONNECTION_STRING}={DEVELOPMENT_STORAGE}\nCtrl-C ends it.",
+            f"Azurite runs on 127.0.0.1:10000, with its data in {_azurite_data()}. Other programs"
+            f" can use it with\nexport {CONNECTION_STRING}='{connection_string}'\nCtrl-C ends it.",
             flush=True,
         )
         signal.pause()

@@ -1,6 +1,5 @@
 """Exports of candles to a file: Parquet, CSV, JSON lines or Feather."""
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,6 +12,7 @@ from pyarrow import csv, ipc, parquet
 from coinbase_assets.candles.calendar import TIME_FORMAT
 from coinbase_assets.candles.table import SCHEMA
 from coinbase_assets.lake.portable_json import to_json
+from coinbase_assets.lake.replaced_files import replaced
 
 
 class TableWriter(Protocol):
@@ -26,15 +26,11 @@ def write_candles(file: Path, tables: Iterable[pa.Table]) -> int:
 
     The file is replaced only after the last table: an error leaves it as it was. Raises OSError.
     """
-    part, rows = file.with_name(f".{file.name}.part"), 0
-    try:
-        with FORMATS[file.suffix.lower()](part) as writer:
-            for table in tables:
-                writer.write_table(table)
-                rows += table.num_rows
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)
+    rows = 0
+    with replaced(file) as part, FORMATS[file.suffix.lower()](part) as writer:
+        for table in tables:
+            writer.write_table(table)
+            rows += table.num_rows
     return rows
 
 

@@ -9,8 +9,8 @@ HTTP whether an Azurite keeps its data in a certain folder: no other Azurite kno
 """
 
 import os
+import platform
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +21,10 @@ from pathlib import Path
 import httpx
 
 from coinbase_assets.file_locks import exclusive, is_held, open_lock, share, try_exclusive
+from coinbase_assets.local_sockets import listening_users
+from coinbase_assets.private_folders import private_folder
+from coinbase_assets.storage.azurite_account import create_account, find_account
+from coinbase_assets.storage.azurite_process import azurite_options, launch, signal_azurite
 from coinbase_assets.storage.azurite_program import (
     cache_folder,
     installed_azurite,
@@ -30,21 +34,17 @@ from coinbase_assets.storage.azurite_program import (
 from coinbase_assets.storage.errors import AzuriteError
 
 PORT = 10000
-# Published by Microsoft, and the same for every emulator.
-KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-_ACCOUNT = "devstoreaccount1"
 _START_SECONDS = 30
 _STOP_SECONDS = 10
-# The arguments of this shell script: the log file, the file for the process id, and the command.
-_LAUNCH = 'pid=$1; shift; "$@" </dev/null >>"$0" 2>&1 & echo $! >"$pid"'
 
 
 @contextmanager
-def running_azurite(data: Path, port: int = PORT) -> Iterator[None]:
+def running_azurite(data: Path, port: int = PORT) -> Iterator[str]:
     """Run Azurite's blob service on 127.0.0.1:`port` until the end of the block.
 
-    It keeps its data in the folder `data`, and is stopped when the last process leaves its block.
-    Raises AzuriteError, also if an Azurite with another data folder uses the port.
+    Yields the connection string of its account. It keeps its data in the folder `data`, and is
+    stopped when the last process leaves its block. Raises AzuriteError, also if an Azurite with
+    another data folder uses the port.
     """
     server = _Server(port, data.resolve())
     with open_lock(server.users) as users:
@@ -54,11 +54,17 @@ def running_azurite(data: Path, port: int = PORT) -> Iterator[None]:
                     server.stop_leftover()
                 share(users)
                 server.start()
-            yield
+            yield server.connection_string()
         finally:
             with exclusive(server.changing):
                 if try_exclusive(users):
                     server.stop()
+
+
+def find_running(data: Path, port: int = PORT) -> str | None:
+    """Return the connection string of the Azurite that runs for this data folder, if one does."""
+    server = _Server(port, data.resolve())
+    return server.connection_string() if server.is_running() else None
 
 
 class _Listener(Enum):
@@ -68,25 +74,35 @@ class _Listener(Enum):
     OURS = auto()
     OTHER_AZURITE = auto()
     NO_AZURITE = auto()
+    OTHER_USER = auto()
 
 
 class _Server:
     """Azurite on a port, and the files that its users share.
 
     Users share the lock `users`, and hold `changing` while they start or stop the server.
-    The server process itself holds the lock `_alive` for as long as it runs.
+    The server process itself holds the locks `_alive` and `_data_lock` for as long as it runs.
     """
 
     def __init__(self, port: int, data: Path) -> None:
         self._port = port
         self._data = data
-        folder = cache_folder(f"azurite-{port}")
+        folder = cache_folder(f"azurite-{port}-{_network()}")
         self.users = folder / "users.lock"
         self.changing = folder / "changing.lock"
         self._alive = folder / "alive.lock"
         self._pid = folder / "pid"
         self._data_of_running = folder / "data"
         self._log = data / "azurite.log"
+        self._data_lock = data / "in-use.lock"
+
+    def connection_string(self) -> str:
+        account = find_account(self._data)
+        assert account
+        return account.connection_string(self._port)
+
+    def is_running(self) -> bool:
+        return self._listener() is _Listener.OURS
 
     def start(self) -> None:
         """Start the server unless it runs, and wait until it answers. Raises AzuriteError."""
@@ -102,21 +118,22 @@ class _Server:
 
     def _launch(self) -> None:
         node, program = installed_node(), installed_azurite()
-        command = [str(node), str(program), "--silent", "--skipApiVersionCheck"]
-        command += ["--disableTelemetry", "--blobHost", "127.0.0.1"]
-        command += ["--blobPort", str(self._port), "--location", str(self._data)]
+        command = [str(node), str(program), *azurite_options(self._port, self._data)]
         writable_folder(self._data, "copy the project to a folder of your own")
-        with open_lock(self._alive) as alive:
+        private_folder(self._data)
+        account = find_account(self._data) or create_account(self._data)
+        environment = os.environ | {"AZURITE_ACCOUNTS": account.accounts}
+        # With it, Azurite would keep the data elsewhere.
+        environment.pop("AZURITE_DB", None)
+        with open_lock(self._alive) as alive, open_lock(self._data_lock) as in_use:
             try_exclusive(alive)
+            if not try_exclusive(in_use):
+                raise AzuriteError(
+                    f"{self._data} is in use by an Azurite on another port or in another"
+                    " container; stop it, or set AZURE_STORAGE_CONNECTION_STRING to use it"
+                )
             self._data_of_running.write_text(str(self._data))
-            # The shell exits at once, so that the server is not a child of this process.
-            subprocess.run(
-                ["sh", "-c", _LAUNCH, str(self._log), str(self._pid), *command],
-                start_new_session=True,
-                pass_fds=[alive.fileno()],
-                env=_environment(self._data),
-                check=True,
-            )
+            launch(command, self._log, self._pid, [alive, in_use], environment)
 
     def stop_leftover(self) -> None:
         """Stop a server that a killed process has left behind, unless it serves the data."""
@@ -127,8 +144,8 @@ class _Server:
         """Stop the server if this module started it: by SIGTERM, then by SIGKILL."""
         for signal_number in (signal.SIGTERM, signal.SIGKILL):
             give_up = time.monotonic() + _STOP_SECONDS
-            if is_held(self._alive):
-                os.kill(int(self._pid.read_text()), signal_number)
+            if is_held(self._alive) and not signal_azurite(self._pid, self._port, signal_number):
+                return
             while is_held(self._alive) and time.monotonic() < give_up:
                 time.sleep(0.05)
 
@@ -140,21 +157,33 @@ class _Server:
                 f"port {self._port} on 127.0.0.1 is used by a program that is not Azurite;"
                 " stop it, or set AZURE_STORAGE_CONNECTION_STRING to your storage account"
             )
-        if listener is _Listener.OTHER_AZURITE:
+        if listener is _Listener.OTHER_USER:
             raise AzuriteError(
-                f"port {self._port} on 127.0.0.1 is used by an Azurite {self._other_folder()};"
-                " stop it, or set AZURE_STORAGE_CONNECTION_STRING=UseDevelopmentStorage=true to use"
-                " it"
+                f"port {self._port} on 127.0.0.1 is used by a program of another user of this"
+                " machine, who would get the data; stop it, or set AZURE_STORAGE_CONNECTION_STRING"
+                " to your storage account"
             )
+        if listener is _Listener.OTHER_AZURITE:
+            raise AzuriteError(f"port {self._port} on 127.0.0.1 is used by {self._other_azurite()}")
         return listener is _Listener.OURS
 
-    def _other_folder(self) -> str:
+    def _other_azurite(self) -> str:
+        """Return what is known of the Azurite on the port, and how to use it."""
         if is_held(self._alive) and self._data_of_running.exists():
-            return f"with its data in {self._data_of_running.read_text()}, not in {self._data}"
-        return f"that was not started for the data in {self._data}"
+            return (
+                f"an Azurite with its data in {self._data_of_running.read_text()}, not in"
+                f" {self._data}; stop it, or set AZURE_STORAGE_CONNECTION_STRING to what"
+                " `coinbase-assets azurite` prints there"
+            )
+        return (
+            f"an Azurite that was not started for the data in {self._data}; stop it, or set"
+            " AZURE_STORAGE_CONNECTION_STRING=UseDevelopmentStorage=true to use it"
+        )
 
     def _listener(self) -> _Listener:
-        url = f"http://127.0.0.1:{self._port}/{_marker(self._data)}?comp=list"
+        account = find_account(self._data)
+        marker = account.marker if account else "unknown"
+        url = f"http://127.0.0.1:{self._port}/{marker}?comp=list"
         try:
             answer = httpx.get(url, timeout=5, trust_env=False)
         except httpx.ConnectError:
@@ -164,29 +193,18 @@ class _Server:
         if not answer.headers.get("Server", "").startswith("Azurite-Blob"):
             return _Listener.NO_AZURITE
         # Azurite refuses anonymous requests to accounts that it has, and does not find others.
-        is_known = answer.status_code == httpx.codes.FORBIDDEN
-        return _Listener.OURS if is_known else _Listener.OTHER_AZURITE
+        if not account or answer.status_code != httpx.codes.FORBIDDEN:
+            return _Listener.OTHER_AZURITE
+        # Anybody can answer like Azurite.
+        return _Listener.OURS if self._is_of_this_user() else _Listener.OTHER_USER
+
+    def _is_of_this_user(self) -> bool:
+        users = listening_users(self._port)
+        return users == {os.geteuid()} if users else is_held(self._alive)
 
 
-def _environment(data: Path) -> dict[str, str]:
-    """Return the environment of an Azurite that keeps its data in the folder.
-
-    It has the accounts that Azurite itself has by default or by AZURITE_ACCOUNTS, and the marker.
-    With AZURITE_DB it would keep the data elsewhere.
-    """
-    given = os.environ.get("AZURITE_ACCOUNTS", "").strip().split(";")
-    accounts = [account for account in given if account.count(":") in (1, 2)]
-    accounts += [f"{_ACCOUNT}:{KEY}", f"{_marker(data)}:{KEY}"]
-    environment = os.environ | {"AZURITE_ACCOUNTS": ";".join(accounts)}
-    environment.pop("AZURITE_DB", None)
-    return environment
-
-
-def _marker(data: Path) -> str:
-    """Return the name of the account that only an Azurite with its data in this folder has.
-
-    Containers that share a network may have the same path, but not the same device and inode.
-    """
-    status = data.stat() if data.exists() else None
-    identity = f"{data} {status and (status.st_dev, status.st_ino)}"
-    return f"data{sha256(os.fsencode(identity)).hexdigest()[:20]}"
+def _network() -> str:
+    """Return a name of this machine's or container's network, where 127.0.0.1 is the same."""
+    namespace = Path("/proc/self/ns/net")
+    inode = namespace.stat().st_ino if namespace.exists() else 0
+    return sha256(f"{platform.node()} {inode}".encode()).hexdigest()[:8]

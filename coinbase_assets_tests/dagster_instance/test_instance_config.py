@@ -13,8 +13,9 @@ from coinbase_assets.dagster_instance.instance_config import (
     template,
     update_config,
 )
-from coinbase_assets.dagster_instance.opening import open_instance
+from coinbase_assets.dagster_instance.opening import creating, open_instance
 
+PROJECT_FOLDER = "coinbase_assets.dagster_instance.instance_config.project_folder"
 BEFORE_FOLDERS = Path(__file__).with_name("dagster_before_folders.yaml").read_text()
 MOVED = "coinbase_assets.{0} to coinbase_assets.dagster_instance.{0}"
 
@@ -100,11 +101,29 @@ def test_update_config_keeps_edited_file(tmp_path: Path, text: str) -> None:
 def test_update_config_without_template_refuses_old_copy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "coinbase_assets.dagster_instance.instance_config.project_folder", lambda: tmp_path / "none"
-    )
+    monkeypatch.setattr(PROJECT_FOLDER, lambda: tmp_path / "none")
     update_config(tmp_path)
     assert not (tmp_path / "dagster.yaml").exists()
     (tmp_path / "dagster.yaml").write_text(BEFORE_FOLDERS)
     with pytest.raises(InstanceConfigError, match="names modules that have moved"):
         update_config(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "mode"), [(".dagster", 0o700), ("mine", 0o755)])
+def test_creating_makes_only_the_projects_own_folder_private(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, mode: int
+) -> None:
+    monkeypatch.setattr(PROJECT_FOLDER, lambda: tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    home = tmp_path / name
+    home.mkdir(0o755)
+    with creating(home):
+        assert home.stat().st_mode & 0o777 == mode
+
+
+def test_creating_makes_missing_folder_private(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    with creating(tmp_path / "missing"):
+        assert (tmp_path / "missing").stat().st_mode & 0o777 == 0o700

@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import numpy as np
@@ -18,6 +19,7 @@ from coinbase_assets.candles.calendar import month_of
 from coinbase_assets.candles.datasets import CANDLE_CHART, CANDLE_COVERAGE, CANDLE_HISTORY, Dataset
 from coinbase_assets.candles.rollups import coarsen_candles
 from coinbase_assets.candles.series import Granularity, Series
+from coinbase_assets.cli.main import main
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State
 from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.dagster_instance.run_tags import range_tags
@@ -26,6 +28,7 @@ from coinbase_assets.lake.drawing import draw_candles, drawn_step, render
 from coinbase_assets.lake.palette import BACKGROUND, DOWN, NO_LEDGER, STATE_COLOURS, UP
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets.table_metadata import with_fields
 from coinbase_assets_tests.running import asset_job, collect_raw, partition_metadata, settings_for
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 from coinbase_assets_tests.stand_in.tables import candle_table
@@ -302,3 +305,13 @@ def test_chart_asset_stores_picture_and_metadata(
         int(has_colour(pixels(picture), STATE_COLOURS[State.TRADED]).sum()) for picture in pictures
     ]
     assert traded[1] > traded[0] + 300
+
+
+def test_plot_follows_no_link(lake: ParquetStore, tmp_path: Path) -> None:
+    last = with_fields(hourly(range(5)), {"last_candle": "2024-01-01T04:00:00Z"})
+    lake.put(CANDLE_HISTORY.path(SERIES).format(partition="2024-01"), last, None)
+    (tmp_path / "theirs").write_text("theirs")
+    (tmp_path / "eth.png").symlink_to(tmp_path / "theirs")
+    main(["plot", "--series", str(SERIES), "--out", str(tmp_path / "eth.png")])
+    assert (tmp_path / "theirs").read_text() == "theirs"
+    assert pixels((tmp_path / "eth.png").read_bytes()).size

@@ -115,6 +115,13 @@ def test_export_interrupted_keeps_file(suffix: str, tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == [file.name]
 
 
+def test_export_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("theirs")
+    (tmp_path / ".eth.csv.part").symlink_to(tmp_path / "theirs")
+    write_candles(tmp_path / "eth.csv", [JANUARY])
+    assert (tmp_path / "theirs").read_text() == "theirs"
+
+
 @pytest.mark.usefixtures("history")
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
