@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coinbase_assets.storage.azurite import running_azurite
-from coinbase_assets_tests.conftest import AZURITE_KEY, free_port
+from coinbase_assets_tests.conftest import free_port
 
 COMMAND = str(Path(sys.executable).with_name("coinbase-assets"))
 
@@ -50,9 +50,5 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str], folder: P
 @contextmanager
 def azurite(folder: Path) -> Iterator[str]:
     """The connection string of an Azurite of the benchmark's own, its data in the folder."""
-    port = free_port()
-    with running_azurite(folder / "azurite", port):
-        yield (
-            f"AccountName=devstoreaccount1;AccountKey={AZURITE_KEY};"
-            f"BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1"
-        )
+    with running_azurite(folder / "azurite", free_port()) as connection_string:
+        yield connection_string

@@ -21,11 +21,11 @@ from coinbase_assets.candles.months import join_days
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import TIME_TYPE, clip_candles, conform
 from coinbase_assets.storage.azure_blobs import AzureBlobs
-from coinbase_assets.storage.azurite import running_azurite
 from coinbase_assets.storage.client import blob_service
 from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.parquet_store import ParquetStore
-from coinbase_assets_tests.conftest import AZURITE_KEY, free_port
+from coinbase_assets_tests.conftest import free_port
+from coinbase_assets_tests.stand_in.azurite import AZURITE_KEY, azurite_by_hand
 
 ACCOUNT = "devstoreaccount1"
 _SOURCE = "https://api.exchange.coinbase.com"
@@ -57,7 +57,7 @@ def temporary_account() -> Iterator[Account]:
     """An Azurite of its own, whose blobs are gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         account = Account(free_port())
-        with running_azurite(Path(folder), account.port):
+        with azurite_by_hand(Path(folder), account.port):
             yield account
 
 

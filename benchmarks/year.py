@@ -28,7 +28,7 @@ from coinbase_assets.candles.series import Series
 from coinbase_assets.dagster_instance.replaced_runs import delete_superseded_runs
 from coinbase_assets.definitions import build_definitions
 from coinbase_assets.storage.azurite import running_azurite
-from coinbase_assets_tests.conftest import AZURITE_KEY, free_port
+from coinbase_assets_tests.conftest import free_port
 from coinbase_assets_tests.running import collect_raw, settings_for
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 
@@ -52,12 +52,9 @@ CONFIG = Path(__file__).parents[1] / ".dagster" / "dagster.yaml"
 
 def make_templates(instance: dg.DagsterInstance, folder: Path) -> tuple[Template, Template]:
     """Collect a month, refresh its last day, and join it, for real: a live and a history run."""
-    port = free_port()
-    with StandInExchange(rate=None) as exchange, running_azurite(folder / "azurite", port):
-        os.environ["AZURE_STORAGE_CONNECTION_STRING"] = (
-            f"AccountName=devstoreaccount1;AccountKey={AZURITE_KEY};"
-            f"BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1"
-        )
+    azurite = running_azurite(folder / "azurite", free_port())
+    with StandInExchange(rate=None) as exchange, azurite as connection_string:
+        os.environ["AZURE_STORAGE_CONNECTION_STRING"] = connection_string
         settings = settings_for(exchange.url, str(SERIES))
         collect_raw(settings, instance, f"{MONTH}-01", DAY)
         job = build_definitions(settings).resolve_implicit_global_asset_job_def()

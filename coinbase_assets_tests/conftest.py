@@ -16,15 +16,10 @@ from alembic.script import ScriptDirectory
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from coinbase_assets.storage.azure_blobs import AzureBlobs
-from coinbase_assets.storage.azurite import running_azurite
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.needs import NEEDS, mark_needs
+from coinbase_assets_tests.stand_in.azurite import azurite_by_hand
 from coinbase_assets_tests.stand_in.forward_proxy import Proxy, forward_proxy
-
-# Published by Microsoft, and the same for every emulator.
-AZURITE_KEY = (
-    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-)
 
 EMULATOR, AZURE = "emulator", "azure"
 
@@ -82,12 +77,8 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The connection string of an Azurite that runs for this session."""
-    port = free_port()
-    with running_azurite(tmp_path_factory.mktemp("azurite"), port):
-        yield (
-            f"AccountName=devstoreaccount1;AccountKey={AZURITE_KEY};"
-            f"BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1;"
-        )
+    with azurite_by_hand(tmp_path_factory.mktemp("azurite"), free_port()) as connection_string:
+        yield connection_string
 
 
 @pytest.fixture(scope="session")

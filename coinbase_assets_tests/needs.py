@@ -13,7 +13,7 @@ import pytest
 
 # Of each marker: what it says of a test, and the names that occur in the code of such a test.
 NEEDS = {
-    "azurite": ("stores blobs in a real Azurite", {"running_azurite"}),
+    "azurite": ("stores blobs in a real Azurite", {"running_azurite", "azurite_by_hand"}),
     "processes": ("starts processes", {"subprocess", "Services", "run_azurite"}),
     "browser": ("drives a real Chromium; skipped where there is none", {"sync_playwright"}),
     "servers": (

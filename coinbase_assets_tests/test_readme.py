@@ -8,8 +8,8 @@ from typing import Any
 import dagster as dg
 
 from coinbase_assets.storage.parquet_store import ParquetStore
-from coinbase_assets_tests.conftest import AZURITE_KEY
 from coinbase_assets_tests.running import build_history, collect_raw, settings_for
+from coinbase_assets_tests.stand_in.azurite import AZURITE_KEY
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 
 README = Path(__file__).resolve().parents[1] / "README.md"

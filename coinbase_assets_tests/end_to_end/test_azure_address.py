@@ -21,13 +21,13 @@ from azure.storage.blob import (
 
 from coinbase_assets import Lake
 from coinbase_assets.cli.main import main
-from coinbase_assets_tests.conftest import AZURITE_KEY
 from coinbase_assets_tests.processes import (
     finish,
     process_environment,
     processes,
     quiet_instance,
 )
+from coinbase_assets_tests.stand_in.azurite import AZURITE_KEY
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 from coinbase_assets_tests.stand_in.forward_proxy import Proxy
 

@@ -28,11 +28,11 @@ from coinbase_assets.environment.network import httpx_options
 from coinbase_assets.lake.export import write_candles
 from coinbase_assets.lake.sql import query
 from coinbase_assets.storage.azure_blobs import AzureBlobs
-from coinbase_assets.storage.azurite import running_azurite
 from coinbase_assets.storage.client import blob_service
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import free_port
+from coinbase_assets_tests.stand_in.azurite import azurite_by_hand
 from coinbase_assets_tests.stand_in.forward_proxy import forward_proxy
 from coinbase_assets_tests.stand_in.socks_proxy import socks_proxy
 from coinbase_assets_tests.stand_in.tables import candle_table
@@ -50,10 +50,9 @@ CANDLES = candle_table([START + timedelta(hours=n) for n in range(5)], volume=2.
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """An Azurite that serves the account at the address of the emulator and at its own name."""
     port = free_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AZURITE_ACCOUNTS", f"{ACCOUNT}:{KEY}")
-        with running_azurite(tmp_path_factory.mktemp("account"), port):
-            yield port
+    accounts = f"{ACCOUNT}:{KEY}"
+    with azurite_by_hand(tmp_path_factory.mktemp("account"), port, AZURITE_ACCOUNTS=accounts):
+        yield port
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from coinbase_assets.lake.errors import SeriesNotFound
 from coinbase_assets.lake.time_ranges import parse_range
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore
-from coinbase_assets_tests.conftest import AZURITE_KEY
+from coinbase_assets_tests.stand_in.azurite import AZURITE_KEY
 from coinbase_assets_tests.stand_in.tables import candle_table
 
 ETH, BTC = Series.parse("ETH-EUR:1h"), Series.parse("BTC-USD:1d")

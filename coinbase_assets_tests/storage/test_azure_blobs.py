@@ -27,7 +27,8 @@ from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.storage.resource import AzureStorageResource
-from coinbase_assets_tests.conftest import AZURITE_KEY, free_port
+from coinbase_assets_tests.conftest import free_port
+from coinbase_assets_tests.stand_in.azurite import AZURITE_KEY
 
 pytestmark = pytest.mark.both_addresses
 

@@ -17,14 +17,15 @@ from pathlib import Path
 import httpx
 import pyarrow as pa
 import pytest
-from azure.storage.blob import BlobServiceClient
 
 from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.azurite import running_azurite
-from coinbase_assets.storage.azurite_program import installed_azurite, installed_node
+from coinbase_assets.storage.client import blob_service
 from coinbase_assets.storage.errors import AzuriteError
 from coinbase_assets.storage.parquet_store import ParquetStore
-from coinbase_assets_tests.conftest import AZURITE_KEY, free_port
+from coinbase_assets_tests.conftest import free_port
+from coinbase_assets_tests.stand_in.azurite import azurite_by_hand
+from coinbase_assets_tests.storage.conftest import servers
 
 USER = """
 import sys
@@ -35,40 +36,6 @@ with running_azurite(Path(sys.argv[1]), int(sys.argv[2])):
     print("up", flush=True)
     sys.stdin.readline()
 """
-
-
-@pytest.fixture(scope="module")
-def installed() -> Path:
-    """The folder of the Azurite in the user's cache, since an installation takes long."""
-    return installed_azurite().parents[5]
-
-
-@pytest.fixture
-def cache(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder for this test, in which that Azurite is installed."""
-    folder = tmp_path / "cache"
-    (folder / "coinbase-assets").mkdir(parents=True)
-    (folder / "coinbase-assets" / installed.name).symlink_to(installed)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    return folder
-
-
-@pytest.fixture
-def port(cache: Path) -> Iterator[int]:
-    """A free port. An Azurite that still listens on it after the test is killed."""
-    port = free_port()
-    yield port
-    for server in servers(port):
-        os.kill(server, signal.SIGKILL)
-
-
-def servers(port: int) -> list[int]:
-    """Return the ids of the processes that run or start Azurite on the port."""
-    listing = subprocess.run(
-        ["ps", "-wweo", "pid,args"], capture_output=True, text=True, check=True
-    )
-    lines = listing.stdout.splitlines()
-    return [int(line.split()[0]) for line in lines if f"--blobPort {port} " in line]
 
 
 def answers(port: int) -> bool:
@@ -127,7 +94,6 @@ def test_azurite_is_shared_until_last_user_ends(tmp_path: Path, port: int) -> No
 def test_azurite_of_same_data_is_used_from_other_cache(
     tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another user of the machine, with another cache folder, has started this Azurite."""
     with user(tmp_path / "data", port) as other:
         assert is_up(other)
         started = servers(port)
@@ -145,8 +111,8 @@ def test_azurite_of_other_data_is_refused(tmp_path: Path, port: int) -> None:
         assert answers(port)
     assert str(refused.value) == (
         f"port {port} on 127.0.0.1 is used by an Azurite with its data in {tmp_path}/first, not in"
-        f" {tmp_path}/second; stop it, or set"
-        " AZURE_STORAGE_CONNECTION_STRING=UseDevelopmentStorage=true to use it"
+        f" {tmp_path}/second; stop it, or set AZURE_STORAGE_CONNECTION_STRING to what"
+        " `coinbase-assets azurite` prints there"
     )
     assert not (tmp_path / "second").exists()
     assert servers(port) == []
@@ -170,18 +136,13 @@ def test_azurite_data_replaced_by_new_folder_is_other_data(tmp_path: Path, port:
             running_azurite(data, port).__enter__()
 
 
-def test_azurite_started_by_hand_is_refused(installed: Path, tmp_path: Path, port: int) -> None:
+def test_azurite_started_by_hand_is_refused(tmp_path: Path, port: int) -> None:
     """Also if its data are ours: the name of the account is missing that would show it."""
-    program = installed / "node_modules/azurite/dist/src/blob/main.js"
-    command = [str(installed_node()), str(program), "--silent", "--skipApiVersionCheck"]
-    command += ["--blobPort", str(port), "--location", str(tmp_path / "data")]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as by_hand:
-        wait_until(lambda: answers(port))
+    with azurite_by_hand(tmp_path / "data", port):
         rule = f"an Azurite that was not started for the data in {tmp_path}/data; stop it, or"
         with pytest.raises(AzuriteError, match=rule):
             running_azurite(tmp_path / "data", port).__enter__()
         assert answers(port)
-        by_hand.kill()
 
 
 def test_azurite_data_reached_by_link_is_same_data(tmp_path: Path, port: int) -> None:
@@ -213,9 +174,9 @@ def test_azurite_ignores_settings_of_others(
         "SSL_CERT_FILE": "/no/such/file",
     }.items():
         monkeypatch.setenv(name, value)
-    with running_azurite(tmp_path, port):
+    with running_azurite(tmp_path, port) as connection_string:
         monkeypatch.undo()
-        with account(port) as service:
+        with blob_service(connection_string) as service:
             assert list(service.list_containers()) == []
 
 
@@ -270,21 +231,18 @@ def test_azurite_concurrent_users_start_one(tmp_path: Path, port: int) -> None:
 
 def test_azurite_restart_keeps_data(tmp_path: Path, port: int) -> None:
     table = pa.table({"price": [1.5]})
-    with running_azurite(tmp_path, port), account(port) as service:
+    with running_azurite(tmp_path, port) as account, blob_service(account) as service:
         ParquetStore(AzureBlobs(service, "lake")).put("prices.parquet", table, None)
     assert servers(port) == []
-    with running_azurite(tmp_path, port), account(port) as service:
+    with running_azurite(tmp_path, port) as account, blob_service(account) as service:
         assert ParquetStore(AzureBlobs(service, "lake")).get("prices.parquet") == table
 
 
-def account(port: int) -> BlobServiceClient:
-    key = {"account_name": "devstoreaccount1", "account_key": AZURITE_KEY}
-    return BlobServiceClient(f"http://127.0.0.1:{port}/devstoreaccount1", key)
-
-
 class SomethingElse(BaseHTTPRequestHandler):
+    status = 200
+
     def do_GET(self) -> None:
-        self.send_response(200)
+        self.send_response(self.status)
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
@@ -292,8 +250,8 @@ class SomethingElse(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def web_server(port: int) -> Iterator[None]:
-    with HTTPServer(("127.0.0.1", port), SomethingElse) as server:
+def web_server(port: int, handler: type[BaseHTTPRequestHandler] = SomethingElse) -> Iterator[None]:
+    with HTTPServer(("127.0.0.1", port), handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         yield
         server.shutdown()

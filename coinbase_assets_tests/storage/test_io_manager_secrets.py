@@ -24,7 +24,7 @@ from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.storage.resource import AzureStorageResource
-from coinbase_assets_tests.conftest import AZURITE_KEY
+from coinbase_assets_tests.stand_in.azurite import AZURITE_KEY
 from coinbase_assets_tests.storage.prices import FIRST, SECOND, TABLE, Runner, lake_of, prices
 
 SECRET = "LAKE_SECRET"
