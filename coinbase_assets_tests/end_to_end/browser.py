@@ -15,6 +15,7 @@ from playwright.sync_api import Error, Locator, Page, expect, sync_playwright
 
 from coinbase_assets.candles.series import Series
 from coinbase_assets_tests.conftest import free_port
+from coinbase_assets_tests.end_to_end import foreign_page
 from coinbase_assets_tests.processes import (
     PROJECT,
     finish,
@@ -112,8 +113,9 @@ class WebUi:
 @contextmanager
 def web_ui(url: str) -> Iterator[WebUi]:
     """Open the web UI at `url`. A failure leaves a screenshot."""
+    arguments = [f"--host-resolver-rules=MAP {foreign_page.HOST} 127.0.0.1"]
     # Chromium has no sandbox for root.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    arguments += ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         page = browser.new_page(viewport={"width": 1280, "height": 800})

@@ -18,23 +18,63 @@ from coinbase_assets.candles.datasets import (
     RAW_CANDLES,
 )
 from coinbase_assets.candles.series import Series
+from coinbase_assets.storage.azurite import running_azurite
+from coinbase_assets.storage.client import blob_service
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import free_port
+from coinbase_assets_tests.end_to_end import foreign_page
 from coinbase_assets_tests.end_to_end.browser import BROWSER_TEST, WebUi, dev
+from coinbase_assets_tests.end_to_end.foreign_page import (
+    ATTACK,
+    LAUNCH,
+    foreign_site,
+    launch,
+    launched_from,
+)
+from coinbase_assets_tests.stand_in.azurite import batch_delete, public_sas
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 
 pytestmark = BROWSER_TEST
 
+CONTAINER = "candles"
 ETH, BTC = map(Series.parse, ("ETH-EUR:15m", "BTC-USD:15m"))
 RAW, HISTORY, CHART = (
     "/".join(dataset.asset_key(ETH)) for dataset in (RAW_CANDLES, CANDLE_HISTORY, CANDLE_CHART)
 )
 
 
-def test_web_ui_collects_and_draws(tmp_path: Path, lake: ParquetStore) -> None:
-    with StandInExchange(rate=None) as exchange, dev(tmp_path, exchange.url, ETH, BTC) as ui:
-        _collect_today(ui)
-        _see_the_chart(ui)
+def test_web_ui_collects_and_draws_and_refuses_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    azurite = running_azurite(tmp_path / "azurite", free_port())
+    with StandInExchange(rate=None) as exchange, azurite as connection_string:
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection_string)
+        monkeypatch.setenv("COINBASE_CONTAINER", CONTAINER)
+        with dev(tmp_path, exchange.url, ETH, BTC) as ui:
+            _collect_today(ui)
+            _see_the_chart(ui)
+            _see_foreign_pages_change_nothing(ui, connection_string)
+
+
+def _see_foreign_pages_change_nothing(ui: WebUi, connection_string: str) -> None:
+    sas, blob, statuses = public_sas(), CANDLE_CHART.path(ETH), list[int]()
+    with blob_service(connection_string) as service, foreign_site() as site:
+        azurite = f"{service.url}?comp=batch&{sas}"
+        ui.page.goto(site)
+        ui.page.on("response", lambda response: statuses.append(response.status))
+        batch = batch_delete(sas, f"/{CONTAINER}/{blob}").decode()
+        assert ui.page.evaluate(ATTACK, [ui.url, LAUNCH, azurite, batch]) == "refused"
+        assert set(statuses) == {403}
+        assert len(statuses) >= 7
+        for rebound in (ui.url, f"{service.url}{CONTAINER}?restype=container&comp=list&{sas}"):
+            answer = ui.page.goto(rebound.replace("127.0.0.1", foreign_page.HOST))
+            assert answer
+            assert answer.status == 403
+        assert service.get_blob_client(CONTAINER, blob).exists()
+    ui.open("/runs")
+    assert launched_from(ui.page) == []
+    assert "LaunchRunSuccess" in str(launch(ui.page, "our page"))
+    assert launched_from(ui.page) == ["our page"]
 
 
 @pytest.mark.soak

@@ -4,15 +4,18 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
 
 from coinbase_assets.storage.azurite_program import installed_azurite, installed_node
 
 AZURITE_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
+_EVERYTHING = AccountSasPermissions(read=True, write=True, delete=True, list=True, create=True)
 _SECONDS = 60.0
 
 
@@ -31,6 +34,21 @@ def azurite_by_hand(data: Path, port: int, **environment: str) -> Iterator[str]:
             )
         finally:
             process.kill()
+
+
+def public_sas() -> str:
+    """Return a SAS that allows everything, signed with the published key."""
+    everything = ResourceTypes(service=True, container=True, object=True)
+    expiry = datetime.now(UTC) + timedelta(hours=1)
+    return generate_account_sas("devstoreaccount1", AZURITE_KEY, everything, _EVERYTHING, expiry)
+
+
+def batch_delete(sas: str, path: str) -> bytes:
+    """Return the body of a batch request that deletes the blob at /CONTAINER/PATH."""
+    return (
+        "--b\r\nContent-Type: application/http\r\nContent-ID: 0\r\n\r\n"
+        f"DELETE {path}?{sas} HTTP/1.1\r\nContent-Length: 0\r\n\r\n--b--\r\n"
+    ).encode()
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:

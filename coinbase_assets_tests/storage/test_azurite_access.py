@@ -7,19 +7,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from pwd import getpwnam
 from urllib.parse import quote
 
 import httpx
 import pytest
-from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
 
 from coinbase_assets.storage.azurite import find_running, running_azurite
 from coinbase_assets.storage.client import blob_service
 from coinbase_assets.storage.errors import AzuriteError
-from coinbase_assets_tests.stand_in.azurite import AZURITE_KEY, azurite_by_hand
+from coinbase_assets_tests.stand_in.azurite import azurite_by_hand, batch_delete, public_sas
 from coinbase_assets_tests.storage.conftest import servers
 from coinbase_assets_tests.storage.test_azurite import (
     SomethingElse,
@@ -31,7 +29,6 @@ from coinbase_assets_tests.storage.test_azurite import (
 
 NAME = "devstoreaccount1"
 IS_ROOT = os.geteuid() == 0
-EVERYTHING = AccountSasPermissions(read=True, write=True, delete=True, list=True, create=True)
 
 
 @contextmanager
@@ -49,26 +46,14 @@ def blobs(connection_string: str) -> list[str]:
         return list(service.get_container_client("candles").list_blob_names())
 
 
-def public_sas() -> str:
-    everything = ResourceTypes(service=True, container=True, object=True)
-    expiry = datetime.now(UTC) + timedelta(hours=1)
-    return generate_account_sas(NAME, AZURITE_KEY, everything, EVERYTHING, expiry)
-
-
-def batch_delete(sas: str) -> bytes:
-    """Return the body of a request that deletes the blob."""
-    return (
-        "--b\r\nContent-Type: application/http\r\nContent-ID: 0\r\n\r\n"
-        f"DELETE /candles/day?{sas} HTTP/1.1\r\nContent-Length: 0\r\n\r\n--b--\r\n"
-    ).encode()
-
-
 def test_azurite_refuses_public_key(tmp_path: Path, port: int) -> None:
     """A web page, or another user, can send what the emulator's published key signs."""
     url, sas = f"http://127.0.0.1:{port}/{NAME}", public_sas()
     foreign = {"Origin": "https://evil.example", "Content-Type": "text/plain; boundary=b"}
     with lake(tmp_path, port) as connection_string, httpx.Client(trust_env=False) as client:
-        batch = client.post(f"{url}/?comp=batch&{sas}", content=batch_delete(sas), headers=foreign)
+        batch = client.post(
+            f"{url}/?comp=batch&{sas}", content=batch_delete(sas, "/candles/day"), headers=foreign
+        )
         listed = client.get(f"{url}/candles?restype=container&comp=list&{sas}")
         deleted = client.delete(f"{url}/candles/day?{sas}")
         assert {answer.status_code for answer in (batch, listed, deleted)} == {403}
