@@ -73,7 +73,7 @@ class Lake:
             from coinbase_assets.lake.account import open_container
 
             container = self._resources.enter_context(open_container(container, account))
-        self._source = ClosableSource(container)
+        self._source = ClosableSource(container, self._resources)
         self._resources.callback(self._source.close)
         self._store = ParquetStore(self._source)
 

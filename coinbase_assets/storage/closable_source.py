@@ -1,6 +1,7 @@
 """A BlobSource that can be closed."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 
 from coinbase_assets.storage.blob_source import BlobSource, Download
 from coinbase_assets.storage.errors import StorageError
@@ -8,10 +9,14 @@ from coinbase_assets.storage.stored_blob import StoredBlob
 
 
 class ClosableSource:
-    """A BlobSource that passes requests on to another, and refuses them after `close`."""
+    """A BlobSource that passes requests on to another, and refuses them after `close`.
 
-    def __init__(self, source: BlobSource) -> None:
+    It keeps the connections that the other source needs: they stay open while this one is in use.
+    """
+
+    def __init__(self, source: BlobSource, connections: ExitStack) -> None:
         self._source = source
+        self._connections = connections
         self._closed = False
         self.uri = source.uri
 

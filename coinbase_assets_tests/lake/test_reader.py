@@ -1,5 +1,6 @@
 """Reading candles: ranges, columns, rollups, accounts, and the dataset for other tools."""
 
+import gc
 import subprocess
 import sys
 import traceback
@@ -349,6 +350,15 @@ def test_dataset_has_columns_that_first_blob_lacks(history: ParquetStore) -> Non
         table = lake.dataset().to_table()
     assert table.column_names == [*SCHEMA.names, "product", "granularity", "month"]
     assert table["volume"].null_count == 1
+
+
+@pytest.mark.usefixtures("history")
+def test_dataset_and_stream_keep_lake_open() -> None:
+    dataset = Lake().dataset()
+    stream = Lake().stream_candles("ETH-EUR", "1h", "2024-01-01", "2024-01-02")
+    gc.collect()
+    assert dataset.to_table().num_rows == EVERYTHING.num_rows
+    assert sum(table.num_rows for table in stream) == 24
 
 
 def account_sas(allowed: AccountSasPermissions = READ) -> str:
