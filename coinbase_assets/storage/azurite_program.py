@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import shutil
+import stat
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -31,13 +32,26 @@ def cache_folder(name: str) -> Path:
             "the embedded Azurite needs a home folder; set HOME or XDG_CACHE_HOME"
         ) from None
     remedy = "set XDG_CACHE_HOME to another folder"
-    return writable_folder(cache / "coinbase-assets" / name, remedy)
+    ours = writable_folder(cache / "coinbase-assets", remedy)
+    _refuse_folder_of_others(ours)
+    return writable_folder(ours / name, remedy)
+
+
+def _refuse_folder_of_others(folder: Path) -> None:
+    """Raise AzuriteError if another user can write into the folder, whose programs are run."""
+    status = folder.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise AzuriteError(
+            f"{folder}: other users can change the programs in it (it belongs to user"
+            f" {status.st_uid} and has mode {stat.S_IMODE(status.st_mode):o}); delete it,"
+            " or set XDG_CACHE_HOME to a folder of your own"
+        )
 
 
 def writable_folder(folder: Path, remedy: str) -> Path:
     """Return the folder, created if missing. Raises AzuriteError if it cannot be written to."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         cause = "" if os.access(folder, os.W_OK | os.X_OK) else "no permission"
     except OSError as error:
         cause = error.strerror or type(error).__name__
@@ -69,7 +83,7 @@ def _install(folder: Path) -> None:
     log.info("Installing Azurite %s into %s; this happens once", _VERSION, folder)
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
+    unfinished.mkdir(mode=0o700)
     for name in ("package.json", _LOCK):
         (unfinished / name).write_bytes((_NPM / name).read_bytes())
     npm = _npm_ci(unfinished)

@@ -1,9 +1,10 @@
-"""Installing Azurite: what is locked, and from which registry."""
+"""Installing Azurite: what is locked, from which registry, and into whose folder."""
 
 import base64
 import hashlib
 import io
 import json
+import os
 import re
 import tarfile
 import threading
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from coinbase_assets.storage import azurite_program
-from coinbase_assets.storage.azurite_program import installed_azurite
+from coinbase_assets.storage.azurite_program import cache_folder, installed_azurite
 from coinbase_assets.storage.errors import AzuriteError
 from coinbase_assets_tests.stand_in.forward_proxy import forward_proxy
 
@@ -110,13 +111,15 @@ def test_lock_file_has_a_hash_of_each_package_and_no_address() -> None:
     assert not any(package.get("dev") or package.get("hasInstallScript") for package in packages)
 
 
-def test_azurite_comes_from_the_users_registry(
+def test_azurite_comes_from_the_users_registry_into_a_private_folder(
     registry: Registry, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock(tmp_path, sha512(registry.tarball), monkeypatch)
     main = installed_azurite()
     assert main.is_file()
     assert str(main.relative_to(main.parents[5])) == f"node_modules/azurite/{MAIN}"
+    for folder in (cache, main.parents[5]):
+        assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_changed_package_is_refused(
@@ -142,6 +145,23 @@ def test_another_lock_file_is_another_installation(
     registry.tarball = registry.tarball + b"\0"
     lock(tmp_path, sha512(registry.tarball), monkeypatch)
     assert installed_azurite() != before
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707])
+def test_folder_that_others_can_write_into_is_refused(cache: Path, mode: int) -> None:
+    cache.mkdir(parents=True)
+    cache.chmod(mode)
+    rule = rf"^{cache}: other users can change .* mode {mode:o}\); delete it, or set XDG_CACHE_HOME"
+    with pytest.raises(AzuriteError, match=rule):
+        cache_folder("azurite-10000")
+
+
+def test_folder_of_another_user_is_refused(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.mkdir(parents=True)
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with pytest.raises(AzuriteError, match=rf"belongs to user {owner} .* set XDG_CACHE_HOME"):
+        cache_folder("azurite-10000")
 
 
 @pytest.mark.soak
