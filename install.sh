@@ -31,8 +31,12 @@ mkdir -p .venv 2>/dev/null && touch "$log" 2>/dev/null ||
 if ! .venv/bin/python -m uv --version >/dev/null 2>&1; then
     check_python
     "$python" -m venv --clear .venv
+    sed -n '/^uv==/,/[^\\]$/p' constraints.txt >.venv/uv.txt
     quietly .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-        --constraint constraints.txt uv
+        --require-hashes --requirement .venv/uv.txt
+    # Python brings years-old versions of both, which nothing needs any more.
+    quietly .venv/bin/uv pip uninstall --quiet --python .venv/bin/python pip setuptools
 fi
 quietly .venv/bin/uv pip install --quiet --compile-bytecode --system-certs \
-    --python .venv/bin/python --constraint constraints.txt --editable ".[$extras]"
+    --python .venv/bin/python --constraint constraints.txt --build-constraint constraints.txt \
+    --editable ".[$extras]"

@@ -1,6 +1,7 @@
 """What `install.sh` says, in one line, where it cannot install."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from coinbase_assets_tests.processes import PROJECT
 def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "a folder with spaces"
     folder.mkdir()
-    for name in ("install.sh", "constraints.txt", "pyproject.toml"):
+    for name in ("install.sh", "constraints.txt", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(PROJECT / name, folder)
     return folder
 
@@ -102,3 +103,28 @@ def test_every_dependency_has_an_exact_version() -> None:
     lines = (PROJECT / "constraints.txt").read_text().splitlines()
     exact = {line.partition("==")[0] for line in lines if "==" in line}
     assert needed - exact == {"coinbase-assets"}
+
+
+def test_every_exact_version_has_a_hash_and_no_address() -> None:
+    text = (PROJECT / "constraints.txt").read_text()
+    _, *packages = re.split(r"^(?=[a-z])", text, flags=re.MULTILINE)
+    assert all(re.search("--hash=sha256:[0-9a-f]{64}", package) for package in packages)
+    assert {"uv", "setuptools"} <= {package.partition("==")[0] for package in packages}
+    assert "://" not in text
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("package", ["uv", "setuptools", "rich"])
+def test_a_package_with_another_hash_is_not_installed(checkout: Path, package: str) -> None:
+    """pip installs uv, the build of the project setuptools, and uv everything else."""
+    constraints = checkout / "constraints.txt"
+    changed = re.sub(
+        rf"^{package}==.*?[^\\]$",
+        lambda lines: re.sub("sha256:.{8}", "sha256:" + "0" * 8, lines[0]),
+        constraints.read_text(),
+        flags=re.MULTILINE | re.DOTALL,
+    )
+    constraints.write_text(changed)
+    assert refusal(checkout).startswith("Error: the packages cannot be installed, see ")
+    assert f"{package}==" in (checkout / ".venv" / "install.log").read_text()
+    assert not list((checkout / ".venv").glob(f"lib/*/site-packages/{package}"))

@@ -1,10 +1,15 @@
 """The program Azurite and its Node: where they are, and installing Azurite once per user."""
 
 import importlib
+import json
 import logging
 import os
 import shutil
+import stat
+from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
+from subprocess import CompletedProcess
 from types import ModuleType
 
 from coinbase_assets.file_locks import exclusive
@@ -13,6 +18,9 @@ from coinbase_assets.storage.errors import AzuriteError
 log = logging.getLogger(__name__)
 
 _VERSION = "3.35.0"
+# What npm installs: `make constraints` writes the lock file, with the hash of each package.
+_NPM = files(__package__) / "azurite_npm"
+_LOCK = "package-lock.json"
 
 
 def cache_folder(name: str) -> Path:
@@ -23,13 +31,27 @@ def cache_folder(name: str) -> Path:
         raise AzuriteError(
             "the embedded Azurite needs a home folder; set HOME or XDG_CACHE_HOME"
         ) from None
-    return writable_folder(cache / "coinbase-assets" / name, "set XDG_CACHE_HOME to another folder")
+    remedy = "set XDG_CACHE_HOME to another folder"
+    ours = writable_folder(cache / "coinbase-assets", remedy)
+    _refuse_folder_of_others(ours)
+    return writable_folder(ours / name, remedy)
+
+
+def _refuse_folder_of_others(folder: Path) -> None:
+    """Raise AzuriteError if another user can write into the folder, whose programs are run."""
+    status = folder.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise AzuriteError(
+            f"{folder}: other users can change the programs in it (it belongs to user"
+            f" {status.st_uid} and has mode {stat.S_IMODE(status.st_mode):o}); delete it,"
+            " or set XDG_CACHE_HOME to a folder of your own"
+        )
 
 
 def writable_folder(folder: Path, remedy: str) -> Path:
     """Return the folder, created if missing. Raises AzuriteError if it cannot be written to."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         cause = "" if os.access(folder, os.W_OK | os.X_OK) else "no permission"
     except OSError as error:
         cause = error.strerror or type(error).__name__
@@ -43,7 +65,8 @@ def writable_folder(folder: Path, remedy: str) -> Path:
 
 def installed_azurite() -> Path:
     """Return the path of Azurite's main script. Installs Azurite if it is missing."""
-    folder = cache_folder("") / f"azurite-{_VERSION}"
+    locked = sha256((_NPM / _LOCK).read_bytes()).hexdigest()[:8]
+    folder = cache_folder("") / f"azurite-{_VERSION}-{locked}"
     main = Path("node_modules", "azurite", "dist", "src", "blob", "main.js")
     if not (folder / main).exists():
         with exclusive(folder.with_name(f"{folder.name}.lock")):
@@ -60,25 +83,42 @@ def _install(folder: Path) -> None:
     log.info("Installing Azurite %s into %s; this happens once", _VERSION, folder)
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    arguments = ["install", "--prefix", str(unfinished), f"azurite@{_VERSION}"]
+    unfinished.mkdir(mode=0o700)
+    for name in ("package.json", _LOCK):
+        (unfinished / name).write_bytes((_NPM / name).read_bytes())
+    npm = _npm_ci(unfinished)
+    if npm.returncode:
+        raise AzuriteError(
+            f"npm could not install azurite {_VERSION} into {folder}: {_cause(npm.stderr)}"
+        )
+    unfinished.rename(folder)
+
+
+def _npm_ci(folder: Path) -> CompletedProcess[str]:
+    """Install what the lock file in the folder lists, and nothing else."""
+    arguments = ["ci", "--prefix", str(folder)]
     arguments += ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
     # By default npm tries for minutes to reach a registry that is out of reach.
     arguments += ["--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
-    npm = _nodejs().npm(
-        arguments,
-        return_completed_process=True,
-        capture_output=True,
-        text=True,
-        # Node then trusts the certificates that the machine trusts.
-        env=os.environ | {"NODE_USE_SYSTEM_CA": "1"},
+    # Node then trusts the certificates that the machine trusts.
+    environment = os.environ | {"NODE_USE_SYSTEM_CA": "1"}
+    done: CompletedProcess[str] = _nodejs().npm(
+        arguments, return_completed_process=True, capture_output=True, text=True, env=environment
     )
-    if npm.returncode:
-        message = " ".join(npm.stderr.split()).partition(" npm error at ")[0][:300]
-        raise AzuriteError(
-            f"npm could not install azurite {_VERSION} into {folder}: {message};"
-            " if the npm registry is unreachable, set or correct HTTPS_PROXY"
-        )
-    unfinished.rename(folder)
+    return done
+
+
+def _cause(errors: str) -> str:
+    """Return what npm says, and what helps."""
+    packages = json.loads((_NPM / _LOCK).read_text())["packages"]
+    for path, package in packages.items():
+        if f"wanted {package.get('integrity')} " in errors:
+            return (
+                f"{path} is not the file whose {package['integrity']} is in {_NPM / _LOCK};"
+                " set npm_config_registry to a registry that serves packages unchanged"
+            )
+    message = " ".join(errors.split()).partition(" npm error at ")[0][:300]
+    return f"{message}; if the npm registry is unreachable, set or correct HTTPS_PROXY"
 
 
 def _nodejs() -> ModuleType:

@@ -39,7 +39,7 @@ def installed() -> Path:
 def cache(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache folder for this test, in which that Azurite is installed."""
     folder = tmp_path / "cache"
-    (folder / "coinbase-assets").mkdir(parents=True)
+    (folder / "coinbase-assets").mkdir(mode=0o700, parents=True)
     (folder / "coinbase-assets" / installed.name).symlink_to(installed)
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder

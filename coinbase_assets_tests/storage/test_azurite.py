@@ -275,8 +275,9 @@ def test_azurite_names_port_in_use(
 def test_azurite_failed_start_names_log(
     installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    main = tmp_path / "coinbase-assets" / installed.name
-    main /= "node_modules/azurite/dist/src/blob/main.js"
+    ours = tmp_path / "coinbase-assets"
+    ours.mkdir(mode=0o700)
+    main = ours / installed.name / "node_modules/azurite/dist/src/blob/main.js"
     main.parent.mkdir(parents=True)
     main.write_text("console.error('no luck today'); process.exit(1)")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
