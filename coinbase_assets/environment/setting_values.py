@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from coinbase_assets.candles.series import Granularity, Rollup, RollupGranularity, Series
 from coinbase_assets.environment.plain_urls import plain_url, split_url
@@ -114,6 +114,11 @@ def check_budget_url(url: str) -> None:
         raise ValueError(
             "not the URL of a budget server; write postgresql://USER:PASSWORD@HOST/DATABASE or"
             " redis://HOST"
+        )
+    if any("password" in name.lower() for name in parse_qs(parts.query)):
+        raise ValueError(
+            "has a password in its query; write it before the host:"
+            f" {parts.scheme}://USER:PASSWORD@HOST"
         )
     driver, extra = _DRIVERS[parts.scheme]
     if not find_spec(driver):
