@@ -3,6 +3,7 @@
 The columns are fields of `GET /products` in the exchange's documentation.
 """
 
+import reprlib
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,11 +12,14 @@ import httpx
 import pyarrow as pa
 
 from coinbase_assets.candles.catalogue import PRODUCT_SCHEMA
+from coinbase_assets.candles.series import is_product
 from coinbase_assets.exchange.errors import InvalidAnswer
 from coinbase_assets.exchange.responses import GarbledAnswer, parse_list_response
+from coinbase_assets.plain_text import shown
 
 DELISTED = "delisted"
 
+_MOST_CHARACTERS = 100
 _NOTHING_STORED = "nothing of this answer is stored"
 
 
@@ -58,14 +62,26 @@ def _row(number: int, product: object) -> dict[str, object]:
     if not row["id"]:
         raise InvalidAnswer(f"entry {number}: {_shown(product)} has no id; {_NOTHING_STORED}")
     for field in PRODUCT_SCHEMA:
-        value, kind = row[field.name], bool if pa.types.is_boolean(field.type) else str
-        if value is not None and not isinstance(value, kind):
+        value = row[field.name]
+        if value is not None and (rule := _broken_rule(field, value)):
             raise InvalidAnswer(
-                f"product {_shown(row['id'])}: {field.name} {_shown(value)} is not a {field.type};"
-                f" {_NOTHING_STORED}"
+                f"entry {number}, product {_shown(row['id'])}: {field.name} {_shown(value)} is not"
+                f" {rule}; {_NOTHING_STORED}"
             )
     return row
 
 
+def _broken_rule(field: pa.Field, value: object) -> str:
+    """Return what the value should be, "" if it is that."""
+    if not isinstance(value, bool if pa.types.is_boolean(field.type) else str):
+        return f"a {field.type}"
+    if not isinstance(value, str):
+        return ""
+    if field.name == "id":
+        return "" if is_product(value) else "a product's name, such as ETH-EUR"
+    is_plain = len(value) <= _MOST_CHARACTERS and value.isprintable()
+    return "" if is_plain else f"printable text of at most {_MOST_CHARACTERS} characters"
+
+
 def _shown(value: object) -> str:
-    return repr(value)[:80]
+    return shown(reprlib.repr(value), 80)

@@ -17,6 +17,7 @@ from coinbase_assets.exchange.errors import (
     ProductNotFound,
     RateLimited,
 )
+from coinbase_assets.plain_text import shown
 
 
 class GarbledAnswer(InvalidAnswer):
@@ -68,7 +69,7 @@ def exchange_time(response: httpx.Response) -> datetime:
         age = timedelta(seconds=int(response.headers.get("Age", 0)))
         time = date.replace(tzinfo=date.tzinfo or UTC) - age
     except (KeyError, ValueError, OverflowError) as error:
-        raise GarbledAnswer(f"no usable Date header ({error})") from error
+        raise GarbledAnswer(f"no usable Date header ({shown(str(error), 80)})") from error
     if age < timedelta(0):
         raise GarbledAnswer(f"no usable Date header (Age {age.total_seconds():.0f} is negative)")
     return time - timedelta(seconds=1) if age else time
@@ -81,7 +82,7 @@ def parse_list_response(response: httpx.Response, items: str) -> list[object]:
     """
     try:
         values = response.json()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise GarbledAnswer(f"not JSON: {response.text[:80]!r}") from error
     if not isinstance(values, list):
         raise GarbledAnswer(f"not a list of {items}: {response.text[:80]!r}")
