@@ -14,7 +14,7 @@ _SHORTEST, _SHORTEST_INSIDE_WORDS = 6, 12
 # What says so. The examples in our own messages stay.
 _MARKED = re.compile(
     r"(?P<name>\b(sig|AccountKey|SharedAccessSignature|\w*password)=)(?!KEY\b)[^\s&;,'\")]+"
-    r"|(?P<scheme>://)(?!USER:PASSWORD@)[^\s/]*@",
+    r"|(?P<scheme>://)(?!USER:PASSWORD@)\S*@",
     re.IGNORECASE,
 )
 _PUBLIC_FIELD = re.compile(r".*(Protocol|Name|Endpoint|Suffix|Storage)", re.IGNORECASE)
@@ -79,10 +79,11 @@ def _whole(text: str) -> Iterator[str]:
 
 
 def _of_connection_string(text: str) -> Iterator[str]:
-    for field in text.split(";"):
+    """Yield what is no public field: of a string that is malformed, perhaps all of it."""
+    for field in re.split(r"[;\s]+", text):
         name, _, value = field.partition("=")
-        if not _PUBLIC_FIELD.fullmatch(name.strip()):
-            yield value or name
+        if not _PUBLIC_FIELD.fullmatch(name):
+            yield from (field, value)
         yield from _signatures(value.rpartition("?")[2])
 
 
@@ -123,7 +124,7 @@ def _without_public_host(url: re.Match[str]) -> str:
 
 SECRETS: Mapping[str, Callable[[str], Iterator[str]]] = {
     "AZURE_STORAGE_CONNECTION_STRING": _of_connection_string,
-    "AZURE_STORAGE_KEY": _whole,
+    "AZURE_STORAGE_KEY": _of_connection_string,
     "AZURE_STORAGE_SAS_TOKEN": _of_sas,
     "AZURE_CLIENT_SECRET": _whole,
     "AZURE_CLIENT_CERTIFICATE_PASSWORD": _whole,
