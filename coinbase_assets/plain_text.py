@@ -1,5 +1,7 @@
 """Text of others (the exchange, a blob, a server) as people may see it: on a terminal, in a log."""
 
+import reprlib
+
 MOST_SHOWN = 2_000
 """The number of characters after which a text is cut by default."""
 
@@ -14,6 +16,12 @@ def shown(text: str, most: int | None = MOST_SHOWN) -> str:
     if most is None or max(len(text), len(line)) <= most:
         return line
     return f"{line[: most - 3]}..."
+
+
+def quoted(value: object, most: int = 80) -> str:
+    """Return a value as Python writes it, in one line of at most `most` characters."""
+    text = repr(value[:most]) if isinstance(value, str) else reprlib.repr(value)
+    return shown(text, most)
 
 
 def shown_lines(text: str) -> str:

@@ -3,6 +3,7 @@
 import os
 import traceback
 from datetime import UTC, date, datetime, timedelta
+from itertools import cycle
 from pathlib import Path
 from unittest import mock
 
@@ -10,8 +11,10 @@ import pytest
 
 from coinbase_assets.candles.series import Granularity, RollupGranularity, Series
 from coinbase_assets.environment.env_file import load_env_file
+from coinbase_assets.environment.network import _CERTIFICATES
 from coinbase_assets.environment.setting_values import parse_rollups
 from coinbase_assets.settings import Settings, SettingsError, load_settings, project_folder
+from coinbase_assets_tests.hostile_strings import HOSTILE
 
 SERIES = "COINBASE_SERIES"
 ROLLUPS = "COINBASE_ROLLUPS"
@@ -413,6 +416,29 @@ def test_settings_refuse_unreadable_env_file(
     monkeypatch.setattr("coinbase_assets.settings.load_env_file", load_env_file)
     monkeypatch.setattr("coinbase_assets.settings.project_folder", lambda: tmp_path)
     assert refusal(monkeypatch).startswith(f"{tmp_path}/.env: not a file; ")
+
+
+def test_settings_refuse_hostile_values_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each text in one of the variables, in turn; some texts are right values there."""
+    names = [str(field.alias) for field in Settings.model_fields.values()]
+    for name in _CERTIFICATES:
+        monkeypatch.delenv(name, raising=False)
+    refused = 0
+    for text, name in zip(filter(_fits_variable, HOSTILE), cycle(names), strict=False):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, text)
+            try:
+                load_settings()
+            except SettingsError as error:
+                message = str(error)
+                refused += 1
+        assert message.isprintable()
+        assert len(message) < 600
+    assert refused > 150
+
+
+def _fits_variable(text: str) -> bool:
+    return "\ud800" not in text and len(text) < 100_000
 
 
 def test_settings_refuse_wrong_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

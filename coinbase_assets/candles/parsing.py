@@ -1,6 +1,5 @@
 """From the rows of the exchange's answer to a candle table. Pure: no I/O."""
 
-import reprlib
 from datetime import UTC, datetime
 
 import numpy as np
@@ -16,7 +15,7 @@ from coinbase_assets.candles.table import (
     conform,
     epoch_seconds,
 )
-from coinbase_assets.plain_text import shown
+from coinbase_assets.plain_text import quoted, shown
 
 # The exchange's own order, which is not open, high, low, close (its documentation).
 _ANSWER_COLUMNS = ("time", "low", "high", "open", "close", "volume")
@@ -67,7 +66,7 @@ def _broken_shape(row: object) -> str:
         return f"not {len(_ANSWER_COLUMNS)} values"
     for value in row:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            return f"{shown(reprlib.repr(value), 80)} is not a number"
+            return f"{quoted(value)} is not a number"
         if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
             return "a whole number is too large"
     if not isinstance(row[0], int) or not 0 <= row[0] <= _LAST_TIME:

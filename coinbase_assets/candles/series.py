@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TypeVar
 
-from coinbase_assets.plain_text import shown
+from coinbase_assets.plain_text import quoted
 
 # The bound is far above the names that the exchange has.
 _PRODUCT = re.compile(r"[A-Z0-9]{1,32}-[A-Z0-9]{1,32}")
@@ -34,7 +34,6 @@ class BucketLength(StrEnum):
 
 
 BucketLengthT = TypeVar("BucketLengthT", bound=BucketLength)
-_MOST_NAMED = 80
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
@@ -138,16 +137,12 @@ def _parse(text: str, known: Mapping[str, BucketLengthT]) -> tuple[str, BucketLe
     product, _, granularity = text.partition(":")
     if not is_product(product):
         raise ValueError(
-            f"{_named(text)}: {_named(product)} is not a product;"
+            f"{quoted(text)}: {quoted(product)} is not a product;"
             " write the product in capitals, for example ETH-EUR:15m"
         )
     if granularity not in known:
         raise ValueError(
-            f"{_named(text)}: unknown granularity {_named(granularity)};"
+            f"{quoted(text)}: unknown granularity {quoted(granularity)};"
             f" allowed are {' '.join(known)}"
         )
     return product, known[granularity]
-
-
-def _named(text: str) -> str:
-    return shown(repr(text), _MOST_NAMED)

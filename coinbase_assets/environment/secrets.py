@@ -110,8 +110,8 @@ def _of_urls(text: str) -> Iterator[str]:
     """Yield all parts: many services have their tokens in the path, or in place of the host."""
     yield text
     for url in re.split(r"[\s,;]+", text):
-        yield url
         rest = _URL.sub(_without_public_host, url)
+        yield from (url, rest.lstrip("/"))
         yield from re.split(r"[/?&#=@:]+", rest)
         yield from (value for _, value in parse_qsl(rest.partition("?")[2]))
 

@@ -3,7 +3,6 @@
 The columns are fields of `GET /products` in the exchange's documentation.
 """
 
-import reprlib
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +14,7 @@ from coinbase_assets.candles.catalogue import PRODUCT_SCHEMA
 from coinbase_assets.candles.series import is_product
 from coinbase_assets.exchange.errors import InvalidAnswer
 from coinbase_assets.exchange.responses import GarbledAnswer, parse_list_response
-from coinbase_assets.plain_text import shown
+from coinbase_assets.plain_text import quoted
 
 DELISTED = "delisted"
 
@@ -56,16 +55,16 @@ def parse_products_response(response: httpx.Response) -> pa.Table:
 def _row(number: int, product: object) -> dict[str, object]:
     if not isinstance(product, dict):
         raise InvalidAnswer(
-            f"entry {number}: {_shown(product)} is not an object; {_NOTHING_STORED}"
+            f"entry {number}: {quoted(product)} is not an object; {_NOTHING_STORED}"
         )
     row = {name: product.get(name) for name in PRODUCT_SCHEMA.names}
     if not row["id"]:
-        raise InvalidAnswer(f"entry {number}: {_shown(product)} has no id; {_NOTHING_STORED}")
+        raise InvalidAnswer(f"entry {number}: {quoted(product)} has no id; {_NOTHING_STORED}")
     for field in PRODUCT_SCHEMA:
         value = row[field.name]
         if value is not None and (rule := _broken_rule(field, value)):
             raise InvalidAnswer(
-                f"entry {number}, product {_shown(row['id'])}: {field.name} {_shown(value)} is not"
+                f"entry {number}, product {quoted(row['id'])}: {field.name} {quoted(value)} is not"
                 f" {rule}; {_NOTHING_STORED}"
             )
     return row
@@ -81,7 +80,3 @@ def _broken_rule(field: pa.Field, value: object) -> str:
         return "" if is_product(value) else "a product's name, such as ETH-EUR"
     is_plain = len(value) <= _MOST_CHARACTERS and value.isprintable()
     return "" if is_plain else f"printable text of at most {_MOST_CHARACTERS} characters"
-
-
-def _shown(value: object) -> str:
-    return shown(reprlib.repr(value), 80)

@@ -119,7 +119,7 @@ def test_fetch_products_gives_up_with_cause(
             "entry 1, .* is not a product's name, such as",
         ),
         ([{"id": "A-B\n"}], r"id 'A-B\\n' is not a product's name"),
-        ([{"id": "A" * 200_000}], r"id 'A+\.\.\.A+' is not a product's name"),
+        ([{"id": "A" * 200_000}], r"id 'A{76}\.\.\. is not a product's name"),
         ([{"id": "A-" + "B" * 33}], "is not a product's name"),
         (
             [{"id": "A-B", "display_name": "\x1b[2J"}],
