@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -28,6 +29,7 @@ from coinbase_assets.environment.azure_accounts import (
 )
 from coinbase_assets.environment.env_file import load_env_file
 from coinbase_assets.environment.network import prepare_network
+from coinbase_assets.environment.secrets import SECRETS, public
 from coinbase_assets.environment.setting_values import (
     check_budget_url,
     parse_api_url,
@@ -40,23 +42,23 @@ from coinbase_assets.environment.setting_values import (
     require_container,
     require_heartbeat_url,
 )
+from coinbase_assets.plain_text import shown
 
 CONNECTION_STRING = "AZURE_STORAGE_CONNECTION_STRING"
 ACCOUNT_URL = "AZURE_STORAGE_ACCOUNT_URL"
 BUDGET_URL = "COINBASE_BUDGET_URL"
 
-_SECRETS = (
-    CONNECTION_STRING,
-    "AZURE_STORAGE_KEY",
-    "AZURE_STORAGE_SAS_TOKEN",
-    BUDGET_URL,
-    "COINBASE_ALERT_URLS",
-    "COINBASE_HEARTBEAT_URL",
-)
+_MOST_SHOWN = 200
+
+# A URL without anything that may be a secret: no login, query or fragment, and no long name.
+_PLAIN_URL = re.compile(r"(\w+://)?([\w-]*\.)*[\w-]{0,24}(:\d{1,5})?(/[\w-]{0,24})*")
 
 
 class SettingsError(Exception):
     """A setting is wrong. The message has the variable, the value unless secret, and the rule."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(public(message))
 
 
 def project_folder() -> Path:
@@ -251,10 +253,10 @@ def _one_line(error: ValidationError) -> str:
         return message
     name = str(first["loc"][0])
     value = " ".join(str(first["input"]).split())
-    return f"{name}: {message}" if _may_be_secret(name, value) else f"{name}={value}: {message}"
+    if _may_be_secret(name, value):
+        return f"{name}: {message}"
+    return f"{name}={shown(value, _MOST_SHOWN)}: {message}"
 
 
 def _may_be_secret(name: str, value: str) -> bool:
-    if name in _SECRETS:
-        return True
-    return name.endswith("_URL") and bool(set("?@;=") & set(value))
+    return name in SECRETS or (name.endswith("_URL") and not _PLAIN_URL.fullmatch(value))

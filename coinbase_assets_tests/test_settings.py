@@ -3,6 +3,7 @@
 import os
 import traceback
 from datetime import UTC, date, datetime, timedelta
+from itertools import cycle
 from pathlib import Path
 from unittest import mock
 
@@ -10,8 +11,10 @@ import pytest
 
 from coinbase_assets.candles.series import Granularity, RollupGranularity, Series
 from coinbase_assets.environment.env_file import load_env_file
+from coinbase_assets.environment.network import _CERTIFICATES
 from coinbase_assets.environment.setting_values import parse_rollups
 from coinbase_assets.settings import Settings, SettingsError, load_settings, project_folder
+from coinbase_assets_tests.hostile_strings import HOSTILE
 
 SERIES = "COINBASE_SERIES"
 ROLLUPS = "COINBASE_ROLLUPS"
@@ -157,6 +160,12 @@ def test_settings_hide_secret_url(
         (BUDGET, SECRET, "not the URL of a budget server; write postgresql://USER:PASSWORD@HOST"),
         (BUDGET, f"mysql://me:{SECRET}@a.com", "not the URL of a budget server"),
         (BUDGET, f"redis://:{SECRET}@", "not the URL of a budget server"),
+        (
+            BUDGET,
+            f"redis://h/0?password={SECRET}",
+            "has a password in its query; write it before the host: redis://USER:PASSWORD@HOST",
+        ),
+        (BUDGET, f"postgresql://h/b?sslPassword={SECRET}", "has a password in its query"),
         (BUDGET, f"redis://:{SECRET}@a.com:no", "not the URL of a budget server"),
         (HEARTBEAT, f"json://a.com/{SECRET}", "not a URL"),
         (HEARTBEAT, f"https://a.com/{SECRET} https://b.com/", "not a URL"),
@@ -231,11 +240,8 @@ def test_settings_accept_container_name(monkeypatch: pytest.MonkeyPatch, value: 
         (API, "api.exchange.coinbase.com", "write https://HOST"),
         (API, "ftp://api.exchange.coinbase.com", "write https://HOST"),
         (API, "https://", "write https://HOST"),
-        (API, "http://[::1", "write https://HOST"),
-        (API, "http://127.0.0.1:port", "write https://HOST"),
         (API, "http://127.0.0.1:99999", "write https://HOST"),
         (ACCOUNT, "account", "write https://HOST"),
-        (ACCOUNT, f"{URL}:port", "write https://HOST"),
         (RATE, "ten", "valid number"),
         (RATE, "0", "greater than 0"),
         (RATE, "-1", "greater than 0"),
@@ -270,6 +276,11 @@ def test_settings_refuse_two_lines_in_one_line(monkeypatch: pytest.MonkeyPatch, 
 @pytest.mark.parametrize(
     "value",
     [
+        SECRET,
+        "http://[::1",
+        f"user:{SECRET}",
+        f"https://user:{SECRET}",
+        f"{URL}:{SECRET}",
         f"{URL}?sv=2024-01-01&sig={SECRET}",
         f"https://user:{SECRET}@account.blob.core.windows.net",
         f"account.blob.core.windows.net?sig={SECRET}",
@@ -280,7 +291,9 @@ def test_settings_refuse_two_lines_in_one_line(monkeypatch: pytest.MonkeyPatch, 
 def test_settings_refuse_url_with_secret(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    assert refusal(monkeypatch, **{name: value}).startswith(name)
+    message = refusal(monkeypatch, **{name: value})
+    assert message.startswith(f"{name}: ")
+    assert value not in message
 
 
 def test_settings_explain_sas_for_account_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,6 +416,29 @@ def test_settings_refuse_unreadable_env_file(
     monkeypatch.setattr("coinbase_assets.settings.load_env_file", load_env_file)
     monkeypatch.setattr("coinbase_assets.settings.project_folder", lambda: tmp_path)
     assert refusal(monkeypatch).startswith(f"{tmp_path}/.env: not a file; ")
+
+
+def test_settings_refuse_hostile_values_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each text in one of the variables, in turn; some texts are right values there."""
+    names = [str(field.alias) for field in Settings.model_fields.values()]
+    for name in _CERTIFICATES:
+        monkeypatch.delenv(name, raising=False)
+    refused = 0
+    for text, name in zip(filter(_fits_variable, HOSTILE), cycle(names), strict=False):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, text)
+            try:
+                load_settings()
+            except SettingsError as error:
+                message = str(error)
+                refused += 1
+        assert message.isprintable()
+        assert len(message) < 600
+    assert refused > 150
+
+
+def _fits_variable(text: str) -> bool:
+    return "\ud800" not in text and len(text) < 100_000
 
 
 def test_settings_refuse_wrong_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

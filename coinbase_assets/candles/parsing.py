@@ -15,6 +15,7 @@ from coinbase_assets.candles.table import (
     conform,
     epoch_seconds,
 )
+from coinbase_assets.plain_text import quoted, shown
 
 # The exchange's own order, which is not open, high, low, close (its documentation).
 _ANSWER_COLUMNS = ("time", "low", "high", "open", "close", "volume")
@@ -48,7 +49,7 @@ def parse_candles(
 def _table(rows: list[object]) -> pa.Table:
     for row in rows:
         if broken := _broken_shape(row):
-            raise InvalidCandles(f"row {repr(row)[:200]}: {broken}")
+            raise InvalidCandles(f"row {shown(repr(row), 200)}: {broken}")
     answered = dict(zip(_ANSWER_COLUMNS, zip(*rows, strict=True), strict=True)) if rows else {}
     time = pa.array(answered.get("time", ()), pa.timestamp("s", "UTC"))
     values = {
@@ -65,7 +66,7 @@ def _broken_shape(row: object) -> str:
         return f"not {len(_ANSWER_COLUMNS)} values"
     for value in row:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            return f"{value!r} is not a number"
+            return f"{quoted(value)} is not a number"
         if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
             return "a whole number is too large"
     if not isinstance(row[0], int) or not 0 <= row[0] <= _LAST_TIME:

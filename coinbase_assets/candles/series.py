@@ -7,7 +7,10 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TypeVar
 
-_PRODUCT = re.compile(r"[A-Z0-9]+-[A-Z0-9]+")
+from coinbase_assets.plain_text import quoted
+
+# The bound is far above the names that the exchange has.
+_PRODUCT = re.compile(r"[A-Z0-9]{1,32}-[A-Z0-9]{1,32}")
 
 
 class BucketLength(StrEnum):
@@ -121,15 +124,25 @@ _ALL: dict[str, BucketLength] = {
 }
 
 
+def is_product(text: str) -> bool:
+    """Return whether the text is a product's name: two currencies, joined by a dash.
+
+    A currency has 1 to 32 characters of A-Z and 0-9. So a product can be part of a path.
+    """
+    return _PRODUCT.fullmatch(text) is not None
+
+
 def _parse(text: str, known: Mapping[str, BucketLengthT]) -> tuple[str, BucketLengthT]:
-    product, _, granularity = text.strip().partition(":")
-    if not _PRODUCT.fullmatch(product):
+    text = text.strip()
+    product, _, granularity = text.partition(":")
+    if not is_product(product):
         raise ValueError(
-            f"{text.strip()!r}: {product!r} is not a product;"
+            f"{quoted(text)}: {quoted(product)} is not a product;"
             " write the product in capitals, for example ETH-EUR:15m"
         )
     if granularity not in known:
         raise ValueError(
-            f"{text.strip()!r}: unknown granularity {granularity!r}; allowed are {' '.join(known)}"
+            f"{quoted(text)}: unknown granularity {quoted(granularity)};"
+            f" allowed are {' '.join(known)}"
         )
     return product, known[granularity]

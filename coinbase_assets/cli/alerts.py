@@ -2,6 +2,7 @@
 
 import click
 
+from coinbase_assets.environment.secrets import public
 from coinbase_assets.monitoring.delivery import deliver
 from coinbase_assets.monitoring.destinations import Message, parse_destinations
 
@@ -18,7 +19,6 @@ def send_test_message(urls: str) -> bool:
     reasons = {failure.key: failure.cause for failure in failures}
     for destination in destinations:
         reason = reasons.get(destination.key)
-        click.echo(
-            f"{destination}: {'delivered' if reason is None else f'not delivered ({reason})'}"
-        )
+        outcome = "delivered" if reason is None else f"not delivered ({reason})"
+        click.echo(public(f"{destination}: {outcome}"))
     return not reasons

@@ -6,12 +6,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
-from rich.console import Console
 
 from coinbase_assets.automation.collector import Collector, Outcome, Plan
 from coinbase_assets.automation.healing import plan_healing
 from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.series import Series
+from coinbase_assets.cli.console import console, errors
 from coinbase_assets.cli.progress import progress
 from coinbase_assets.cli.status_report import print_json, print_status
 from coinbase_assets.dagster_instance.opening import open_instance
@@ -32,9 +32,6 @@ from coinbase_assets.storage.parquet_store import ParquetStore
 
 _MOST_NAMED = 10
 _UNREACHABLE = "; check the network, HTTPS_PROXY and COINBASE_API_URL, or try it offline: make demo"
-
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def collect_series(
@@ -173,7 +170,7 @@ def plot_series(
 
     with replaced(file) as part:
         part.write_bytes(render(figure, file.suffix.lower().removeprefix(".")))
-    console.print(str(file), markup=False)
+    console.print(str(file))
 
 
 def _stored_series(store: ParquetStore) -> str:

@@ -1,6 +1,5 @@
 """The command line, and the only place where errors become exit statuses."""
 
-import logging
 import os
 import signal
 import sys
@@ -13,6 +12,7 @@ import click
 
 from coinbase_assets.candles.series import CandleSeries, Series, parse_candle_series
 from coinbase_assets.cli.entry import INTERRUPTED
+from coinbase_assets.cli.logs import prepare_logging
 from coinbase_assets.cli.parameters import (
     DayParameter,
     FileParameter,
@@ -24,6 +24,7 @@ from coinbase_assets.cli.parameters import (
     refuse_reversed,
 )
 from coinbase_assets.dagster_instance.supported_dagster import UnsupportedDagster
+from coinbase_assets.environment.secrets import public
 from coinbase_assets.exchange.errors import ExchangeError
 from coinbase_assets.process_tuning import (
     open_standard_streams,
@@ -32,13 +33,6 @@ from coinbase_assets.process_tuning import (
 )
 from coinbase_assets.settings import SettingsError, load_settings
 from coinbase_assets.storage.errors import StorageError
-
-_LOG_LEVELS = {
-    "azure": logging.ERROR,
-    "dagster": logging.ERROR,
-    "matplotlib": logging.ERROR,
-    "coinbase_assets.storage.azurite_program": logging.INFO,
-}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -148,7 +142,7 @@ def export(series: CandleSeries, first: date, last: date, out: Path) -> None:
     with Lake() as lake:
         end = last + timedelta(days=1)
         tables = lake.stream_candles(series.product, series.granularity, first, end)
-        click.echo(f"{out}: {write_candles(out, tables)} candles")
+        click.echo(public(f"{out}: {write_candles(out, tables)} candles"))
 
 
 # A statement may begin with a comment, which looks like an option.
@@ -165,6 +159,8 @@ def run_query(sql: str, style: str | None) -> None:
     from coinbase_assets.lake.reader import Lake
     from coinbase_assets.lake.sql import QueryError, query
 
+    if style == "csv" and sys.stdout and sys.stdout.isatty():
+        style = "csv of shown text"
     try:
         with Lake() as lake:
             click.echo(query(lake, sql, style or "table").encode(), nl=False)
@@ -229,9 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show_warnings()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    logging.basicConfig(format="%(message)s")
-    for name, level in _LOG_LEVELS.items():
-        logging.getLogger(name).setLevel(level)
+    prepare_logging()
     try:
         with _written_output():
             cli(arguments, standalone_mode=False)
@@ -270,5 +264,5 @@ def _discard_output() -> None:
 
 
 def _fail(message: str, status: int) -> None:
-    click.echo(f"Error: {message}", err=True)
+    click.echo(public(f"Error: {message}"), err=True)
     sys.exit(status)

@@ -5,10 +5,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from coinbase_assets.candles.windows import Answer
+from coinbase_assets.cli.console import PlainConsole
 from coinbase_assets.exchange import client
 from coinbase_assets.exchange.budget import BURST
 
@@ -16,12 +16,12 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 @contextmanager
-def progress(console: Console, expected: int, rate: float) -> Iterator[None]:
+def progress(console: PlainConsole, expected: int, rate: float) -> Iterator[None]:
     """Show the progress of the block. `expected` answers are to come, at `rate` per second."""
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.fields[figures]}", markup=False),
         TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,
@@ -46,7 +46,7 @@ class _AnswerHandler(logging.Handler):
     is shown.
     """
 
-    def __init__(self, console: Console, bar: Progress, expected: int, rate: float) -> None:
+    def __init__(self, console: PlainConsole, bar: Progress, expected: int, rate: float) -> None:
         super().__init__()
         self._console = console
         self._bar = bar

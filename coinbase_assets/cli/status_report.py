@@ -3,21 +3,22 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from rich.console import Console
-
 from coinbase_assets.candles.calendar import format_time
 from coinbase_assets.candles.series import Series
+from coinbase_assets.cli.console import PlainConsole
 from coinbase_assets.lake.portable_json import to_json
 from coinbase_assets.lake.status import SeriesStatus, series_status
 from coinbase_assets.monitoring.freshness import FreshnessWindows
 from coinbase_assets.monitoring.incidents import Incident
+from coinbase_assets.plain_text import shown
 from coinbase_assets.storage.parquet_store import ParquetStore
 
 _HEADINGS = ("series", "candles", "first", "last", "days", "months", "age", "settled", "explained")
 _MOST_NAMED = 5
+_MOST_OF_EVIDENCE = 300
 
 
-def print_status(console: Console, store: ParquetStore, series: Sequence[Series]) -> bool:
+def print_status(console: PlainConsole, store: ParquetStore, series: Sequence[Series]) -> bool:
     """Print a line per series, then the unexplained intervals. Returns whether all are complete."""
     now = datetime.now(UTC)
     statuses = [series_status(store, each, now.date()) for each in series]
@@ -87,9 +88,10 @@ def _percent(status: SeriesStatus) -> str:
 def _unexplained_lines(status: SeriesStatus) -> Iterator[str]:
     for interval in status.unexplained:
         span = f"{interval.start:%F %H:%M} to {interval.end:%F %H:%M}"
-        yield f"{status.series}: {span} {interval.state}: {interval.evidence}"
+        evidence = shown(interval.evidence, _MOST_OF_EVIDENCE)
+        yield f"{status.series}: {span} {interval.state}: {evidence}"
     for day, disagreement in status.disagreements.items():
-        yield f"{status.series}: {day} {disagreement}"
+        yield f"{status.series}: {day} {shown(disagreement, _MOST_OF_EVIDENCE)}"
 
 
 def _as_json(status: SeriesStatus, now: datetime) -> dict[str, object]:

@@ -15,8 +15,10 @@ from coinbase_assets.candles.months import raw_days
 from coinbase_assets.candles.rules import describe_candle, price_rules
 from coinbase_assets.candles.table import candles_digest, clip_candles, epoch_microseconds
 from coinbase_assets.completeness.ledger import State
+from coinbase_assets.plain_text import shown
 
 _CHANGES = ("changed", "vanished", "unanswered")
+_MOST_OF_EVIDENCE = 300
 
 
 def repeated_times(history: pa.Table) -> list[str]:
@@ -76,7 +78,8 @@ def intervals_in(ledger: pa.Table, state: State) -> list[str]:
     """Return the intervals in a state, with their evidence."""
     rows = ledger.filter(pc.equal(ledger["state"], state.value)).to_pylist()
     return [
-        f"{row['start']:%FT%RZ} to {row['end']:%FT%RZ}, {row['buckets']} buckets: {row['evidence']}"
+        f"{row['start']:%FT%RZ} to {row['end']:%FT%RZ}, {row['buckets']} buckets:"
+        f" {shown(row['evidence'], _MOST_OF_EVIDENCE)}"
         for row in rows
     ]
 

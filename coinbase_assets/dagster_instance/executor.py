@@ -10,6 +10,7 @@ import dagster as dg
 
 from coinbase_assets.dagster_instance.orphaned_runs import run_lock
 from coinbase_assets.dagster_instance.private_names import RETRIES_ENABLED, InProcessExecutor
+from coinbase_assets.environment.secrets import public
 
 if TYPE_CHECKING:
     from coinbase_assets.dagster_instance.private_names import (
@@ -51,4 +52,4 @@ class LockedInProcessExecutor(InProcessExecutor):
 def _one_line(error: "SerializableErrorInfo | None") -> str:
     """Returns the message of the original exception, without the trace, which the web UI shows."""
     original = error and (error.cause or error)
-    return " ".join(original.message.split()) if original else "failed"
+    return public(" ".join(original.message.split())) if original else "failed"

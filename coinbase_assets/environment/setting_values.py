@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from coinbase_assets.candles.series import Granularity, Rollup, RollupGranularity, Series
 from coinbase_assets.environment.plain_urls import plain_url, split_url
+from coinbase_assets.plain_text import quoted
 
 _CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9](-?[a-z0-9])+")
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*")
@@ -57,7 +58,9 @@ def _rollups_of(part: str) -> Iterator[Rollup]:
     """Yield the rollups in a text like `ETH-EUR:1m>5m,1h`."""
     source, arrow, targets = part.partition(">")
     if not arrow:
-        raise ValueError(f"{part!r} has no '>GRANULARITY' part; write for example ETH-EUR:1m>5m,1h")
+        raise ValueError(
+            f"{quoted(part)} has no '>GRANULARITY' part; write for example ETH-EUR:1m>5m,1h"
+        )
     series = Series.parse(source)
     for target in map(str.strip, targets.split(",")):
         yield Rollup(series.product, _rollup_granularity(part, target, series.granularity), series)
@@ -66,12 +69,13 @@ def _rollups_of(part: str) -> Iterator[Rollup]:
 def _rollup_granularity(part: str, target: str, fine: Granularity) -> RollupGranularity:
     if target not in set(RollupGranularity):
         raise ValueError(
-            f"{part!r}: unknown granularity {target!r}; allowed are {' '.join(RollupGranularity)}"
+            f"{quoted(part)}: unknown granularity {quoted(target)};"
+            f" allowed are {' '.join(RollupGranularity)}"
         )
     allowed = [coarse for coarse in RollupGranularity if _can_be_made(coarse, fine)]
     if target not in allowed:
         raise ValueError(
-            f"{part!r}: {target} candles cannot be made from {fine} candles;"
+            f"{quoted(part)}: {target} candles cannot be made from {fine} candles;"
             f" allowed are {' '.join(allowed)}"
         )
     return RollupGranularity(target)
@@ -115,6 +119,11 @@ def check_budget_url(url: str) -> None:
         raise ValueError(
             "not the URL of a budget server; write postgresql://USER:PASSWORD@HOST/DATABASE or"
             " redis://HOST"
+        )
+    if any("password" in name.lower() for name in parse_qs(parts.query)):
+        raise ValueError(
+            "has a password in its query; write it before the host:"
+            f" {parts.scheme}://USER:PASSWORD@HOST"
         )
     driver, extra = _DRIVERS[parts.scheme]
     if not find_spec(driver):

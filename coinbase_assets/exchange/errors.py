@@ -9,9 +9,14 @@ ExchangeError
     └── ExchangeUnreachable   no answer came back
 """
 
+from coinbase_assets.environment.secrets import public
+
 
 class ExchangeError(Exception):
-    """The exchange gave no usable answer."""
+    """The exchange gave no usable answer. The message is one line, without secrets."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(public(message))
 
 
 class RateLimited(ExchangeError):

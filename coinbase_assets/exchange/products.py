@@ -11,11 +11,14 @@ import httpx
 import pyarrow as pa
 
 from coinbase_assets.candles.catalogue import PRODUCT_SCHEMA
+from coinbase_assets.candles.series import is_product
 from coinbase_assets.exchange.errors import InvalidAnswer
 from coinbase_assets.exchange.responses import GarbledAnswer, parse_list_response
+from coinbase_assets.plain_text import quoted
 
 DELISTED = "delisted"
 
+_MOST_CHARACTERS = 100
 _NOTHING_STORED = "nothing of this answer is stored"
 
 
@@ -52,20 +55,28 @@ def parse_products_response(response: httpx.Response) -> pa.Table:
 def _row(number: int, product: object) -> dict[str, object]:
     if not isinstance(product, dict):
         raise InvalidAnswer(
-            f"entry {number}: {_shown(product)} is not an object; {_NOTHING_STORED}"
+            f"entry {number}: {quoted(product)} is not an object; {_NOTHING_STORED}"
         )
     row = {name: product.get(name) for name in PRODUCT_SCHEMA.names}
     if not row["id"]:
-        raise InvalidAnswer(f"entry {number}: {_shown(product)} has no id; {_NOTHING_STORED}")
+        raise InvalidAnswer(f"entry {number}: {quoted(product)} has no id; {_NOTHING_STORED}")
     for field in PRODUCT_SCHEMA:
-        value, kind = row[field.name], bool if pa.types.is_boolean(field.type) else str
-        if value is not None and not isinstance(value, kind):
+        value = row[field.name]
+        if value is not None and (rule := _broken_rule(field, value)):
             raise InvalidAnswer(
-                f"product {_shown(row['id'])}: {field.name} {_shown(value)} is not a {field.type};"
-                f" {_NOTHING_STORED}"
+                f"entry {number}, product {quoted(row['id'])}: {field.name} {quoted(value)} is not"
+                f" {rule}; {_NOTHING_STORED}"
             )
     return row
 
 
-def _shown(value: object) -> str:
-    return repr(value)[:80]
+def _broken_rule(field: pa.Field, value: object) -> str:
+    """Return what the value should be, "" if it is that."""
+    if not isinstance(value, bool if pa.types.is_boolean(field.type) else str):
+        return f"a {field.type}"
+    if not isinstance(value, str):
+        return ""
+    if field.name == "id":
+        return "" if is_product(value) else "a product's name, such as ETH-EUR"
+    is_plain = len(value) <= _MOST_CHARACTERS and value.isprintable()
+    return "" if is_plain else f"printable text of at most {_MOST_CHARACTERS} characters"

@@ -17,6 +17,7 @@ from coinbase_assets.exchange.errors import (
     ProductNotFound,
     RateLimited,
 )
+from coinbase_assets.plain_text import quoted, shown
 
 
 class GarbledAnswer(InvalidAnswer):
@@ -29,7 +30,7 @@ def refuse_errors(response: httpx.Response, product: str | None) -> None:
     `product` is the product that was asked for, None for the list of products.
     """
     status = response.status_code
-    answered = f"answered {status} {response.text[:200]!r}"
+    answered = f"answered {status} {quoted(response.text, 200)}"
     if status == httpx.codes.NOT_FOUND and product:
         raise ProductNotFound(
             f"the exchange does not know the product {product};"
@@ -68,7 +69,7 @@ def exchange_time(response: httpx.Response) -> datetime:
         age = timedelta(seconds=int(response.headers.get("Age", 0)))
         time = date.replace(tzinfo=date.tzinfo or UTC) - age
     except (KeyError, ValueError, OverflowError) as error:
-        raise GarbledAnswer(f"no usable Date header ({error})") from error
+        raise GarbledAnswer(f"no usable Date header ({shown(str(error), 80)})") from error
     if age < timedelta(0):
         raise GarbledAnswer(f"no usable Date header (Age {age.total_seconds():.0f} is negative)")
     return time - timedelta(seconds=1) if age else time
@@ -81,10 +82,10 @@ def parse_list_response(response: httpx.Response, items: str) -> list[object]:
     """
     try:
         values = response.json()
-    except ValueError as error:
-        raise GarbledAnswer(f"not JSON: {response.text[:80]!r}") from error
+    except (ValueError, RecursionError) as error:
+        raise GarbledAnswer(f"not JSON: {quoted(response.text)}") from error
     if not isinstance(values, list):
-        raise GarbledAnswer(f"not a list of {items}: {response.text[:80]!r}")
+        raise GarbledAnswer(f"not a list of {items}: {quoted(response.text)}")
     return values
 
 

@@ -4,8 +4,9 @@ The exchange's own candles come first. Days that were not collected come from a 
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -31,16 +32,22 @@ _OPTIONAL = [field.name for field in SCHEMA if field.nullable]
 
 
 def stored_series(store: ParquetStore) -> list[CandleSeries]:
-    """Return the series that the store has a history or rollups of, by product and length."""
+    """Return the series that the store has a history or rollups of, by product and length.
+
+    Folders whose names are no series are not ours, and left out.
+    """
     paths = (
         path for dataset in (CANDLE_HISTORY, CANDLE_ROLLUP) for path in store.list(dataset.folder())
     )
     folders = {tuple(path.split("/")[1:3]) for path in paths}
     names = (":".join(part.partition("=")[2] for part in folder) for folder in folders)
-    return sorted(
-        map(parse_candle_series, names),
-        key=lambda series: (series.product, series.granularity.seconds),
-    )
+    return sorted(_parsed(names), key=lambda series: (series.product, series.granularity.seconds))
+
+
+def _parsed(names: Iterable[str]) -> Iterator[CandleSeries]:
+    for name in names:
+        with suppress(ValueError):
+            yield parse_candle_series(name)
 
 
 def stream_months(

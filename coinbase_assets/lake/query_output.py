@@ -4,14 +4,14 @@ DuckDB turns values of any type into JSON. The few that Arrow and Python also ha
 from Arrow, which is faster.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
 from duckdb.sqltypes import DuckDBPyType
 
-from coinbase_assets.lake.portable_json import from_json, portable
+from coinbase_assets.lake.portable_json import from_json, portable, to_ascii
+from coinbase_assets.plain_text import shown, shown_lines
 
 _INTEGERS = {f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG")}
 _OF_ARROW = {"BOOLEAN", "INTEGER", "UINTEGER", "FLOAT", "DOUBLE", "VARCHAR", *_INTEGERS}
@@ -25,8 +25,8 @@ Convert = Callable[[Any], Any]
 def as_table(result: Relation) -> str:
     """Return DuckDB's own picture of the result. It shows long results in part."""
     if result.columns == _EXPLANATION:
-        return "".join(f"{text}\n" for _, text in result.fetchall())
-    return str(result)
+        return "".join(f"{shown_lines(text)}\n" for _, text in result.fetchall())
+    return shown_lines(str(result))
 
 
 def as_json(result: Relation) -> str:
@@ -37,24 +37,32 @@ def as_json(result: Relation) -> str:
         for columns in _batches(result)
         for row in zip(*map(portable, columns), strict=True)
     )
-    return "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in rows)
+    return "".join(f"{to_ascii(row)}\n" for row in rows)
 
 
-def as_csv(result: Relation) -> str:
-    """Return comma-separated values. Text is in quotation marks; null is empty, without them."""
-    rows = (
-        row
-        for columns in _batches(result)
-        for row in zip(*([_cell(value) for value in column] for column in columns), strict=True)
-    )
-    return "".join(f"{','.join(row)}\n" for row in (map(_cell, _names(result)), *rows))
+def as_csv(result: Relation, as_text: Callable[[str], str] = str) -> str:
+    """Return comma-separated values. Text is in quotation marks; null is empty, without them.
+
+    `as_text` changes each text; by default, it stays as it is.
+    """
+
+    def cells(values: Iterable[Any]) -> list[str]:
+        return [_cell(as_text(value) if isinstance(value, str) else value) for value in values]
+
+    rows = (row for columns in _batches(result) for row in zip(*map(cells, columns), strict=True))
+    return "".join(f"{','.join(row)}\n" for row in (cells(_names(result)), *rows))
+
+
+def as_shown_csv(result: Relation) -> str:
+    """Return the values as `as_csv` does, but for people: one line a row, without control codes."""
+    return as_csv(result, lambda text: shown(text, None))
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, str):
         return '"' + value.replace('"', '""') + '"'
     if isinstance(value, list | dict):
-        return _cell(json.dumps(value))
+        return _cell(to_ascii(value))
     if isinstance(value, bool):
         return str(value).lower()
     return "" if value is None else repr(value)
@@ -127,4 +135,5 @@ STYLES: Mapping[str, Callable[[Relation], str]] = {
     "table": as_table,
     "json": as_json,
     "csv": as_csv,
+    "csv of shown text": as_shown_csv,
 }

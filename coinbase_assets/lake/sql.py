@@ -7,11 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import duckdb
 from duckdb import StatementType
 
+from coinbase_assets.environment.secrets import public
 from coinbase_assets.lake.query_output import STYLES
 from coinbase_assets.lake.reader import Lake
 from coinbase_assets.lake.tables import TABLES
 from coinbase_assets.storage.concurrency import map_concurrently
-from coinbase_assets.storage.errors import without_signature
 
 # DuckDB itself refuses files, URLs, extensions and other settings.
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
@@ -30,8 +30,11 @@ _TAKEN = "write one SELECT (or WITH, FROM, VALUES), DESCRIBE, SUMMARIZE, SHOW or
 class QueryError(Exception):
     """The statement is not a query, or DuckDB refused it or failed to run it.
 
-    DuckDB's errors keep DuckDB's own message.
+    DuckDB's errors keep DuckDB's own message, in one line and without secrets.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(public(message))
 
 
 def query(lake: Lake, sql: str, style: str) -> str:
@@ -50,7 +53,7 @@ def query(lake: Lake, sql: str, style: str) -> str:
                 connection.register(name, dataset)
             return _run(connection, lambda: STYLES[style](connection.sql(statement)))
     except duckdb.Error as error:
-        raise QueryError(without_signature(" ".join(str(error).split()))) from None
+        raise QueryError(" ".join(str(error).split())) from None
     except UnicodeEncodeError:
         raise QueryError("the statement is not UTF-8 text") from None
     except RecursionError:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from coinbase_assets.dagster_instance.private_names import ENDED_BACKFILLS, BulkActionsFilter
+from coinbase_assets.environment.secrets import public
 from coinbase_assets.monitoring.destinations import Message
 
 if TYPE_CHECKING:
@@ -52,4 +53,4 @@ def _describe(backfill: "PartitionBackfill", now: datetime) -> str:
 
 def _shorten(names: Sequence[str]) -> str:
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more
+    return public(", ".join(names[:_MOST_NAMED])) + more

@@ -15,8 +15,22 @@ from coinbase_assets.environment.alert_urls import (
     shown_name,
     silence,
 )
+from coinbase_assets.environment.secrets import public, public_lines
 
 SECONDS = 10.0
+_LOOK_ALIKES = str.maketrans(
+    {
+        "<": "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}",
+        ">": "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}",
+        "@": "\N{FULLWIDTH COMMERCIAL AT}",
+        "*": "\N{ASTERISK OPERATOR}",
+        "`": "\N{MODIFIER LETTER GRAVE ACCENT}",
+        "[": "\N{FULLWIDTH LEFT SQUARE BRACKET}",
+        "]": "\N{FULLWIDTH RIGHT SQUARE BRACKET}",
+        "~": "\N{TILDE OPERATOR}",
+    }
+)
+_AT_WORD_ENDS = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 
 
 @dataclass(frozen=True)
@@ -73,10 +87,20 @@ class Destination:
 
         try:
             service = Apprise(load_plugin(self._url))
-            return bool(service.notify(message.body, message.title, body_format=NotifyFormat.TEXT))
+            title, body = inert(public(message.title)), inert(public_lines(message.body))
+            return bool(service.notify(body, title, body_format=NotifyFormat.TEXT))
         except Exception as error:
             logging.getLogger("apprise").exception("%s", error)
             return False
+
+
+def inert(text: str) -> str:
+    """Return the text with look-alikes of what chats read as mentions, links and emphasis.
+
+    apprise escapes these for most chats, but leaves `@everyone` to Discord and `<!channel>` to
+    Slack. An underscore inside a name means nothing, and stays.
+    """
+    return _AT_WORD_ENDS.sub("\N{FULLWIDTH LOW LINE}", text.translate(_LOOK_ALIKES))
 
 
 def parse_destinations(text: str) -> tuple[Destination, ...]:

@@ -23,6 +23,7 @@ from coinbase_assets.dagster_instance.private_names import (
     NOT_FRESH,
 )
 from coinbase_assets.dagster_instance.run_tags import LIVE, WILL_RETRY_TAG
+from coinbase_assets.environment.secrets import public
 from coinbase_assets.monitoring.incidents import Problem
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _subject_of(key: dg.AssetKey) -> str:
 def _description(record: "AssetCheckExecutionRecord") -> str:
     event = record.event and record.event.dagster_event
     evaluation = event.asset_check_evaluation_data if event else None
-    return (evaluation and evaluation.description) or "failed"
+    return public((evaluation and evaluation.description) or "failed")
 
 
 def _is_watched(asset: dg.AssetKey) -> bool:

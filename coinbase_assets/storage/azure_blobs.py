@@ -1,6 +1,6 @@
 """Blobs in a container of an Azure storage account.
 
-Azure's errors become StorageErrors of one line, which never hold a SAS token's signature.
+Azure's errors become StorageErrors of one line, without secrets.
 """
 
 import hashlib
@@ -18,13 +18,9 @@ from azure.core.exceptions import (
 )
 from azure.storage.blob import BlobClient, BlobProperties, BlobServiceClient, ContentSettings
 
+from coinbase_assets.environment.secrets import public
 from coinbase_assets.storage.blob_source import Download
-from coinbase_assets.storage.errors import (
-    BlobChanged,
-    PartitionMissing,
-    StorageError,
-    without_signature,
-)
+from coinbase_assets.storage.errors import BlobChanged, PartitionMissing, StorageError
 from coinbase_assets.storage.stored_blob import StoredBlob
 
 _REFUSED = (401, 403)
@@ -32,6 +28,7 @@ _REFUSED = (401, 403)
 # archived and immutable blobs are refused with the same ones.
 _CHANGED = ("BlobAlreadyExists", "ConditionNotMet")
 _SERVER_ERROR = 500
+_MOST_OF_AZURE = 500
 # The SDK's objects take 11 KB of memory per blob: 55 MB for a page of Azure's default, 5,000.
 _BLOBS_PER_PAGE = 500
 
@@ -127,7 +124,7 @@ def _unchanged(etag: str) -> dict[str, Any]:
 
 
 def _explain(error: AzureError) -> str:
-    message = without_signature(str(error.message).strip().splitlines()[0])
+    message = public(str(error.message).strip().partition("\n")[0], _MOST_OF_AZURE)
     status = error.status_code if isinstance(error, HttpResponseError) else None
     if status in _REFUSED or isinstance(error, ClientAuthenticationError):
         return f"the storage account refused the credential ({message}); check AZURE_STORAGE_..."

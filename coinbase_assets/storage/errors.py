@@ -7,13 +7,17 @@ StorageError
 └── PartitionMissing  the partition has no blob
 """
 
-import re
-
-_SIGNATURE = re.compile(r"(sig=)[^&\s]+", re.IGNORECASE)
+from coinbase_assets.environment.secrets import public
 
 
 class StorageError(Exception):
-    """The storage account refused a request, failed, or could not be reached."""
+    """The storage account refused a request, failed, or could not be reached.
+
+    The message is one line, without secrets.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(public(message))
 
 
 class AzuriteError(StorageError):
@@ -30,8 +34,3 @@ class BlobDamaged(StorageError):
 
 class PartitionMissing(StorageError):
     """The partition has no blob."""
-
-
-def without_signature(text: str) -> str:
-    """Return the text with the signature of each SAS token replaced by `...`."""
-    return _SIGNATURE.sub(r"\1...", text)

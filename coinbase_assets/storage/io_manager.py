@@ -1,6 +1,7 @@
 """A Dagster IO manager that stores each partition's table as one Parquet blob in Azure."""
 
 import json
+import re
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, get_args
@@ -9,6 +10,7 @@ import dagster as dg
 import pyarrow as pa
 from pydantic import PrivateAttr
 
+from coinbase_assets.plain_text import shown
 from coinbase_assets.storage.asset_values import (
     is_data_frame,
     is_mapping,
@@ -30,6 +32,8 @@ from coinbase_assets.table_metadata import table_fields
 
 if TYPE_CHECKING:
     from coinbase_assets.storage.parquet_store import ParquetStore
+
+_NUMBER_OR_TRUTH = re.compile(r"(0|-?[1-9][0-9]{0,17}|true|false)")
 
 # Takes the stored blob, or None if there is none. Returns the table that replaces it, or None to
 # keep it.
@@ -193,8 +197,4 @@ def _add_metadata(context: dg.OutputContext, key: str, uri: str, blob: StoredBlo
 
 def _value(text: str) -> int | bool | str:
     """Return a field's whole number or truth value, which the web UI can plot, or else its text."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return value if isinstance(value, int) else text
+    return json.loads(text) if _NUMBER_OR_TRUTH.fullmatch(text) else shown(text)

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -26,6 +26,7 @@ from coinbase_assets.storage import client as service
 from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import free_port
+from coinbase_assets_tests.hostile_strings import assert_plain
 from coinbase_assets_tests.processes import (
     PROJECT,
     Process,
@@ -36,6 +37,7 @@ from coinbase_assets_tests.processes import (
     processes,
     quiet_instance,
 )
+from coinbase_assets_tests.stand_in.answers import HttpAnswer, error_answer
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 from coinbase_assets_tests.stand_in.receivers import TOKEN, Webhook, mail_server
 
@@ -678,6 +680,34 @@ def test_collect_unreachable_exchange_names_missing_partitions(
     days = ", ".join(f"raw_candles 2024-01-0{day}" for day in range(1, 6))
     months = "candle_history 2024-01, candle_coverage 2024-01"
     assert missing == f"ETH-EUR:15m: not collected: {days}, {months}"
+
+
+@dataclass(kw_only=True)
+class RefusingExchange(StandInExchange):
+    """A stand-in exchange that answers everything with an error."""
+
+    error: HttpAnswer
+
+    def answer(self, target: str) -> tuple[HttpAnswer, float]:
+        return self.error, 0.0
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_collect_prints_hostile_answer_as_text(
+    new_user: NewUser, run_here: RunHere, status: int
+) -> None:
+    error = error_answer(status, "[/nope] \x1b[2J \u202e")
+    with RefusingExchange(
+        error=replace(error, body=error.body.replace(b"\\u001b", b"\x1b"))
+    ) as odd:
+        user = new_user(COINBASE_API_URL=odd.url, COINBASE_GIVE_UP_AFTER="4")
+        result = run_here(user, "collect", *DAYS)
+    _, error_line = error_lines(result, 1)
+    assert f"answered {status} " in error_line
+    for line in (result.stdout if status == 500 else error_line, error_line):
+        assert r"[/nope] \x1b[2J" in line
+        assert_plain(line)
+    assert ("trying again" in result.stdout) == (status == 500)
 
 
 def test_collect_offline_keeps_settled_days(new_user: NewUser, run_here: RunHere) -> None:

@@ -5,12 +5,12 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from rich.console import Console
 
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import empty_candles
 from coinbase_assets.candles.windows import Answer, Window
 from coinbase_assets.cli import progress
+from coinbase_assets.cli.console import PlainConsole
 from coinbase_assets.exchange import client
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -26,7 +26,7 @@ ANSWER = Answer(
 def test_progress_shows_outage_once_until_next_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
     output, log = io.StringIO(), logging.getLogger(client.__name__)
-    with progress.progress(Console(file=output), expected=3, rate=10):
+    with progress.progress(PlainConsole(file=output), expected=3, rate=10):
         for text in ("first outage", "first outage", "first outage"):
             log.warning(text)
         log.info("answer", extra={"answer": ANSWER})

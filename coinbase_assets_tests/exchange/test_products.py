@@ -115,6 +115,19 @@ def test_fetch_products_gives_up_with_cause(
         ([{"id": 7}], "product 7: id 7 is not a string"),
         ([{"id": "A-B"}, {"id": "C-D"}, {"id": "A-B"}], "product 'A-B': its id is not unique"),
         (
+            [{"id": "A-B"}, {"id": "../../etc/passwd"}],
+            "entry 1, .* is not a product's name, such as",
+        ),
+        ([{"id": "A-B\n"}], r"id 'A-B\\n' is not a product's name"),
+        ([{"id": "A" * 200_000}], r"id 'A{76}\.\.\. is not a product's name"),
+        ([{"id": "A-" + "B" * 33}], "is not a product's name"),
+        (
+            [{"id": "A-B", "display_name": "\x1b[2J"}],
+            r"display_name '\\x1b\[2J' is not printable text of at most 100 characters",
+        ),
+        ([{"id": "A-B", "status": "a" * 101}], "status .* is not printable text of at most 100"),
+        ([{"id": "A-B", "base_currency": "\udcff"}], "base_currency .* is not printable text"),
+        (
             [{"id": "A-B", "quote_increment": 0.01}],
             "product 'A-B': quote_increment 0.01 is not a str",
         ),
@@ -131,6 +144,7 @@ def test_parse_products_response_refuses_broken_rule(
         products(exchange.url, budget_file)
     assert str(failure.value).startswith("list of products, attempt 1: ")
     assert len(str(failure.value).splitlines()) == 1
+    assert len(str(failure.value)) < 400
     assert len(exchange.requests) == 1
 
 

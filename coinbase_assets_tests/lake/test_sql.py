@@ -55,6 +55,15 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
+def test_query_csv_is_escaped_on_terminal_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sql = "SELECT chr(27) || '[2J' || chr(10) AS text"
+    assert printed(capsys, sql, "--csv") == '"text"\n"\x1b[2J\n"\n'
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert printed(capsys, sql, "--csv") == '"text"\n"\\x1b[2J\\n"\n'
+
+
 def test_query_prints_only_result() -> None:
     """DuckDB warns on standard error about connections left open at the exit."""
     program = str(Path(sys.executable).with_name("coinbase-assets"))

@@ -6,10 +6,10 @@ from datetime import UTC, date, datetime, timedelta
 import pyarrow as pa
 import pytest
 from azure.storage.blob import ContainerClient
-from rich.console import Console
 
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import empty_candles
+from coinbase_assets.cli.console import PlainConsole
 from coinbase_assets.cli.status_report import print_json, print_status
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State, count_buckets
 from coinbase_assets.lake.status import SeriesStatus, UnexplainedInterval, series_status
@@ -206,7 +206,7 @@ def test_status_counts_candles_of_history(
 
 
 def printed(lake: ParquetStore, capsys: pytest.CaptureFixture[str]) -> tuple[bool, list[str]]:
-    complete = print_status(Console(highlight=False, soft_wrap=True), lake, [HOURS])
+    complete = print_status(PlainConsole(), lake, [HOURS])
     return complete, capsys.readouterr().out.splitlines()
 
 
