@@ -58,7 +58,7 @@ bench: $(INSTALLED_DEV)
 	$(BIN)/python -m benchmarks
 
 constraints: $(INSTALLED_DEV)  ## the newest versions that all supported Pythons can have
-	echo setuptools | $(BIN)/uv pip compile --quiet --system-certs --universal \
+	printf 'pip\nsetuptools\n' | $(BIN)/uv pip compile --quiet --system-certs --universal \
 	    --python-version 3.11 --all-extras --fork-strategy fewest --generate-hashes --no-annotate \
 	    --custom-compile-command "make constraints" --upgrade --output-file constraints.txt \
 	    pyproject.toml -

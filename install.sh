@@ -34,8 +34,10 @@ if ! .venv/bin/python -m uv --version >/dev/null 2>&1; then
     sed -n '/^uv==/,/[^\\]$/p' constraints.txt >.venv/uv.txt
     quietly .venv/bin/python -m pip install --quiet --disable-pip-version-check \
         --require-hashes --requirement .venv/uv.txt
-    # Python brings years-old versions of both, which nothing needs any more.
-    quietly .venv/bin/uv pip uninstall --quiet --python .venv/bin/python pip setuptools
+    # Python brings years-old versions of both, and nothing needs setuptools any more.
+    quietly .venv/bin/uv pip uninstall --quiet --python .venv/bin/python setuptools
+    quietly .venv/bin/uv pip install --quiet --system-certs --python .venv/bin/python \
+        --constraint constraints.txt --upgrade pip
 fi
 quietly .venv/bin/uv pip install --quiet --compile-bytecode --system-certs \
     --python .venv/bin/python --constraint constraints.txt --build-constraint constraints.txt \
