@@ -418,6 +418,19 @@ def test_settings_refuse_unreadable_env_file(
     assert refusal(monkeypatch).startswith(f"{tmp_path}/.env: not a file; ")
 
 
+def test_web_hosts_are_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch).web_hosts == ()
+    hosts = load(monkeypatch, COINBASE_WEB_HOSTS=" Candles.example.com, lan ,").web_hosts
+    assert hosts == ("candles.example.com", "lan")
+
+
+@pytest.mark.parametrize("host", ["https://a.example", "a.example:443", "*", "a..b", "a b"])
+def test_web_hosts_refuse_other_texts(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    message = refusal(monkeypatch, COINBASE_WEB_HOSTS=f"lan,{host}")
+    rule = f"{host!r} is not a host name; write it without https:// and port"
+    assert message == f"COINBASE_WEB_HOSTS=lan,{host}: {rule}"
+
+
 def test_settings_refuse_hostile_values_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each text in one of the variables, in turn; some texts are right values there."""
     names = [str(field.alias) for field in Settings.model_fields.values()]

@@ -147,7 +147,9 @@ def parse_web_hosts(text: str) -> tuple[str, ...]:
     hosts = tuple(host.strip().lower() for host in text.split(",") if host.strip())
     for host in hosts:
         if not _HOST_NAME.fullmatch(host):
-            raise ValueError(f"{host!r} is not a host name; write it without https:// and port")
+            raise ValueError(
+                f"{quoted(host)} is not a host name; write it without https:// and port"
+            )
     return hosts
 
 

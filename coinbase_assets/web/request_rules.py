@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from graphql import GraphQLError, OperationDefinitionNode, OperationType, parse
 
+from coinbase_assets.plain_text import quoted
+
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost"})
 
 
@@ -23,16 +25,19 @@ def refusal(
     """
     host, origin = headers.get("host", ""), headers.get("origin")
     if _host_name(f"//{host}") not in {*LOCAL_HOSTS, *more_hosts}:
-        return f"this web UI is not served at the host {host!r}; COINBASE_WEB_HOSTS names further"
+        return (
+            f"the host {quoted(host)} is unknown; if a reverse proxy serves the web UI there, add it"
+            " to COINBASE_WEB_HOSTS"
+        )
     if origin is not None and not _is_same(origin, host, more_hosts):
-        return f"requests of other web pages are refused; this one is of {origin!r}"
+        return f"the request comes from another web page, {quoted(origin)}"
     if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         # A link on another page may open the web UI.
         is_link = method == "GET" and headers.get("sec-fetch-dest") == "document"
         if not is_link or is_graphql(path):
-            return "requests of other web pages are refused"
+            return "the request comes from another web page"
     if method != "POST" and is_graphql(path) and _changes(query):
-        return "GET changes nothing; send the mutation by POST"
+        return "GET is for queries; send a mutation by POST"
     return None
 
 

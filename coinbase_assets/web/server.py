@@ -48,7 +48,7 @@ class RequestGuard:
 
     def _refusal(self, request: HTTPConnection) -> str | None:
         if not self.more_hosts and _is_of_other_user(request):
-            return "requests of other users of this machine are refused"
+            return "the request comes from another user of this machine"
         method, query = request.scope.get("method", "GET"), request.query_params.get("query", "")
         return refusal(method, request.url.path, query, request.headers, self.more_hosts)
 

@@ -18,7 +18,8 @@ from coinbase_assets.dagster_instance.supported_dagster import TESTED
 
 PACKAGE = Path(coinbase_assets.__file__).parent
 FILES = {
-    f"dagster_instance/private_{part}.py" for part in ("names", "event_log_names", "storage_names")
+    f"dagster_instance/private_{part}.py"
+    for part in ("names", "event_log_names", "storage_names", "web_names")
 }
 
 

@@ -273,7 +273,7 @@ def test_web_server_refuses_mutation_by_get(started: dict[str, Process]) -> None
         refused = client.get(f"{server.url}/graphql", params={"query": LAUNCH})
     assert (refused.status_code, refused.text) == (
         403,
-        "Refused: GET changes nothing; send the mutation by POST\n",
+        "Refused: GET is for queries; send a mutation by POST\n",
     )
 
 
@@ -289,5 +289,5 @@ def test_web_server_refuses_other_users(started: dict[str, Process]) -> None:
         )
     finally:
         os.seteuid(0)
-    refused = "Refused: requests of other users of this machine are refused\n"
+    refused = "Refused: the request comes from another user of this machine\n"
     assert (own.status_code, own.text) == (spoofed.status_code, spoofed.text) == (403, refused)

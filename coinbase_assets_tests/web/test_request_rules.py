@@ -55,7 +55,8 @@ def test_rules_answer_own_queries_and_mutations() -> None:
 def test_rules_refuse_foreign_hosts(host: str) -> None:
     refused = answer(host=host, origin=f"http://{host}")
     assert refused == (
-        f"this web UI is not served at the host {host!r}; COINBASE_WEB_HOSTS names further"
+        f"the host {host!r} is unknown; if a reverse proxy serves the web UI there, add it"
+        " to COINBASE_WEB_HOSTS"
     )
 
 
@@ -75,7 +76,7 @@ def test_rules_refuse_foreign_hosts(host: str) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_rules_refuse_foreign_origins(method: str, origin: str) -> None:
     """A WebSocket's method is GET."""
-    assert "requests of other web pages" in str(answer(method, "/graphql", origin=origin))
+    assert "another web page" in str(answer(method, "/graphql", origin=origin))
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
@@ -104,7 +105,7 @@ def test_rules_refuse_foreign_forms_and_links_to_graphql() -> None:
 def test_rules_refuse_changes_by_get(document: str) -> None:
     for path in ("/graphql", "/graphql/"):
         refused = answer("GET", path, document, sec_fetch_site="none")
-        assert refused == "GET changes nothing; send the mutation by POST"
+        assert refused == "GET is for queries; send a mutation by POST"
     assert answer("POST", "/graphql", document) is None
 
 
