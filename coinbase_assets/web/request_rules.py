@@ -26,8 +26,8 @@ def refusal(
     host, origin = headers.get("host", ""), headers.get("origin")
     if _host_name(f"//{host}") not in {*LOCAL_HOSTS, *more_hosts}:
         return (
-            f"the host {quoted(host)} is unknown; if a reverse proxy serves the web UI there, add it"
-            " to COINBASE_WEB_HOSTS"
+            f"the host {quoted(host)} is unknown; if a reverse proxy serves the web UI there, add"
+            " it to COINBASE_WEB_HOSTS"
         )
     if origin is not None and not _is_same(origin, host, more_hosts):
         return f"the request comes from another web page, {quoted(origin)}"
