@@ -3,6 +3,7 @@
 import atexit
 import ctypes
 import gc
+import io
 import os
 import sys
 import warnings
@@ -56,7 +57,12 @@ def show_warnings() -> None:
 
 
 def open_standard_streams() -> None:
-    """Open the standard streams that are closed, so that no other file takes their numbers."""
+    """Open the standard streams that are closed, so that no other file takes their numbers.
+
+    What the standard output's encoding lacks is written as an escape, as on standard error.
+    """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")

@@ -1,8 +1,10 @@
 """Text of others is shown in one line, and nothing in it is a command."""
 
+import re
+
 import pytest
 
-from coinbase_assets.plain_text import shown, shown_lines
+from coinbase_assets.plain_text import inert, shown, shown_lines
 from coinbase_assets_tests.hostile_strings import HOSTILE
 
 
@@ -37,3 +39,16 @@ def test_shown_is_bounded() -> None:
 
 def test_shown_lines_keeps_lines() -> None:
     assert shown_lines("a\x1bb\n\u202ec\n") == "a\\x1bb\n\\u202ec\n"
+
+
+def test_inert_text_has_no_markup() -> None:
+    for text in HOSTILE:
+        line = inert(shown(text))
+        assert line.isprintable()
+        assert not re.search(r"[<>@*`~\[\]]", line)
+        assert not re.search(r"\b_|_\b|^_|_$", re.sub(r"[^\W_]_(?=[^\W_])", "", line))
+
+
+def test_inert_keeps_names() -> None:
+    text = "ETH-EUR:15m: answers_are_recent: 3:00:00 ago (ETH-EUR/15m/raw_candles)"
+    assert inert(text) == text

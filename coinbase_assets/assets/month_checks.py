@@ -23,6 +23,7 @@ from coinbase_assets.dagster_instance.run_tags import (
     PARTITION_TAG,
 )
 from coinbase_assets.monitoring.problems import newest_results
+from coinbase_assets.plain_text import inert
 from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.stored_blob import StoredBlob
@@ -133,7 +134,7 @@ def _result(
         check_name=name,
         passed=not findings,
         severity=dg.AssetCheckSeverity.ERROR if errors else dg.AssetCheckSeverity.WARN,
-        description="; ".join(shown) or None,
+        description=inert("; ".join(shown)) or None,
         metadata={
             "months_checked": months_checked,
             FAILED_MONTHS: ", ".join(dict.fromkeys(month for month, _ in findings)),

@@ -12,13 +12,13 @@ from coinbase_assets.plain_text import MOST_SHOWN, shown, shown_lines
 # or, below the shortest length, where the text around them says that they are secret.
 _SHORTEST, _SHORTEST_INSIDE_WORDS = 6, 12
 # What says so. The examples in our own messages stay.
-_MARKED = re.compile(
-    r"(?P<name>\b(sig|AccountKey|SharedAccessSignature|\w*password)=)(?!KEY\b)[^\s&;,'\")]+"
-    r"|(?P<scheme>://)(?!USER:PASSWORD@)\S*@",
+_NAMED = re.compile(
+    r"\b((?:sig|AccountKey|SharedAccessSignature|\w*password)=)(?!KEY\b)[^\s&;,'\")]+",
     re.IGNORECASE,
 )
+_LOGIN = re.compile(r"(?<=://)(?!USER:PASSWORD@)\S{1,300}(?=@)")
 _PUBLIC_FIELD = re.compile(r".*(Protocol|Name|Endpoint|Suffix|Storage)", re.IGNORECASE)
-_URL = re.compile(r"[\w+.-]+://(?P<login>[^/?#\s]*@)?(?P<host>[^/?#:\s,]*)")
+_URL = re.compile(r"\b[\w+.-]{1,20}://(?P<login>[^/?#\s]*@)?(?P<host>[^/?#:\s,]*)")
 
 
 def public(text: str, most: int | None = MOST_SHOWN) -> str:
@@ -36,11 +36,7 @@ def masked(text: str) -> str:
     pattern = _pattern(tuple((name, os.environ.get(name, "")) for name in SECRETS))
     if pattern:
         text = pattern.sub("...", text)
-    return _MARKED.sub(lambda found: f"{found['name'] or found['scheme']}...{_end(found)}", text)
-
-
-def _end(found: re.Match[str]) -> str:
-    return "@" if found["scheme"] else ""
+    return _LOGIN.sub("...", _NAMED.sub(r"\1...", text))
 
 
 @lru_cache(maxsize=8)
@@ -60,12 +56,12 @@ def _found_by(form: str) -> str:
 def _forms(secret: str) -> set[str]:
     """Return the secret as it is, decoded, and encoded in each way that libraries use."""
     plain = unquote(secret)
-    return {
-        secret,
-        plain,
-        *(encode(plain, safe="") for encode in (quote, quote_plus)),
-        quote(plain),
-    }
+    encoded = (
+        encode(plain, safe, errors="surrogateescape")
+        for encode in (quote, quote_plus)
+        for safe in ("", "/")
+    )
+    return {secret, plain, *encoded}
 
 
 def _parts(name: str, value: str) -> Iterator[str]:

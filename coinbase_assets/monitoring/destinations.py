@@ -16,21 +16,9 @@ from coinbase_assets.environment.alert_urls import (
     silence,
 )
 from coinbase_assets.environment.secrets import public, public_lines
+from coinbase_assets.plain_text import inert
 
 SECONDS = 10.0
-_LOOK_ALIKES = str.maketrans(
-    {
-        "<": "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}",
-        ">": "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}",
-        "@": "\N{FULLWIDTH COMMERCIAL AT}",
-        "*": "\N{ASTERISK OPERATOR}",
-        "`": "\N{MODIFIER LETTER GRAVE ACCENT}",
-        "[": "\N{FULLWIDTH LEFT SQUARE BRACKET}",
-        "]": "\N{FULLWIDTH RIGHT SQUARE BRACKET}",
-        "~": "\N{TILDE OPERATOR}",
-    }
-)
-_AT_WORD_ENDS = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 
 
 @dataclass(frozen=True)
@@ -92,15 +80,6 @@ class Destination:
         except Exception as error:
             logging.getLogger("apprise").exception("%s", error)
             return False
-
-
-def inert(text: str) -> str:
-    """Return the text with look-alikes of what chats read as mentions, links and emphasis.
-
-    apprise escapes these for most chats, but leaves `@everyone` to Discord and `<!channel>` to
-    Slack. An underscore inside a name means nothing, and stays.
-    """
-    return _AT_WORD_ENDS.sub("\N{FULLWIDTH LOW LINE}", text.translate(_LOOK_ALIKES))
 
 
 def parse_destinations(text: str) -> tuple[Destination, ...]:

@@ -16,6 +16,7 @@ from coinbase_assets.candles.datasets import CANDLE_COVERAGE, RAW_CANDLES, Datas
 from coinbase_assets.candles.metadata_keys import USUAL_PAUSE
 from coinbase_assets.candles.series import Series
 from coinbase_assets.monitoring.freshness import FreshnessWindows
+from coinbase_assets.plain_text import inert
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.stored_blob import StoredBlob
 
@@ -90,7 +91,7 @@ def judge_series(
         return judge(read_recency(store, series, now), windows, now)
     except StorageError as error:
         return dict.fromkeys(
-            CHECKS, (dg.AssetCheckSeverity.ERROR, f"cannot be determined: {error}")
+            CHECKS, (dg.AssetCheckSeverity.ERROR, f"cannot be determined: {inert(str(error))}")
         )
 
 

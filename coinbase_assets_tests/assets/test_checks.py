@@ -11,6 +11,7 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from coinbase_assets.assets.candle_coverage import ledger_of
 from coinbase_assets.assets.checks import COVERAGE_CHECKS, HISTORY_CHECKS
+from coinbase_assets.assets.month_checks import _result
 from coinbase_assets.candles.calendar import DAY, day_start, month_of
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, RAW_CANDLES
 from coinbase_assets.candles.days import Day
@@ -179,6 +180,15 @@ def test_checks_pass_for_good_months(lake: ParquetStore, instance: dg.DagsterIns
             "found": 0,
             "first_found": [],
         }
+
+
+def test_description_is_no_markdown() -> None:
+    """The web UI renders the description of a result as Markdown."""
+    findings = [("2024-01", "<img src=x> ![x](http://evil/x.png) **b** _i_ `c` @all")]
+    description = _result(dg.AssetKey("a"), "check", findings, [], 1).description
+    assert description
+    assert not set("<>[]*`@") & set(description)
+    assert "_i_" not in description
 
 
 def test_checks_have_descriptions_and_blocking_flags(lake: ParquetStore) -> None:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import logging
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from coinbase_assets.lake.candle_months import stored_series
 from coinbase_assets.lake.query_output import as_csv, as_json, as_shown_csv, as_table
 from coinbase_assets.monitoring.freshness import FreshnessWindows
 from coinbase_assets.monitoring.incidents import Incident, Problem
+from coinbase_assets.process_tuning import open_standard_streams
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.table_metadata import with_fields
 from coinbase_assets_tests.hostile_strings import HOSTILE, assert_plain
@@ -108,6 +110,15 @@ def test_console_prints_hostile_text_in_lines(capsys: pytest.CaptureFixture[str]
     assert len(output.splitlines()) == len(HOSTILE)
     assert output.splitlines()[0] == "[/nope]"
     assert ":smile:" in output
+
+
+def test_console_escapes_what_encoding_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    open_standard_streams()
+    console.print("caf\u00e9 [/nope]")
+    stream.flush()
+    assert stream.buffer.getvalue() == b"caf\\xe9 [/nope]\n"
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])

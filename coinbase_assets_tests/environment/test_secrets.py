@@ -3,6 +3,7 @@
 import logging
 import re
 import signal
+import time
 import traceback
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
@@ -18,6 +19,7 @@ from coinbase_assets.exchange.errors import ExchangeError
 from coinbase_assets.lake.sql import QueryError
 from coinbase_assets.settings import SettingsError, load_settings
 from coinbase_assets.storage.errors import StorageError
+from coinbase_assets_tests.hostile_strings import HOSTILE
 
 SECRET = "pl+nted/S3cret=="
 FORMS = {SECRET, quote(SECRET), quote(SECRET, safe=""), quote_plus(SECRET).lower()}
@@ -84,6 +86,23 @@ def test_masked_replaces_every_form(name: str, monkeypatch: pytest.MonkeyPatch) 
 
 def test_secrets_of_settings_are_known() -> None:
     assert RIGHT.keys() <= SECRETS.keys()
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_masked_takes_hostile_secret(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in HOSTILE[::5]:
+        if "\ud800" not in text and len(text) < 1_000:
+            monkeypatch.setenv(name, f"{text}\udcff")
+            assert isinstance(masked(text), str)
+
+
+def test_masked_takes_hostile_text_without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in RIGHT.items():
+        monkeypatch.setenv(name, value)
+    began = time.process_time()
+    for text in HOSTILE:
+        masked(text)
+    assert time.process_time() - began < 5
 
 
 def test_masked_replaces_tokens_in_place_of_host(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,9 @@ from coinbase_assets.monitoring.destinations import (
     Destination,
     Message,
     NotDelivered,
-    inert,
     parse_destinations,
 )
+from coinbase_assets.plain_text import inert
 from coinbase_assets_tests.conftest import free_port
 from coinbase_assets_tests.stand_in.receivers import TOKEN, Mailbox, Webhook, mail_server
 

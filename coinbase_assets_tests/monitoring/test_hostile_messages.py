@@ -1,31 +1,16 @@
 """Whatever a message holds, no chat and no mail program renders it, and it holds no secret."""
 
-import re
-
 import dagster as dg
 import pytest
 
 from coinbase_assets.environment.secrets import public
-from coinbase_assets.monitoring.destinations import Destination, Message, inert
+from coinbase_assets.monitoring.destinations import Destination, Message
 from coinbase_assets.monitoring.problems import find_problems
 from coinbase_assets_tests.hostile_strings import HOSTILE, assert_plain
 from coinbase_assets_tests.stand_in.receivers import TOKEN, Webhook, mail_server
 
 SHORT = [text for text in HOSTILE if len(text) < 1_000]
 CHECK = dg.AssetCheckKey(dg.AssetKey(["ETH-EUR", "15m", "raw_candles"]), "answers_are_recent")
-
-
-def test_inert_text_has_no_markup() -> None:
-    for text in HOSTILE:
-        line = inert(public(text))
-        assert line.isprintable()
-        assert not re.search(r"[<>@*`~\[\]]", line)
-        assert not re.search(r"\b_|_\b|^_|_$", re.sub(r"[^\W_]_(?=[^\W_])", "", line))
-
-
-def test_inert_keeps_names() -> None:
-    text = "ETH-EUR:15m: answers_are_recent: 3:00:00 ago (ETH-EUR/15m/raw_candles)"
-    assert inert(text) == text
 
 
 def test_hostile_message_arrives_as_text() -> None:
