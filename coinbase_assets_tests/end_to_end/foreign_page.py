@@ -1,10 +1,10 @@
 """A page of another web site that tries to change the lake through the user's browser."""
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from playwright.sync_api import Page
 
@@ -62,21 +62,22 @@ ATTACK = """async ([target, launch, azurite, batch]) => {
 
 def launch(page: Page, origin: str) -> object:
     """Let a page of the web UI send the mutation of the foreign page; return the answer."""
-    return _ask(page, LAUNCH.replace("FROM", origin))
+    return ask(page, LAUNCH.replace("FROM", origin))
 
 
 def launched_from(page: Page) -> list[str]:
     """Return where the runs that this mutation has launched came from."""
-    runs = json.loads(json.dumps(_ask(page, RUNS)))["data"]["runsOrError"]["results"]
+    runs = ask(page, RUNS)["data"]["runsOrError"]["results"]
     return [tag["value"] for run in runs for tag in run["tags"] if tag["key"] == "from"]
 
 
-def _ask(page: Page, query: str) -> object:
-    ask = """async query => {
+def ask(page: Page, query: str) -> Any:
+    """Return the answer to a GraphQL query that a page of the web UI sends."""
+    send = """async query => {
       const headers = {"Content-Type": "application/json"}, body = JSON.stringify({query});
       return (await fetch("/graphql", {method: "POST", headers, body})).json();
     }"""
-    return page.evaluate(ask, query)
+    return page.evaluate(send, query)
 
 
 @contextmanager
