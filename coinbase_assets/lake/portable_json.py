@@ -29,13 +29,7 @@ def portable(value: Any) -> Any:
 
 def to_json(value: Any, indent: int | None = None) -> str:
     """Return the portable value as JSON text."""
-    return to_ascii(portable(value), indent)
-
-
-def to_ascii(value: Any, indent: int | None = None) -> str:
-    """Return a portable value as JSON text without control characters, other than newlines."""
-    # DEL is the only one that Python leaves as it is. JSON has it in strings alone.
-    return json.dumps(value, indent=indent, allow_nan=False).replace("\x7f", "\\u007f")
+    return json.dumps(portable(value), indent=indent, allow_nan=False)
 
 
 def from_json(text: str) -> Any:

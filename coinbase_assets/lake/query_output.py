@@ -4,13 +4,14 @@ DuckDB turns values of any type into JSON. The few that Arrow and Python also ha
 from Arrow, which is faster.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
 from duckdb.sqltypes import DuckDBPyType
 
-from coinbase_assets.lake.portable_json import from_json, portable, to_ascii
+from coinbase_assets.lake.portable_json import from_json, portable
 from coinbase_assets.plain_text import shown, shown_lines
 
 _INTEGERS = {f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG")}
@@ -37,7 +38,7 @@ def as_json(result: Relation) -> str:
         for columns in _batches(result)
         for row in zip(*map(portable, columns), strict=True)
     )
-    return "".join(f"{to_ascii(row)}\n" for row in rows)
+    return "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in rows)
 
 
 def as_csv(result: Relation, as_text: Callable[[str], str] = str) -> str:
@@ -62,7 +63,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, str):
         return '"' + value.replace('"', '""') + '"'
     if isinstance(value, list | dict):
-        return _cell(to_ascii(value))
+        return _cell(json.dumps(value))
     if isinstance(value, bool):
         return str(value).lower()
     return "" if value is None else repr(value)
