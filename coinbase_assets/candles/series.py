@@ -10,7 +10,7 @@ from typing import TypeVar
 from coinbase_assets.plain_text import quoted
 
 # The bound is far above the names that the exchange has.
-_PRODUCT = re.compile(r"[A-Z0-9]{1,32}-[A-Z0-9]{1,32}")
+_PRODUCT = re.compile(r"[A-Z0-9]{1,32}(-[A-Z0-9]{1,32}){1,3}")
 
 
 class BucketLength(StrEnum):
@@ -125,9 +125,9 @@ _ALL: dict[str, BucketLength] = {
 
 
 def is_product(text: str) -> bool:
-    """Return whether the text is a product's name: two currencies, joined by a dash.
+    """Return whether the text is a product's name, as ETH-EUR: two to four words with dashes.
 
-    A currency has 1 to 32 characters of A-Z and 0-9. So a product can be part of a path.
+    A word has 1 to 32 characters of A-Z and 0-9. So a product can be part of a path.
     """
     return _PRODUCT.fullmatch(text) is not None
 

@@ -31,7 +31,7 @@ def test_series_parse_reads_its_text(granularity: Granularity) -> None:
 
 
 @pytest.mark.parametrize(
-    "product", ["eth-eur", "ETHEUR", "ETH-", "-EUR", "ETH/EUR", "ETH-EUR-X", ""]
+    "product", ["eth-eur", "ETHEUR", "ETH-", "-EUR", "ETH/EUR", "ETH-EUR-X-Y-Z", ""]
 )
 def test_series_parse_refuses_bad_product(product: str) -> None:
     with pytest.raises(ValueError, match="write the product in capitals") as refusal:

@@ -155,4 +155,6 @@ def dev(folder: Path, api_url: str, *series: Series, **settings: str) -> Iterato
         with web_ui(f"http://127.0.0.1:{port}") as ui:
             yield ui
         process.send_signal(signal.SIGINT)
-        assert finish(process).returncode == 130
+        done = finish(process)
+        print(done.stdout, done.stderr)
+        assert done.returncode == 130

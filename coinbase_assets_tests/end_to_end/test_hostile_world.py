@@ -96,6 +96,7 @@ def test_dev_renders_no_hostile_text_and_shows_no_secret(
     for place, content in known.items():
         for secret in (SECRET, "correct-horse", parse_qs(sas)["sig"][0]):
             assert not [form for form in _forms(secret) if form in content], place
+    assert b"alert not delivered" in known["output"]
     assert b"onerror" in known["pages"]
     assert b"onerror" in known["DAGSTER_HOME"]
 
@@ -116,7 +117,7 @@ def _open_failed_runs(ui: WebUi) -> str:
         assert not ui.page.evaluate("window.hit")
     for key in (PRODUCTS.asset_key(), RAW_CANDLES.asset_key(ETH)):
         ui.open(f"/assets/{'/'.join(key)}?view=events")
-        ui.see_text("Failed")
+        ui.see_text("^Events$")
         assert not ui.page.evaluate("window.hit")
     assert not dialogs
     return pages
