@@ -18,6 +18,7 @@ from coinbase_assets.storage.blob_source import BlobSource, Download
 from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.errors import BlobDamaged, StorageError
 from coinbase_assets.storage.stored_blob import StoredBlob
+from coinbase_assets.storage.table_sizes import MOST_BYTES, check_parquet, not_parquet, table_size
 from coinbase_assets.table_metadata import table_fields
 
 # Larger dictionaries save no space: most values of such columns occur only once.
@@ -96,9 +97,16 @@ class ParquetStore:
         """Store the table in one atomic step and return its blob.
 
         Raises BlobChanged if the stored blob is not `replacing`; for None, if any blob exists.
+        Raises StorageError if the table takes more memory than `get` accepts.
         """
+        content = _encode(table)
+        if (size := table_size(content)) > MOST_BYTES:
+            raise StorageError(
+                f"{self.uri(path)}: the table takes {size:,} bytes or more, but a partition"
+                f" may take {MOST_BYTES:,}; store it in several partitions"
+            )
         content_type = "application/vnd.apache.parquet"
-        return self._source.put(path, _encode(table), content_type, _fields(table), replacing)
+        return self._source.put(path, content, content_type, _fields(table), replacing)
 
     def put_bytes(self, path: str, content: bytes, content_type: str) -> StoredBlob:
         """Store a file that is not a table in one atomic step, replacing any file there."""
@@ -115,15 +123,13 @@ class ParquetStore:
     def _decode(
         self, path: str, content: bytes, columns: Sequence[str] | None, optional: Collection[str]
     ) -> pa.Table:
+        check_parquet(self.uri(path), content)
         try:
             with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
                 # Arrow's own threads can outlive the interpreter, which then aborts at exit.
                 table = file.read(columns, use_threads=False)
         except (pa.ArrowException, OSError) as error:
-            raise BlobDamaged(
-                f"{self.uri(path)}: not a complete Parquet file ({str(error).splitlines()[0]});"
-                " delete the blob and materialise the partition again"
-            ) from error
+            raise not_parquet(self.uri(path), error) from error
         if columns is None:
             return table
         if missing := {*columns} - {*table.column_names, *optional}:
