@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 
 import duckdb
 from duckdb import StatementType
@@ -11,7 +12,7 @@ from coinbase_assets.lake.query_output import STYLES
 from coinbase_assets.lake.reader import Lake
 from coinbase_assets.lake.tables import TABLES
 from coinbase_assets.storage.concurrency import map_concurrently
-from coinbase_assets.storage.errors import without_signature
+from coinbase_assets.storage.errors import StorageError, without_signature
 
 # DuckDB itself refuses files, URLs, extensions and other settings.
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
@@ -41,15 +42,19 @@ def query(lake: Lake, sql: str, style: str) -> str:
     the keys in the paths: `product`, `granularity`, and `month` or `date`. A filter on a key skips
     whole blobs. Raises QueryError, StorageError.
     """
+    unread = list[StorageError]()
+    open_dataset = partial(lake.dataset, report=unread.append)
     try:
         sql.encode()
         with duckdb.connect(config=_SETTINGS) as connection:
             connection.execute(_LOCK)
             statement = _only_query(connection.extract_statements(sql))
-            for name, dataset in zip(TABLES, map_concurrently(lake.dataset, TABLES), strict=True):
+            for name, dataset in zip(TABLES, map_concurrently(open_dataset, TABLES), strict=True):
                 connection.register(name, dataset)
             return _run(connection, lambda: STYLES[style](connection.sql(statement)))
     except duckdb.Error as error:
+        if unread:
+            raise unread[0] from None
         raise QueryError(without_signature(" ".join(str(error).split()))) from None
     except UnicodeEncodeError:
         raise QueryError("the statement is not UTF-8 text") from None

@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from coinbase_assets import Lake
@@ -24,6 +26,7 @@ from coinbase_assets.cli.main import main
 from coinbase_assets.completeness.halts import HALT_SCHEMA
 from coinbase_assets.lake.sql import query
 from coinbase_assets.lake.tables import TABLES, LakeTable
+from coinbase_assets.storage.errors import BlobDamaged
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.stand_in.tables import candle_table
 
@@ -137,6 +140,23 @@ def test_query_error_is_one_line(
     output = capsys.readouterr().err.strip().splitlines()
     assert end.value.code == 2
     assert message in output[-1]
+
+
+def test_query_refuses_huge_table(stored: ParquetStore, capsys: pytest.CaptureFixture[str]) -> None:
+    """Often, since DuckDB waited for ever now and then."""
+    buffer = BytesIO()
+    pq.write_table(pa.table({"close": pa.repeat(pa.scalar(1.5), 5_000_000)}), buffer)
+    path = CANDLE_HISTORY.path(Series.parse("XXX-USD:1h")).format(partition="2024-01")
+    stored.put_bytes(path, buffer.getvalue(), "parquet")
+    with Lake() as lake:
+        for _ in range(20):
+            with pytest.raises(BlobDamaged, match=f"{path}: takes"):
+                query(lake, "SELECT max(close) FROM candle_history", "csv")
+    with pytest.raises(SystemExit) as end:
+        main(["query", "SELECT max(close) FROM candle_history"])
+    assert end.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"Error: {stored.uri(path)}: takes")
 
 
 @pytest.mark.parametrize(
