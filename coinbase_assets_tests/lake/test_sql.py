@@ -110,10 +110,10 @@ def test_query_skips_blobs_of_other_series(
     assert output.splitlines()[1:] == ['"ETH-EUR","1h",2,3.0']
 
 
-def refused(capsys: pytest.CaptureFixture[str], sql: str) -> str:
+def refused(capsys: pytest.CaptureFixture[str], sql: str, *options: str) -> str:
     """Return the last line of the error."""
     with pytest.raises(SystemExit) as end:
-        main(["query", sql])
+        main(["query", sql, *options])
     output = capsys.readouterr()
     assert (end.value.code, output.out) == (2, "")
     return output.err.strip().splitlines()[-1]
@@ -227,6 +227,46 @@ def test_query_refuses_all_but_one_statement(
 )
 def test_query_reads_no_file(sql: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "operations are disabled by configuration" in refused(capsys, sql)
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a file in each format."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prices.csv").write_text("price\n1.5\n")
+    (tmp_path / "prices.json").write_text('{"price": 1.5}\n')
+    pq.write_table(pa.table({"price": [1.5]}), tmp_path / "prices.parquet")
+    return tmp_path
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "parquet"])
+def test_query_allow_files_reads_local_file(
+    suffix: str, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sql = f"SELECT max(close) FROM candle_history, '{files}/prices.{suffix}' WHERE close = price"
+    assert printed(capsys, sql, "--csv", "--allow-files").splitlines()[1:] == ["1.5"]
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("COPY (SELECT 1) TO 'copied.csv'", "COPY is not a query"),
+        ("EXPORT DATABASE 'exported'", "EXPORT is not a query"),
+        ("ATTACH 'other.db'", "ATTACH is not a query"),
+        ("SELECT * FROM query('COPY (SELECT 1) TO ''copied.csv''')", "single SELECT statement"),
+        ("EXPLAIN ANALYZE COPY (SELECT 1) TO 'copied.csv'", "EXPLAIN could write files"),
+        ("SELECT * FROM 'https://example.com/a.csv'", "httpfs"),
+        ("SELECT * FROM read_parquet('s3://bucket/a.parquet')", "httpfs"),
+        ("INSTALL httpfs", "is not a query"),
+        ("SELECT * FROM lake", "Table with name lake does not exist"),
+    ],
+)
+def test_query_allow_files_only_reads_and_only_locally(
+    sql: str, message: str, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(files.iterdir())
+    assert message in refused(capsys, sql, "--allow-files")
+    assert sorted(files.iterdir()) == before
 
 
 def test_query_reads_no_python_variable(capsys: pytest.CaptureFixture[str]) -> None:
