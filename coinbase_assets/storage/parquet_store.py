@@ -19,7 +19,7 @@ from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.errors import BlobDamaged, StorageError
 from coinbase_assets.storage.stored_blob import StoredBlob
 from coinbase_assets.storage.table_sizes import MOST_BYTES, check_parquet, not_parquet, table_size
-from coinbase_assets.table_metadata import table_fields
+from coinbase_assets.table_metadata import Fields, all_fields
 
 # Larger dictionaries save no space: most values of such columns occur only once.
 _DICTIONARY_BYTES = 1 << 15
@@ -64,15 +64,19 @@ class ParquetStore:
         return self._with_fields(self._source.list(prefix))
 
     def _with_fields(self, blobs: Iterable[StoredBlob]) -> dict[str, StoredBlob]:
-        """Return the blobs by path. Files copied without their metadata are read for it."""
-        found = {blob.path: blob for blob in blobs}
-        bare = [blob for blob in found.values() if _lacks_fields(blob)]
+        """Return the blobs by path, with fields that can be read.
+
+        Files whose metadata is missing or damaged are read for them.
+        """
+        listed = list(blobs)
+        found = {blob.path: _with_readable_fields(blob) for blob in listed}
+        bare = [found[blob.path] for blob in listed if _lacks_fields(blob, found[blob.path])]
         return {**found, **{blob.path: blob for blob in map_concurrently(self._read_fields, bare)}}
 
     def _read_fields(self, blob: StoredBlob) -> StoredBlob:
         with suppress(BlobDamaged):
             table = self._decode(blob.path, self._source.get(blob.path).content, None, ())
-            return replace(blob, fields=_fields(table))
+            return _with_readable_fields(replace(blob, fields=_fields(table)))
         return blob
 
     def get(
@@ -139,12 +143,17 @@ class ParquetStore:
 
 def _fields(table: pa.Table) -> dict[str, str]:
     """Return the fields that are stored with the blob, where a value cannot be empty."""
-    fields = {name: text for name, text in table_fields(table).items() if text}
+    fields = {name: text for name, text in all_fields(table).items() if text}
     return {**fields, "rows": str(table.num_rows)}
 
 
-def _lacks_fields(blob: StoredBlob) -> bool:
-    return blob.path.endswith(".parquet") and "rows" not in blob.fields
+def _with_readable_fields(blob: StoredBlob) -> StoredBlob:
+    return replace(blob, fields=Fields(blob.fields, blob.path, BlobDamaged))
+
+
+def _lacks_fields(listed: StoredBlob, readable: StoredBlob) -> bool:
+    is_damaged = readable.fields != listed.fields
+    return listed.path.endswith(".parquet") and (is_damaged or "rows" not in readable.fields)
 
 
 def _encode(table: pa.Table) -> bytes:

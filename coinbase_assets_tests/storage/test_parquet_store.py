@@ -140,6 +140,37 @@ def test_find_nothing_sends_no_request() -> None:
         assert ParquetStore(AzureBlobs(service, "lake")).find([]) == {}
 
 
+# Metadata that anybody may have changed
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"rows": "many"},
+        {"rows": "9" * 4400},
+        {"version": "-5"},
+        {"version": "[/x]"},
+        {"answered_through": "tomorrow"},
+        {"answered_through": "9999-12-31T23:59:59Z"},
+    ],
+    ids=str,
+)
+def test_damaged_metadata_is_read_from_file(
+    damage: dict[str, str], lake: ParquetStore, container: ContainerClient
+) -> None:
+    stored = lake.put(PATH, with_fields(TABLE, {"answered_through": "2024-01-02T00:00:00Z"}), None)
+    container.get_blob_client(PATH).set_blob_metadata({**stored.fields, **damage})
+    assert lake.list("")[PATH].fields == stored.fields
+    assert lake.find([PATH])[PATH].version == 3
+
+
+def test_damaged_metadata_of_damaged_file_is_one_line(lake: ParquetStore) -> None:
+    lake.put_bytes(PATH, b"?", "text")
+    with pytest.raises(BlobDamaged, match=f"^{PATH}: its metadata has no readable 'rows'"):
+        lake.list("")[PATH].fields["rows"]
+    assert lake.list("")[PATH].version == 0
+
+
 # Only if unchanged
 
 
