@@ -14,7 +14,7 @@ from coinbase_assets.candles.evidence import Lifetime
 from coinbase_assets.candles.metadata_keys import USUAL_PAUSE
 from coinbase_assets.candles.months import raw_days
 from coinbase_assets.candles.series import Series
-from coinbase_assets.candles.table import epoch_seconds
+from coinbase_assets.candles.table import InvalidCandles, epoch_seconds
 from coinbase_assets.collection.listing_dates import Lifetimes
 from coinbase_assets.completeness.ledger import (
     COVERAGE_SCHEMA,
@@ -92,7 +92,7 @@ def ledger_of(
     starts = epoch_seconds(candles["time"])
     ledger = build_ledger(MonthFacts(series, start, days, starts, lifetimes))
     counts = {f"buckets_{state}": str(count) for state, count in count_buckets(ledger).items()}
-    version = table_fields(candles)["version"]
+    version = table_fields(candles, InvalidCandles)["version"]
     pause = usual_pause(ledger) * series.granularity.seconds
     fields = {"series": str(series), "version": version, USUAL_PAUSE: str(pause), **counts}
     return with_fields(ledger, fields)

@@ -48,9 +48,8 @@ def build_rollup_checks(rollup: Rollup) -> dg.AssetChecksDefinition:
 
 
 def _days_unlike_raw(month: StoredMonth) -> Sequence[str]:
-    now = datetime.now(UTC)
-    ages = {key: now - datetime.fromtimestamp(raw.version, UTC) for key, raw in month.raw.items()}
-    just_stored = frozenset(key for key, age in ages.items() if age < _JUST_STORED)
+    recent = (datetime.now(UTC) - _JUST_STORED).timestamp()
+    just_stored = frozenset(key for key, raw in month.raw.items() if raw.version > recent)
     digests = {
         # Days stored by version 0.1 have no digest.
         key: raw.fields.get("digest") or candles_digest(month.store.get(raw.path))

@@ -135,8 +135,8 @@ class Day:
 
     @classmethod
     def from_table(cls, series: Series, start: datetime, table: pa.Table) -> "Day":
-        """Return the day that `to_table` wrote. Raises InvalidCandles for other columns."""
-        fields = table_fields(table)
+        """Return the day that `to_table` wrote. Raises InvalidCandles for others."""
+        fields = table_fields(table, InvalidCandles)
         return cls(
             series,
             start,

@@ -19,7 +19,7 @@ from coinbase_assets.candles.table import (
     empty_candles,
     merge_candles,
 )
-from coinbase_assets.table_metadata import table_fields, with_fields
+from coinbase_assets.table_metadata import Fields, table_fields, with_fields
 
 # The key of the schema metadata that holds the fields of the raw days, as JSON.
 _RAW_DAYS = b"raw_days"
@@ -46,7 +46,7 @@ def join_days(
     version is the sum of the days' versions, so it grows whenever a day is added or replaced by a
     newer answer. Raises InvalidCandles.
     """
-    fields = {key: table_fields(day) for key, day in days.items()}
+    fields = {key: table_fields(day, InvalidCandles) for key, day in days.items()}
     versions = {key: int(day["version"]) for key, day in fields.items()}
     oldest_first = sorted(days, key=lambda key: versions[key])
     candles = merge_candles(empty_candles(), *(conform(days[key]) for key in oldest_first))
@@ -76,12 +76,23 @@ def with_raw_days(candles: pa.Table, days: Mapping[str, Mapping[str, str]]) -> p
 def raw_days(history: pa.Table) -> Mapping[str, Mapping[str, str]]:
     """Return the fields of the raw days that the month was joined from, by the days' keys.
 
-    Raises InvalidCandles for a month joined by version 0.1, which did not keep these fields.
+    Raises InvalidCandles for a month joined by version 0.1, which did not keep these fields, and
+    if they are damaged, also when a missing field is accessed.
     """
     metadata = history.schema.metadata or {}
     if _RAW_DAYS not in metadata:
         raise InvalidCandles("the month was joined by an older version; materialise it again")
-    return json.loads(metadata[_RAW_DAYS])
+    try:
+        days = json.loads(metadata[_RAW_DAYS])
+        return {f"{day_start(day):%F}": _fields_of(day, known) for day, known in days.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidCandles(
+            "the month's fields of its raw days are damaged; materialise it again"
+        ) from error
+
+
+def _fields_of(day: str, fields: Mapping[str, str]) -> Fields:
+    return Fields(fields, f"the raw day {day}", InvalidCandles)
 
 
 def answered_days(candles: pa.Table) -> set[str]:
@@ -91,14 +102,13 @@ def answered_days(candles: pa.Table) -> set[str]:
     the column `time`.
     """
     try:
-        days = raw_days(candles)
+        return {
+            key
+            for key, fields in raw_days(candles).items()
+            if datetime.fromisoformat(fields["answered_through"]) >= day_start(key) + DAY
+        }
     except InvalidCandles:
         return set(pc.strftime(candles["time"], "%Y-%m-%d").unique().to_pylist())
-    return {
-        key
-        for key, fields in days.items()
-        if datetime.fromisoformat(fields["answered_through"]) >= day_start(key) + DAY
-    }
 
 
 def unchanged_days(history: pa.Table, days: Mapping[str, Mapping[str, str]]) -> dict[str, pa.Table]:

@@ -26,6 +26,7 @@ from coinbase_assets.candles.table import (
     SCHEMA,
     TIME_TYPE,
     Column,
+    InvalidCandles,
     clip_candles,
     conform,
     empty_candles,
@@ -103,7 +104,9 @@ def roll_up(rollup: Rollup, month: str, history: Sequence[pa.Table]) -> pa.Table
     fields = {
         "series": str(rollup),
         "source": str(rollup.made_of),
-        "version": str(sum(int(table_fields(table)["version"]) for table in history)),
+        "version": str(
+            sum(int(table_fields(table, InvalidCandles)["version"]) for table in history)
+        ),
         "candles_left_out": str(longer.num_rows - candles.num_rows),
         **first_and_last(candles),
     }

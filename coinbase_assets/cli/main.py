@@ -150,7 +150,8 @@ def export(series: CandleSeries, first: date, last: date, out: Path) -> None:
 @click.argument("sql")
 @click.option("--json", "style", flag_value="json", help="Print a JSON object per line.")
 @click.option("--csv", "style", flag_value="csv", help="Print comma-separated values.")
-def run_query(sql: str, style: str | None) -> None:
+@click.option("--allow-files", is_flag=True, help="Let the statement read local files, too.")
+def run_query(sql: str, style: str | None, allow_files: bool) -> None:
     """Run a SELECT on the tables of the lake.
 
     The tables: candle_history, candle_rollup, raw_candles, candle_coverage, candle_revisions,
@@ -163,7 +164,7 @@ def run_query(sql: str, style: str | None) -> None:
         style = "csv of shown text"
     try:
         with Lake() as lake:
-            click.echo(query(lake, sql, style or "table").encode(), nl=False)
+            click.echo(query(lake, sql, style or "table", allow_files).encode(), nl=False)
     except QueryError as error:
         raise click.UsageError(str(error)) from None
 

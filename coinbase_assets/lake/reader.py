@@ -1,6 +1,6 @@
 """Reading candles from the lake as pandas or Arrow tables, without a running Dagster."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
@@ -14,6 +14,7 @@ from coinbase_assets.lake.tables import TABLES
 from coinbase_assets.lake.time_ranges import Instant, parse_range
 from coinbase_assets.storage.blob_source import BlobSource
 from coinbase_assets.storage.closable_source import ClosableSource
+from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore
 
 if TYPE_CHECKING:
@@ -145,13 +146,18 @@ class Lake:
         names = _check_columns(columns)
         return stream_months(self._store, series, *parse_range(start, end), names)
 
-    def dataset(self, kind: str = CANDLE_HISTORY.name) -> "ds.Dataset":
+    def dataset(
+        self,
+        kind: str = CANDLE_HISTORY.name,
+        report: Callable[[StorageError], None] | None = None,
+    ) -> "ds.Dataset":
         """Return all tables of one kind as a pyarrow dataset, for Polars, DuckDB, Dask and others.
 
         `kind` is a name in TABLES, for example `candle_history`. The keys in the paths (`product`,
         `granularity`, `month`) are columns, too: a filter on them skips whole blobs. The dataset
-        has no rows if nothing of that kind is stored. Raises StorageError; ValueError for an
-        unknown kind.
+        has no rows if nothing of that kind is stored. Raises StorageError, also when the dataset is
+        read; ValueError for an unknown kind. A dataset that DuckDB reads needs `report`, which gets
+        the StorageErrors, because DuckDB may wait for ever after one that is raised.
         """
         import pyarrow.dataset as ds
         from pyarrow.fs import PyFileSystem
@@ -161,7 +167,7 @@ class Lake:
         if kind not in TABLES:
             raise ValueError(f"{kind!r} is not a table of the lake; there are {', '.join(TABLES)}")
         table = TABLES[kind]
-        files = BlobFileSystem(self._source)
+        files = BlobFileSystem(self._source, report)
         self._resources.callback(files.close)
         return ds.dataset(
             list(self._store.list(table.prefix)),

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 
 import duckdb
 from duckdb import StatementType
@@ -12,10 +13,10 @@ from coinbase_assets.lake.query_output import STYLES
 from coinbase_assets.lake.reader import Lake
 from coinbase_assets.lake.tables import TABLES
 from coinbase_assets.storage.concurrency import map_concurrently
+from coinbase_assets.storage.errors import StorageError
 
-# DuckDB itself refuses files, URLs, extensions and other settings.
+# DuckDB itself refuses URLs, extensions and other settings, and files unless they are allowed.
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
-    "enable_external_access": False,
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "python_enable_replacements": False,
@@ -37,22 +38,27 @@ class QueryError(Exception):
         super().__init__(public(message))
 
 
-def query(lake: Lake, sql: str, style: str) -> str:
+def query(lake: Lake, sql: str, style: str, allow_files: bool = False) -> str:
     """Run the statement and return its result as text.
 
     `style` is `table`, `json` (an object per line) or `csv`. The views have the tables' columns and
     the keys in the paths: `product`, `granularity`, and `month` or `date`. A filter on a key skips
-    whole blobs. Raises QueryError, StorageError.
+    whole blobs. With `allow_files`, it may read local files, too. Raises QueryError, StorageError.
     """
+    unread = list[StorageError]()
+    open_dataset = partial(lake.dataset, report=unread.append)
     try:
         sql.encode()
-        with duckdb.connect(config=_SETTINGS) as connection:
+        settings = {**_SETTINGS, "enable_external_access": allow_files}
+        with duckdb.connect(config=settings) as connection:
             connection.execute(_LOCK)
-            statement = _only_query(connection.extract_statements(sql))
-            for name, dataset in zip(TABLES, map_concurrently(lake.dataset, TABLES), strict=True):
+            statement = _only_query(connection.extract_statements(sql), allow_files)
+            for name, dataset in zip(TABLES, map_concurrently(open_dataset, TABLES), strict=True):
                 connection.register(name, dataset)
             return _run(connection, lambda: STYLES[style](connection.sql(statement)))
     except duckdb.Error as error:
+        if unread:
+            raise unread[0] from None
         raise QueryError(" ".join(str(error).split())) from None
     except UnicodeEncodeError:
         raise QueryError("the statement is not UTF-8 text") from None
@@ -85,10 +91,13 @@ def _stop(connection: duckdb.DuckDBPyConnection, running: Future[str]) -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def _only_query(statements: list[duckdb.Statement]) -> duckdb.Statement:
+def _only_query(statements: list[duckdb.Statement], allow_files: bool) -> duckdb.Statement:
     """Return the statement. Raises QueryError unless there is one, and it only reads."""
     if len(statements) != 1:
         raise QueryError(f"{len(statements) or 'no'} statements: {_TAKEN}")
     if statements[0].type not in _QUERIES:
         raise QueryError(f"{statements[0].type.name} is not a query: {_TAKEN}")
+    if allow_files and statements[0].type == StatementType.EXPLAIN:
+        # EXPLAIN ANALYZE runs the statement in it, which may be a COPY.
+        raise QueryError("EXPLAIN could write files, so it is refused where files are allowed")
     return statements[0]

@@ -22,6 +22,7 @@ from coinbase_assets.environment.secrets import public
 from coinbase_assets.storage.blob_source import Download
 from coinbase_assets.storage.errors import BlobChanged, PartitionMissing, StorageError
 from coinbase_assets.storage.stored_blob import StoredBlob
+from coinbase_assets.storage.table_sizes import check_size
 
 _REFUSED = (401, 403)
 # Azure's codes for a blob that does not meet the request's condition. The statuses do not suffice:
@@ -52,6 +53,7 @@ class AzureBlobs:
         condition: dict[str, Any] = _unchanged(etag) if etag else {}
         with self._translated_errors(path):
             download = self._container.download_blob(path, **condition)
+            check_size(f"{self.uri}/{path}", download.size)
             content = download.readall()
         md5 = download.properties.content_settings.content_md5
         return Download(content, bytes(md5) if md5 else None)

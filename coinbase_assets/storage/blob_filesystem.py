@@ -11,7 +11,7 @@ import atexit
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from pyarrow.fs import FileInfo, FileSelector, FileSystemHandler, FileType
 
 from coinbase_assets.storage.blob_source import BlobSource
 from coinbase_assets.storage.errors import StorageError
+from coinbase_assets.storage.table_sizes import check_parquet
 
 # Seconds after its last read in which a scan that nobody reads any more is expected to end.
 _PATIENCE = 2.0
@@ -30,10 +31,17 @@ class BlobFileSystem(FileSystemHandler):
 
     A file is downloaded whole when it is opened: a month of 1m candles has less than 1 MB. Call
     `close` before the source closes.
+
+    With `report`, it gets the error of a file that cannot be opened, and Arrow gets an empty file,
+    which ends the scan: DuckDB can wait for ever for a scan that a Python error ends, because Arrow
+    asks for the error's text in one thread while pyarrow's `to_reader` holds the GIL in another.
     """
 
-    def __init__(self, source: BlobSource) -> None:
+    def __init__(
+        self, source: BlobSource, report: Callable[[StorageError], None] | None = None
+    ) -> None:
         self._source = source
+        self._report = report
         self._changed = threading.Condition()
         self._under_way = 0
         self._closed = False
@@ -68,15 +76,26 @@ class BlobFileSystem(FileSystemHandler):
         return [FileInfo(blob.path, FileType.File, size=blob.size) for blob in blobs]
 
     def open_input_file(self, path: str) -> pa.NativeFile:
-        """Return the blob's content. Raises StorageError."""
-        with self._reading():
-            content = self._source.get(path).content
+        """Return the blob's content. Raises or reports StorageError, also for a damaged table."""
+        try:
+            content = self._read(path)
+        except StorageError as error:
+            if not self._report:
+                raise
+            self._report(error)
+            content = b""
         # pyarrow's threads may free its own memory without Python.
         sink = pa.BufferOutputStream()
         sink.write(content)
         return pa.BufferReader(sink.getvalue())
 
     open_input_stream = open_input_file
+
+    def _read(self, path: str) -> bytes:
+        with self._reading():
+            content = self._source.get(path).content
+            check_parquet(f"{self._source.uri}/{path}", content)
+            return content
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -1,7 +1,5 @@
 """A Dagster IO manager that stores each partition's table as one Parquet blob in Azure."""
 
-import json
-import re
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, get_args
@@ -28,7 +26,7 @@ from coinbase_assets.storage.errors import BlobChanged, PartitionMissing, Storag
 from coinbase_assets.storage.partition_tables import PartitionTables
 from coinbase_assets.storage.paths import UNPARTITIONED, blob_path
 from coinbase_assets.storage.stored_blob import StoredBlob
-from coinbase_assets.table_metadata import table_fields
+from coinbase_assets.table_metadata import all_fields, is_number
 
 if TYPE_CHECKING:
     from coinbase_assets.storage.parquet_store import ParquetStore
@@ -172,8 +170,8 @@ def _paths(
 
 
 def _version(table: pa.Table) -> int:
-    version = table_fields(table).get("version", "0")
-    if not version.isdecimal():
+    version = all_fields(table).get("version", "0")
+    if not is_number(version):
         raise StorageError(f"version {version!r}: not a whole number; use digits only")
     return int(version)
 
@@ -197,4 +195,6 @@ def _add_metadata(context: dg.OutputContext, key: str, uri: str, blob: StoredBlo
 
 def _value(text: str) -> int | bool | str:
     """Return a field's whole number or truth value, which the web UI can plot, or else its text."""
-    return json.loads(text) if _NUMBER_OR_TRUTH.fullmatch(text) else shown(text)
+    if is_number(text):
+        return int(text)
+    return {"true": True, "false": False}.get(text, shown(text))

@@ -18,7 +18,8 @@ from coinbase_assets.storage.blob_source import BlobSource, Download
 from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.errors import BlobDamaged, StorageError
 from coinbase_assets.storage.stored_blob import StoredBlob
-from coinbase_assets.table_metadata import table_fields
+from coinbase_assets.storage.table_sizes import MOST_BYTES, check_parquet, not_parquet, table_size
+from coinbase_assets.table_metadata import Fields, all_fields
 
 # Larger dictionaries save no space: most values of such columns occur only once.
 _DICTIONARY_BYTES = 1 << 15
@@ -63,15 +64,19 @@ class ParquetStore:
         return self._with_fields(self._source.list(prefix))
 
     def _with_fields(self, blobs: Iterable[StoredBlob]) -> dict[str, StoredBlob]:
-        """Return the blobs by path. Files copied without their metadata are read for it."""
-        found = {blob.path: blob for blob in blobs}
-        bare = [blob for blob in found.values() if _lacks_fields(blob)]
+        """Return the blobs by path, with fields that can be read.
+
+        Files whose metadata is missing or damaged are read for them.
+        """
+        listed = list(blobs)
+        found = {blob.path: _with_readable_fields(blob) for blob in listed}
+        bare = [found[blob.path] for blob in listed if _lacks_fields(blob, found[blob.path])]
         return {**found, **{blob.path: blob for blob in map_concurrently(self._read_fields, bare)}}
 
     def _read_fields(self, blob: StoredBlob) -> StoredBlob:
         with suppress(BlobDamaged):
             table = self._decode(blob.path, self._source.get(blob.path).content, None, ())
-            return replace(blob, fields=_fields(table))
+            return _with_readable_fields(replace(blob, fields=_fields(table)))
         return blob
 
     def get(
@@ -96,9 +101,16 @@ class ParquetStore:
         """Store the table in one atomic step and return its blob.
 
         Raises BlobChanged if the stored blob is not `replacing`; for None, if any blob exists.
+        Raises StorageError if the table takes more memory than `get` accepts.
         """
+        content = _encode(table)
+        if (size := table_size(content)) > MOST_BYTES:
+            raise StorageError(
+                f"{self.uri(path)}: the table takes {size:,} bytes or more, but a partition"
+                f" may take {MOST_BYTES:,}; store it in several partitions"
+            )
         content_type = "application/vnd.apache.parquet"
-        return self._source.put(path, _encode(table), content_type, _fields(table), replacing)
+        return self._source.put(path, content, content_type, _fields(table), replacing)
 
     def put_bytes(self, path: str, content: bytes, content_type: str) -> StoredBlob:
         """Store a file that is not a table in one atomic step, replacing any file there."""
@@ -115,15 +127,13 @@ class ParquetStore:
     def _decode(
         self, path: str, content: bytes, columns: Sequence[str] | None, optional: Collection[str]
     ) -> pa.Table:
+        check_parquet(self.uri(path), content)
         try:
             with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
                 # Arrow's own threads can outlive the interpreter, which then aborts at exit.
                 table = file.read(columns, use_threads=False)
         except (pa.ArrowException, OSError) as error:
-            raise BlobDamaged(
-                f"{self.uri(path)}: not a complete Parquet file ({str(error).splitlines()[0]});"
-                " delete the blob and materialise the partition again"
-            ) from error
+            raise not_parquet(self.uri(path), error) from error
         if columns is None:
             return table
         if missing := {*columns} - {*table.column_names, *optional}:
@@ -133,12 +143,17 @@ class ParquetStore:
 
 def _fields(table: pa.Table) -> dict[str, str]:
     """Return the fields that are stored with the blob, where a value cannot be empty."""
-    fields = {name: text for name, text in table_fields(table).items() if text}
+    fields = {name: text for name, text in all_fields(table).items() if text}
     return {**fields, "rows": str(table.num_rows)}
 
 
-def _lacks_fields(blob: StoredBlob) -> bool:
-    return blob.path.endswith(".parquet") and "rows" not in blob.fields
+def _with_readable_fields(blob: StoredBlob) -> StoredBlob:
+    return replace(blob, fields=Fields(blob.fields, blob.path, BlobDamaged))
+
+
+def _lacks_fields(listed: StoredBlob, readable: StoredBlob) -> bool:
+    is_damaged = readable.fields != listed.fields
+    return listed.path.endswith(".parquet") and (is_damaged or "rows" not in readable.fields)
 
 
 def _encode(table: pa.Table) -> bytes:

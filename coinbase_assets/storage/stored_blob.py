@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from coinbase_assets.table_metadata import is_number
+
 
 @dataclass(frozen=True)
 class StoredBlob:
@@ -16,4 +18,4 @@ class StoredBlob:
     def version(self) -> int:
         """The number that orders the writers of a blob, greater is newer; 0 if it has none."""
         version = self.fields.get("version", "")
-        return int(version) if version.isdecimal() else 0
+        return int(version) if is_number(version) else 0

@@ -8,7 +8,7 @@ import pytest
 from coinbase_assets.candles.calendar import DAY, day_start, month_range
 from coinbase_assets.candles.days import Day
 from coinbase_assets.candles.evidence import Evidence
-from coinbase_assets.candles.months import join_days, raw_days, unchanged_days
+from coinbase_assets.candles.months import answered_days, join_days, raw_days, unchanged_days
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import SCHEMA, InvalidCandles
 from coinbase_assets.table_metadata import table_fields, with_fields
@@ -159,3 +159,23 @@ def test_unchanged_days_leaves_out_differing_candles() -> None:
     volume = joined["volume"].to_pylist()
     spoilt = joined.set_column(5, "volume", pa.array([volume[0] + 1, *volume[1:]]))
     assert unchanged_days(spoilt, fields_of(days)).keys() == {KEYS[1]}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"?",
+        b"\xff",
+        b"[]",
+        b"[" * 8000,
+        b'{"[/x]": {}}',
+        b'{"2024-01-01": 5}',
+        b'{"2024-01-01": {"version": 5}}',
+        b'{"2024-01-01": {"answered_through": "many"}}',
+    ],
+)
+def test_damaged_raw_days_are_refused(damage: bytes) -> None:
+    month = SCHEMA.empty_table().replace_schema_metadata({b"raw_days": damage})
+    with pytest.raises(InvalidCandles, match="materialise"):
+        [fields["answered_through"] for fields in raw_days(month).values()]
+    assert answered_days(month) == set()

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
@@ -22,6 +22,7 @@ from coinbase_assets_tests.hostile_strings import HOSTILE
 from coinbase_assets_tests.stand_in.answers import HttpAnswer, error_answer
 from coinbase_assets_tests.stand_in.azurite import AZURITE_KEY
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.receivers import TOKEN, Webhook
 from coinbase_assets_tests.stand_in.servers import SERVERS, running_server
 
 pytestmark = BROWSER_TEST
@@ -80,9 +81,13 @@ def test_dev_renders_no_hostile_text_and_shows_no_secret(
     sas, address = reading_sas(), lake.container_uri.rpartition("/")[0]
     account = f"BlobEndpoint={address};SharedAccessSignature={sas}"
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", account)
-    with running_server(server) as budget, HostileExchange() as exchange:
+    with (
+        running_server(server) as budget,
+        HostileExchange() as exchange,
+        Webhook(status=500) as webhook,
+    ):
         settings = {
-            "COINBASE_ALERT_URLS": f"json://user:{SECRET}@127.0.0.1:9/{SECRET}-token",
+            "COINBASE_ALERT_URLS": webhook.url,
             "COINBASE_HEARTBEAT_URL": f"http://127.0.0.1:9/{SECRET}-heart",
             "COINBASE_BUDGET_URL": budget.url,
         }
@@ -90,11 +95,12 @@ def test_dev_renders_no_hostile_text_and_shows_no_secret(
             known = {"pages": _open_failed_runs(ui).encode()}
             known["GraphQL"] = json.dumps(ask(ui.page, EVERYTHING)).encode()
             known["ps"] = _arguments_of_processes()
+            _wait(lambda: webhook.asked > 1)
     output = capfd.readouterr()
     known["output"] = (output.out + output.err).encode()
     known["DAGSTER_HOME"] = _content(tmp_path / "home")
     for place, content in known.items():
-        for secret in (SECRET, "correct-horse", parse_qs(sas)["sig"][0]):
+        for secret in (SECRET, TOKEN, "correct-horse", parse_qs(sas)["sig"][0]):
             assert not [form for form in _forms(secret) if form in content], place
     assert b"alert not delivered" in known["output"]
     assert b"onerror" in known["pages"]
@@ -125,12 +131,19 @@ def _open_failed_runs(ui: WebUi) -> str:
 
 def _failed(ui: WebUi, count: int) -> list[str]:
     """Return the ids of failed runs, once there are so many."""
-    give_up = time.monotonic() + PATIENCE
-    while True:
+
+    def failed() -> list[str]:
         answer = ask(ui.page, "{ runsOrError { ... on Runs { results { runId status } } } }")
         runs = answer["data"]["runsOrError"]["results"]
-        if len(failed := [run["runId"] for run in runs if run["status"] == "FAILURE"]) >= count:
-            return failed
+        return [run["runId"] for run in runs if run["status"] == "FAILURE"]
+
+    _wait(lambda: len(failed()) >= count)
+    return failed()
+
+
+def _wait(until: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + PATIENCE
+    while not until():
         assert time.monotonic() < give_up
         time.sleep(0.5)
 

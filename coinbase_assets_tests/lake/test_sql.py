@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from coinbase_assets import Lake
@@ -24,6 +26,7 @@ from coinbase_assets.cli.main import main
 from coinbase_assets.completeness.halts import HALT_SCHEMA
 from coinbase_assets.lake.sql import query
 from coinbase_assets.lake.tables import TABLES, LakeTable
+from coinbase_assets.storage.errors import BlobDamaged
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.stand_in.tables import candle_table
 
@@ -116,10 +119,10 @@ def test_query_skips_blobs_of_other_series(
     assert output.splitlines()[1:] == ['"ETH-EUR","1h",2,3.0']
 
 
-def refused(capsys: pytest.CaptureFixture[str], sql: str) -> str:
+def refused(capsys: pytest.CaptureFixture[str], sql: str, *options: str) -> str:
     """Return the last line of the error."""
     with pytest.raises(SystemExit) as end:
-        main(["query", sql])
+        main(["query", sql, *options])
     output = capsys.readouterr()
     assert (end.value.code, output.out) == (2, "")
     return output.err.strip().splitlines()[-1]
@@ -146,6 +149,23 @@ def test_query_error_is_one_line(
     output = capsys.readouterr().err.strip().splitlines()
     assert end.value.code == 2
     assert message in output[-1]
+
+
+def test_query_refuses_huge_table(stored: ParquetStore, capsys: pytest.CaptureFixture[str]) -> None:
+    """Often, since DuckDB waited for ever now and then."""
+    buffer = BytesIO()
+    pq.write_table(pa.table({"close": pa.repeat(pa.scalar(1.5), 5_000_000)}), buffer)
+    path = CANDLE_HISTORY.path(Series.parse("XXX-USD:1h")).format(partition="2024-01")
+    stored.put_bytes(path, buffer.getvalue(), "parquet")
+    with Lake() as lake:
+        for _ in range(20):
+            with pytest.raises(BlobDamaged, match=f"{path}: takes"):
+                query(lake, "SELECT max(close) FROM candle_history", "csv")
+    with pytest.raises(SystemExit) as end:
+        main(["query", "SELECT max(close) FROM candle_history"])
+    assert end.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"Error: {stored.uri(path)}: takes")
 
 
 @pytest.mark.parametrize(
@@ -216,6 +236,46 @@ def test_query_refuses_all_but_one_statement(
 )
 def test_query_reads_no_file(sql: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "operations are disabled by configuration" in refused(capsys, sql)
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a file in each format."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prices.csv").write_text("price\n1.5\n")
+    (tmp_path / "prices.json").write_text('{"price": 1.5}\n')
+    pq.write_table(pa.table({"price": [1.5]}), tmp_path / "prices.parquet")
+    return tmp_path
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "parquet"])
+def test_query_allow_files_reads_local_file(
+    suffix: str, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sql = f"SELECT max(close) FROM candle_history, '{files}/prices.{suffix}' WHERE close = price"
+    assert printed(capsys, sql, "--csv", "--allow-files").splitlines()[1:] == ["1.5"]
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("COPY (SELECT 1) TO 'copied.csv'", "COPY is not a query"),
+        ("EXPORT DATABASE 'exported'", "EXPORT is not a query"),
+        ("ATTACH 'other.db'", "ATTACH is not a query"),
+        ("SELECT * FROM query('COPY (SELECT 1) TO ''copied.csv''')", "single SELECT statement"),
+        ("EXPLAIN ANALYZE COPY (SELECT 1) TO 'copied.csv'", "EXPLAIN could write files"),
+        ("SELECT * FROM 'https://example.com/a.csv'", "httpfs"),
+        ("SELECT * FROM read_parquet('s3://bucket/a.parquet')", "httpfs"),
+        ("INSTALL httpfs", "is not a query"),
+        ("SELECT * FROM lake", "Table with name lake does not exist"),
+    ],
+)
+def test_query_allow_files_only_reads_and_only_locally(
+    sql: str, message: str, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(files.iterdir())
+    assert message in refused(capsys, sql, "--allow-files")
+    assert sorted(files.iterdir()) == before
 
 
 def test_query_reads_no_python_variable(capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,8 +49,9 @@ BAD = {
     "other order": GOOD.select(["note", "number", "share"]),
 }
 
-FIELDS = {"version": "7", "settled": "true", "open": "false", "share": "0.5", "by": "a test"}
-SHOWN = {"version": 7, "settled": True, "open": False, "share": "0.5", "by": "a test"}
+NESTED = "[" * 5000
+FIELDS = {"version": "7", "settled": "true", "open": "false", "share": "0.5", "by": NESTED}
+SHOWN = {"version": 7, "settled": True, "open": False, "share": "0.5", "by": NESTED}
 
 Pairs = Iterator[tuple[str, Any]]
 

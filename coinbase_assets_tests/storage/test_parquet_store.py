@@ -18,6 +18,7 @@ from azure.storage.blob import (
 from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.errors import BlobChanged, BlobDamaged, PartitionMissing, StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets.storage.table_sizes import MOST_BYTES
 from coinbase_assets.table_metadata import with_fields
 from coinbase_assets_tests.conftest import free_port
 
@@ -139,6 +140,37 @@ def test_find_nothing_sends_no_request() -> None:
         assert ParquetStore(AzureBlobs(service, "lake")).find([]) == {}
 
 
+# Metadata that anybody may have changed
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"rows": "many"},
+        {"rows": "9" * 4400},
+        {"version": "-5"},
+        {"version": "[/x]"},
+        {"answered_through": "tomorrow"},
+        {"answered_through": "9999-12-31T23:59:59Z"},
+    ],
+    ids=str,
+)
+def test_damaged_metadata_is_read_from_file(
+    damage: dict[str, str], lake: ParquetStore, container: ContainerClient
+) -> None:
+    stored = lake.put(PATH, with_fields(TABLE, {"answered_through": "2024-01-02T00:00:00Z"}), None)
+    container.get_blob_client(PATH).set_blob_metadata({**stored.fields, **damage})
+    assert lake.list("")[PATH].fields == stored.fields
+    assert lake.find([PATH])[PATH].version == 3
+
+
+def test_damaged_metadata_of_damaged_file_is_one_line(lake: ParquetStore) -> None:
+    lake.put_bytes(PATH, b"?", "text")
+    with pytest.raises(BlobDamaged, match=f"^{PATH}: its metadata has no readable 'rows'"):
+        lake.list("")[PATH].fields["rows"]
+    assert lake.list("")[PATH].version == 0
+
+
 # Only if unchanged
 
 
@@ -171,6 +203,31 @@ def test_get_with_etag_refuses_changed_blob(lake: ParquetStore) -> None:
     lake.put(PATH, OTHER, first)
     with pytest.raises(BlobChanged, match=PATH):
         lake.get(PATH, etag=first.etag)
+
+
+# Size
+
+
+def test_get_refuses_huge_table(lake: ParquetStore) -> None:
+    buffer = BytesIO()
+    pq.write_table(pa.table({"price": pa.repeat(pa.scalar(1.5), 5_000_000)}), buffer)
+    lake.put_bytes(PATH, buffer.getvalue(), "parquet")
+    with pytest.raises(BlobDamaged, match=f"{PATH}: takes .* move the blob elsewhere"):
+        lake.get(PATH)
+    assert lake.list("")[PATH].fields == {}
+
+
+def test_get_refuses_huge_blob(lake: ParquetStore) -> None:
+    lake.put_bytes(PATH, bytes(MOST_BYTES + 1), "parquet")
+    with pytest.raises(BlobDamaged, match=f"{PATH}: takes {MOST_BYTES + 1:,} bytes or more"):
+        lake.get(PATH)
+
+
+def test_put_refuses_huge_table(lake: ParquetStore) -> None:
+    table = pa.table({"price": pa.repeat(pa.scalar(1.5), 5_000_000)})
+    with pytest.raises(StorageError, match="store it in several partitions"):
+        lake.put(PATH, table, None)
+    assert lake.list("") == {}
 
 
 # Damage
