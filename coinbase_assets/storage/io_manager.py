@@ -31,8 +31,6 @@ from coinbase_assets.table_metadata import all_fields, is_number
 if TYPE_CHECKING:
     from coinbase_assets.storage.parquet_store import ParquetStore
 
-_NUMBER_OR_TRUTH = re.compile(r"(0|-?[1-9][0-9]{0,17}|true|false)")
-
 # Takes the stored blob, or None if there is none. Returns the table that replaces it, or None to
 # keep it.
 Update = Callable[[StoredBlob | None], pa.Table | None]
