@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.dagster_instance.run_tags import range_tags
+from coinbase_assets.plain_text import shown
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.partition_tables import PartitionTables
 from coinbase_assets.table_metadata import with_fields
@@ -51,7 +52,7 @@ BAD = {
 
 NESTED = "[" * 5000
 FIELDS = {"version": "7", "settled": "true", "open": "false", "share": "0.5", "by": NESTED}
-SHOWN = {"version": 7, "settled": True, "open": False, "share": "0.5", "by": NESTED}
+SHOWN = {"version": 7, "settled": True, "open": False, "share": "0.5", "by": shown(NESTED)}
 
 Pairs = Iterator[tuple[str, Any]]
 

@@ -327,10 +327,10 @@ def test_metadata_of_hostile_field_is_a_line() -> None:
         assert isinstance(value, bool) or str(value).isprintable()
         assert len(str(value)) <= 2_000
     assert [_value(text) for text in ("-5", "0", "true", "1.5", "007", "9" * 19)] == [
-        -5,
+        "-5",
         0,
         True,
         "1.5",
-        "007",
+        7,
         "9" * 19,
     ]
