@@ -6,13 +6,14 @@ Computed from the lake alone; the exchange is not asked.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coinbase_assets.candles.calendar import DAY, day_start, month_range, months_between
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, RAW_CANDLES, Dataset
 from coinbase_assets.candles.days import is_settled
 from coinbase_assets.candles.series import Series
-from coinbase_assets.completeness.ledger import State
+from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State
+from coinbase_assets.storage.errors import BlobDamaged
 from coinbase_assets.storage.stored_blob import StoredBlob
 
 if TYPE_CHECKING:
@@ -139,11 +140,28 @@ def _unexplained_rows(
     store: "ParquetStore", ledger: StoredBlob, now: datetime
 ) -> Iterator[UnexplainedInterval]:
     """Yield the ledger's unexplained rows before `now`; open ones only until a day before it."""
-    for row in store.get(ledger.path).to_pylist():
+    for row in _ledger_rows(store, ledger.path):
         state = State(row["state"])
         until = now - DAY if state == State.OPEN else now
         if state in _UNEXPLAINED and row["start"] < until:
             yield UnexplainedInterval(row["start"], min(row["end"], until), state, row["evidence"])
+
+
+def _ledger_rows(store: "ParquetStore", path: str) -> list[dict[str, Any]]:
+    """Return the rows of a ledger. Raises BlobDamaged if they are not those of a ledger."""
+    table = store.get(path)
+    named = dict(zip(table.column_names, table.columns, strict=True))
+    has_columns = all(
+        field.name in named
+        and named[field.name].type == field.type
+        and not named[field.name].null_count
+        for field in COVERAGE_SCHEMA
+    )
+    if not has_columns or {*table["state"].unique().to_pylist()} - {*State}:
+        raise BlobDamaged(
+            f"{store.uri(path)}: not a ledger; delete the blob and materialise the partition again"
+        )
+    return table.to_pylist()
 
 
 def _settled_through(

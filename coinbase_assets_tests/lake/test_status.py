@@ -15,8 +15,9 @@ from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State, count_bu
 from coinbase_assets.lake.status import SeriesStatus, UnexplainedInterval, series_status
 from coinbase_assets.monitoring.freshness import FreshnessWindows
 from coinbase_assets.monitoring.incidents import Incident, Problem
+from coinbase_assets.storage.errors import BlobDamaged
 from coinbase_assets.storage.parquet_store import ParquetStore
-from coinbase_assets.table_metadata import with_fields
+from coinbase_assets.table_metadata import table_fields, with_fields
 from coinbase_assets_tests.stand_in.tables import candle_table
 
 HOURS = Series.parse("ETH-EUR:1h")
@@ -140,6 +141,24 @@ def test_status_open_is_unexplained_after_a_day(
     )
     expected = [(at("02-02T12"), at(f"{end}T00"), State.OPEN)] if end else []
     assert unexplained(lake, at(f"{today}T00").date()) == expected
+
+
+@pytest.mark.parametrize("column", [*COVERAGE_SCHEMA.names, "unknown state", "type", "null"])
+def test_status_of_damaged_ledger_is_one_line(lake: ParquetStore, column: str) -> None:
+    store_days(lake, "01-01")
+    store_ledger(lake, "01", ("01-01T00", "01-02T00", State.UNCONFIRMED))
+    (path,) = lake.list("candle_coverage/")
+    ledger, end = lake.get(path), COVERAGE_SCHEMA.get_field_index("end")
+    damaged = {
+        "unknown state": ledger.set_column(3, "state", [["[/nope]"]]),
+        "type": ledger.set_column(end, "end", [["2024-01-02"]]),
+        "null": ledger.set_column(end, "end", pa.nulls(1, COVERAGE_SCHEMA.field(end).type)),
+    }
+    fields = table_fields(ledger)
+    table = damaged[column] if column in damaged else ledger.drop_columns([column])
+    lake.put(path, with_fields(table, fields), lake.list(path)[path])
+    with pytest.raises(BlobDamaged, match=f"{path}: not a ledger; delete the blob"):
+        status(lake)
 
 
 def test_status_month_without_ledger_is_unexplained(lake: ParquetStore) -> None:
