@@ -692,7 +692,7 @@ class RefusingExchange(StandInExchange):
         return self.error, 0.0
 
 
-@pytest.mark.parametrize("status", [400, 500])
+@pytest.mark.parametrize("status", [pytest.param(400, marks=pytest.mark.soak), 500])
 def test_collect_prints_hostile_answer_as_text(
     new_user: NewUser, run_here: RunHere, status: int
 ) -> None:

@@ -234,7 +234,8 @@ def test_azurite_restart_keeps_data(tmp_path: Path, port: int) -> None:
     with running_azurite(tmp_path, port) as account, blob_service(account) as service:
         ParquetStore(AzureBlobs(service, "lake")).put("prices.parquet", table, None)
     assert servers(port) == []
-    with running_azurite(tmp_path, port) as account, blob_service(account) as service:
+    with running_azurite(tmp_path, port) as again, blob_service(again) as service:
+        assert again == account
         assert ParquetStore(AzureBlobs(service, "lake")).get("prices.parquet") == table
 
 
