@@ -521,8 +521,8 @@ def test_heal_requests_unexplained_days(new_user: NewUser, run_here: RunHere) ->
     ("arguments", "span"),
     [
         ([], "2023-12-07 to 2024-01-05"),
-        (["--to", "2024-01-03"], "2023-12-05 to 2024-01-03"),
-        (["--from", "2024-01-04"], "2024-01-04 to 2024-01-05"),
+        pytest.param(["--to", "2024-01-03"], "2023-12-05 to 2024-01-03", marks=pytest.mark.soak),
+        pytest.param(["--from", "2024-01-04"], "2024-01-04 to 2024-01-05", marks=pytest.mark.soak),
         (["--from", "2024-01-02", "--to", "2024-01-02"], "2024-01-02"),
     ],
 )

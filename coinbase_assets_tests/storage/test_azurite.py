@@ -127,6 +127,7 @@ def test_azurite_copied_data_is_other_data(tmp_path: Path, port: int) -> None:
             running_azurite(tmp_path / "copy", port).__enter__()
 
 
+@pytest.mark.soak
 def test_azurite_data_replaced_by_new_folder_is_other_data(tmp_path: Path, port: int) -> None:
     data = tmp_path / "data"
     with running_azurite(data, port):
@@ -152,6 +153,7 @@ def test_azurite_data_reached_by_link_is_same_data(tmp_path: Path, port: int) ->
         assert len(servers(port)) == 1
 
 
+@pytest.mark.soak
 def test_azurite_of_killed_user_gives_way_to_other_data(tmp_path: Path, port: int) -> None:
     with user(tmp_path / "first", port) as killed:
         assert is_up(killed)
@@ -190,6 +192,7 @@ def test_azurite_of_killed_user_is_stopped_by_next(tmp_path: Path, port: int) ->
     assert servers(port) == []
 
 
+@pytest.mark.soak
 def test_azurite_start_survives_killed_user(tmp_path: Path, port: int) -> None:
     with user(tmp_path, port) as killed:
         wait_until_it_starts(port)
@@ -218,6 +221,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.soak
 def test_azurite_concurrent_users_start_one(tmp_path: Path, port: int) -> None:
     with user(tmp_path, port) as first, user(tmp_path, port) as second:
         assert is_up(first)

@@ -222,6 +222,7 @@ def test_output_range_keeps_few_tables_in_memory(run: Runner, lake: ParquetStore
     assert len(stored) > 30
 
 
+@pytest.mark.soak
 def test_partition_tables_keep_few_tables_in_memory(run: Runner) -> None:
     big = pa.table({"number": np.random.default_rng(0).random(2**15)})
     held = []
