@@ -170,7 +170,7 @@ def test_reconcile_asks_again_for_doubtful_hours_only(tmp_path: Path) -> None:
         Reconciler(client, SERIES, START, START + DAY).reconcile(day, None)
     params = [request.params for request in exchange.requests]
     again = [each for each in params if each["granularity"] == "900"]
-    starts = [datetime.fromisoformat(each["start"]) + timedelta(minutes=1) for each in again]
+    starts = [datetime.fromisoformat(each["start"]) + timedelta(seconds=59) for each in again]
     assert [f"{start:%H:%M}" for start in starts] == ["10:00", "20:00"]
     assert [each["end"][11:16] for each in again] == ["12:45", "20:45"]
 
