@@ -1,4 +1,4 @@
-"""Thrift structs in the compact protocol, of which Parquet's footers and page headers are made.
+"""Reads structs of Thrift's compact protocol: the footers and page headers of Parquet files.
 
 https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 """
