@@ -247,7 +247,7 @@ def _said_of(state: State, day: DayFacts | None) -> tuple[str, datetime | None]:
     again = evidence.compared_with == AGAIN
     if state == State.UNCONFIRMED:
         source = "another answer shows" if again else f"the {evidence.compared_with} candles show"
-        return f"{source} trades", evidence.compared_at
+        return f"{source} trades missing here, as of", evidence.compared_at
     said = "asked twice" if again else f"as the {evidence.compared_with} candles say"
     return said, evidence.compared_at
 

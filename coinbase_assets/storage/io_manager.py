@@ -184,14 +184,14 @@ def _kept(found: StoredBlob | None, path: str) -> StoredBlob:
 
 def _add_metadata(context: dg.OutputContext, key: str, uri: str, blob: StoredBlob) -> None:
     """Record the blob's URI, size and fields as metadata of the partition's materialisation."""
-    fields = {name: _value(text) for name, text in blob.fields.items()}
+    fields = {name: shown_value(text) for name, text in blob.fields.items()}
     metadata = {"dagster/uri": uri, "size_bytes": blob.size, **fields}
     if "rows" in metadata:
         metadata["dagster/row_count"] = metadata.pop("rows")
     context.step_context.add_asset_metadata(metadata, context.asset_key, key or None)
 
 
-def _value(text: str) -> int | bool | str:
+def shown_value(text: str) -> int | bool | str:
     """Return a field's whole number or truth value, which the web UI can plot, or else its text."""
     if is_number(text):
         return int(text)

@@ -374,10 +374,13 @@ def explained(month: Month, days: Mapping[int, DayFacts | None]) -> list[str]:
     [
         (WHOLE, "as the 1d candles say 2024-06-01T00:00:00Z"),
         (replace(WHOLE, evidence=Evidence(AGAIN, LATE)), "asked twice 2024-06-01T00:00:00Z"),
-        (evidence(range(24)), "the 1h candles show trades 2024-06-01T00:00:00Z"),
+        (
+            evidence(range(24)),
+            "the 1h candles show trades missing here, as of 2024-06-01T00:00:00Z",
+        ),
         (
             replace(WHOLE, evidence=Evidence(AGAIN, LATE, (range(24),), "differs")),
-            "another answer shows trades 2024-06-01T00:00:00Z",
+            "another answer shows trades missing here, as of 2024-06-01T00:00:00Z",
         ),
         (answered(1, 24), "not compared with coarser candles"),
         (None, "no answer is stored"),

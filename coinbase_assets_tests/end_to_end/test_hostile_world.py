@@ -10,15 +10,18 @@ from itertools import cycle
 from pathlib import Path
 from urllib.parse import parse_qs, quote, quote_plus
 
+import dagster as dg
 import pytest
 from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
 
 from coinbase_assets.candles.datasets import PRODUCTS, RAW_CANDLES
 from coinbase_assets.candles.series import Series
+from coinbase_assets.storage.io_manager import shown_value
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.end_to_end.browser import BROWSER_TEST, PATIENCE, WebUi, dev
 from coinbase_assets_tests.end_to_end.foreign_page import ask
 from coinbase_assets_tests.hostile_strings import HOSTILE
+from coinbase_assets_tests.processes import instance_at
 from coinbase_assets_tests.stand_in.answers import HttpAnswer, error_answer
 from coinbase_assets_tests.stand_in.azurite import AZURITE_KEY
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
@@ -93,6 +96,7 @@ def test_dev_renders_no_hostile_text_and_shows_no_secret(
         }
         with dev(tmp_path, exchange.url, ETH, **settings) as ui:
             known = {"pages": _open_failed_runs(ui).encode()}
+            _open_hostile_metadata(ui, tmp_path / "home")
             known["GraphQL"] = json.dumps(ask(ui.page, EVERYTHING)).encode()
             known["ps"] = _arguments_of_processes()
             _wait(lambda: webhook.asked > 1)
@@ -127,6 +131,27 @@ def _open_failed_runs(ui: WebUi) -> str:
         assert not ui.page.evaluate("window.hit")
     assert not dialogs
     return pages
+
+
+def _open_hostile_metadata(ui: WebUi, home: Path) -> None:
+    """Record every hostile text as the IO manager does, and open the page that shows it."""
+    key = dg.AssetKey(PRODUCTS.asset_key())
+    # The web UI hides what comes after the first entries of a long table.
+    for first in range(0, len(HOSTILE), 50):
+        texts = [shown_value(text) for text in HOSTILE[first : first + 50]]
+        metadata = {f"text {n}": str(text) for n, text in enumerate(texts, first)}
+        with instance_at(str(home)) as instance:
+            instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=metadata))
+        ui.open(f"/assets/{'/'.join(key.path)}?view=events")
+        ui.see_text(f"^text.{first}$")
+        page = _words(ui.page.inner_text("body"))
+        assert not [text for text in metadata.values() if _words(text[:100]) not in page]
+        assert not ui.page.evaluate("window.hit || document.querySelector('img[src=x]')")
+        ui.picture(f"hostile-{first}")
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _failed(ui: WebUi, count: int) -> list[str]:

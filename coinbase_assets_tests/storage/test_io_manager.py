@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from coinbase_assets.storage.errors import BlobDamaged
-from coinbase_assets.storage.io_manager import _value
+from coinbase_assets.storage.io_manager import shown_value
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.storage.partition_tables import PartitionTables
 from coinbase_assets.storage.stored_blob import StoredBlob
@@ -324,10 +324,10 @@ def test_output_metadata_is_in_instance(run: Runner, instance: dg.DagsterInstanc
 
 def test_metadata_of_hostile_field_is_a_line() -> None:
     for text in HOSTILE:
-        value = _value(text)
+        value = shown_value(text)
         assert isinstance(value, bool) or str(value).isprintable()
         assert len(str(value)) <= 2_000
-    assert [_value(text) for text in ("-5", "0", "true", "1.5", "007", "9" * 19)] == [
+    assert [shown_value(text) for text in ("-5", "0", "true", "1.5", "007", "9" * 19)] == [
         "-5",
         0,
         True,
