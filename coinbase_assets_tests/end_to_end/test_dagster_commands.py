@@ -281,13 +281,15 @@ def test_web_server_refuses_mutation_by_get(started: dict[str, Process]) -> None
 def test_web_server_refuses_other_users(started: dict[str, Process]) -> None:
     server = WebServer(started["server"])
     server.ask(PING["query"])
-    os.seteuid(getpwnam("nobody").pw_uid)
-    try:
-        own, spoofed = (
-            httpx.get(f"{server.url}/server_info", headers=headers, trust_env=False)
-            for headers in ({}, {"X-Forwarded-For": "127.0.0.1"})
-        )
-    finally:
-        os.seteuid(0)
+    # The client reads certificates, which the other user may not be allowed to read.
+    with httpx.Client(trust_env=False) as client:
+        os.seteuid(getpwnam("nobody").pw_uid)
+        try:
+            own, spoofed = (
+                client.get(f"{server.url}/server_info", headers=headers)
+                for headers in ({}, {"X-Forwarded-For": "127.0.0.1"})
+            )
+        finally:
+            os.seteuid(0)
     refused = "Refused: the request comes from another user of this machine\n"
     assert (own.status_code, own.text) == (spoofed.status_code, spoofed.text) == (403, refused)
