@@ -131,7 +131,7 @@ def test_progress_shows_hostile_warning_in_a_line(is_terminal: bool) -> None:
             log.warning(text)
         if not is_terminal:
             assert_plain(output.getvalue())
-            assert len(output.getvalue().splitlines()) == 1
+            assert len(output.getvalue().strip().splitlines()) == 1
     assert output.getvalue()
 
 
