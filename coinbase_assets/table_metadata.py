@@ -47,15 +47,10 @@ def _is_time(text: str) -> bool:
     return time.tzinfo is not None and time.year in _YEARS
 
 
-def _is_hours(text: str) -> bool:
-    return re.fullmatch(r"([0-9]{1,2}-[0-9]{1,2}(,[0-9]{1,2}-[0-9]{1,2})*)?", text) is not None
-
-
 _RULES: tuple[tuple[re.Pattern[str], Callable[[str], bool]], ...] = (
     (re.compile(r"rows|version|requests|days|missing_buckets|days_missing|usual_pause"), is_number),
-    (re.compile(r"candles_\w+|buckets_\w+"), is_number),
+    (re.compile(r"rule|tries|candles_\w+|buckets_\w+"), is_number),
     (re.compile(r"\w+_at|\w+_through|\w+_candle"), _is_time),
-    (re.compile(r"\w+_hours"), _is_hours),
 )
 
 

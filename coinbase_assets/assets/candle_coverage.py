@@ -1,7 +1,9 @@
 """`<product>/<granularity>/candle_coverage`: the state of each bucket of a month, with evidence."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
+from functools import partial
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pyarrow as pa
@@ -9,13 +11,15 @@ import pyarrow as pa
 from coinbase_assets.assets.partitions import MONTHS_PER_RUN, monthly_partitions
 from coinbase_assets.assets.table_schema import column_metadata
 from coinbase_assets.candles.calendar import DAY, month_range
-from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY
-from coinbase_assets.candles.evidence import Lifetime
+from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, RAW_CANDLES
+from coinbase_assets.candles.evidence import RULE, Lifetime, with_trade
 from coinbase_assets.candles.metadata_keys import USUAL_PAUSE
 from coinbase_assets.candles.months import raw_days
+from coinbase_assets.candles.proofs import Proof
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import InvalidCandles, epoch_seconds
 from coinbase_assets.collection.listing_dates import Lifetimes
+from coinbase_assets.collection.stored_proofs import find_proofs
 from coinbase_assets.completeness.ledger import (
     COVERAGE_SCHEMA,
     DayFacts,
@@ -28,6 +32,9 @@ from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.partition_tables import PartitionTables
 from coinbase_assets.storage.paths import PATH_METADATA
 from coinbase_assets.table_metadata import table_fields, with_fields
+
+if TYPE_CHECKING:
+    from coinbase_assets.storage.parquet_store import ParquetStore
 
 _DESCRIPTIONS = {
     "start": "Start of the interval, UTC",
@@ -69,30 +76,57 @@ def build_candle_coverage(series: Series, start: date) -> dg.AssetsDefinition:
         history: PartitionTables,
         lake: dg.ResourceParam[AzureParquetIOManager],
     ) -> dg.Output:
-        lifetimes = Lifetimes(lake.store).get(series.product)
-        return dg.Output(_ledgers(series, history, lifetimes))
+        lifetimes = _lifetimes_with_candles(lake.store, series)
+        proofs = partial(find_proofs, lake.store, series)
+        ledgers = (
+            (key, ledger_of(series, key, candles, lifetimes, proofs))
+            for key, candles in history.items()
+        )
+        return dg.Output(ledgers)
 
     return candle_coverage
 
 
-def _ledgers(
-    series: Series, history: PartitionTables, lifetimes: Sequence[Lifetime]
-) -> Iterator[tuple[str, pa.Table]]:
-    for month, candles in history.items():
-        yield month, ledger_of(series, month, candles, lifetimes)
+def _lifetimes_with_candles(store: "ParquetStore", series: Series) -> Sequence[Lifetime]:
+    """Return the product's lifetimes, with the series' first and last day that have a candle.
+
+    So what was learned once never explains what lies between candles of the lake.
+    """
+    known = Lifetimes(store).get(series.product)
+    blobs = store.list_partitions(RAW_CANDLES.folder(series))
+    traded = sorted(key for key, blob in blobs.items() if blob.fields.get("rows", "0") != "0")
+    for key in {*traded[:1], *traded[-1:]}:
+        known = with_trade(known, date.fromisoformat(key))
+    return known
 
 
 def ledger_of(
-    series: Series, month: str, candles: pa.Table, lifetimes: Sequence[Lifetime]
+    series: Series,
+    month: str,
+    candles: pa.Table,
+    lifetimes: Sequence[Lifetime],
+    proofs_of: Callable[[str, str], Sequence[Proof] | None],
 ) -> pa.Table:
-    """Return the ledger of a month. Of the month's candles, only the column `time` is needed."""
+    """Return the ledger of a month. Of the month's candles, only the column `time` is needed.
+
+    `proofs_of` returns the stored proofs of a day with a digest, None if there are none.
+    """
     (start, end), known = month_range(month), raw_days(candles)
-    keys = [f"{start + number * DAY:%F}" for number in range((end - start) // DAY)]
-    days = [DayFacts.of(known[key]) if key in known else None for key in keys]
+    days = []
+    for key in (f"{start + number * DAY:%F}" for number in range((end - start) // DAY)):
+        fields = known.get(key)
+        proofs = proofs_of(key, fields["proofs"]) if fields and fields.get("proofs") else ()
+        days.append(DayFacts.of(fields, proofs) if fields else None)
     starts = epoch_seconds(candles["time"])
     ledger = build_ledger(MonthFacts(series, start, days, starts, lifetimes))
     counts = {f"buckets_{state}": str(count) for state, count in count_buckets(ledger).items()}
     version = table_fields(candles, InvalidCandles)["version"]
     pause = usual_pause(ledger) * series.granularity.seconds
-    fields = {"series": str(series), "version": version, USUAL_PAUSE: str(pause), **counts}
+    fields = {
+        "series": str(series),
+        "version": version,
+        "rule": str(RULE),
+        USUAL_PAUSE: str(pause),
+        **counts,
+    }
     return with_fields(ledger, fields)

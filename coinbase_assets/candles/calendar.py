@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 
 DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 # ISO 8601 in UTC to the second, as all times in the fields of tables are written.
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 

@@ -47,6 +47,8 @@ CANDLE_ROLLUP = Dataset("candle_rollup", "month", "candles.parquet")
 CANDLE_CHART = Dataset("candle_chart", "", "chart.png")
 # A file is named after the time of the answer that brought the revisions.
 CANDLE_REVISIONS = Dataset("candle_revisions", "date", "{answered}.parquet")
+# What is known of each hole of a day that no single witness proves.
+PROOFS = Dataset("proofs", "date", "proofs.parquet")
 MARKET_HALTS = Dataset("market_halts", "month", "halts.parquet")
 PRODUCTS = Dataset("products", "", "products.parquet")
 LISTINGS = Dataset("listings", "product", "listing.parquet")

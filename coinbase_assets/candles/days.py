@@ -1,6 +1,6 @@
 """A day of candles: what is known about it, how it is merged and stored. Pure: no I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -20,11 +20,13 @@ from coinbase_assets.candles.table import (
     merge_candles,
     without_candles,
 )
-from coinbase_assets.table_metadata import table_fields, with_fields
+from coinbase_assets.table_metadata import is_number, table_fields, with_fields
 
 # The exchange revises young candles. Candles fetched this long after the end of their day are
 # final.
 SETTLED_AFTER = timedelta(hours=24)
+# Longer than from an answer to the end of its run's put.
+_LONGEST_WAIT = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ class Day:
     clock, it gave the oldest of these answers at `fetched_at`, the newest at `refreshed_at`.
     `requests` is the number of requests sent for the newest answer; a request may serve two days.
     `evidence` is the result of comparing the day with coarser candles, None before the comparison.
-    `repeated` is true if the previous answer held the same candles.
+    `repeated` is true if the previous answer held the same candles. `from_trades` has the starts,
+    in epoch seconds, of the candles that were made of the exchange's trades, because it gave no
+    candle. The day's version is at least `least_version`.
     """
 
     series: Series
@@ -48,6 +52,8 @@ class Day:
     requests: int
     evidence: Evidence | None = None
     repeated: bool = False
+    from_trades: frozenset[int] = frozenset()
+    least_version: int = 0
 
     @property
     def closed(self) -> bool:
@@ -57,10 +63,15 @@ class Day:
     def settled(self) -> bool:
         """Whether the day is final.
 
-        It must be fetched late enough, and agree with coarser candles or the previous answer.
+        Its holes must be proven, and its candles agree with coarser ones or the previous answer.
+        The answers with its candles and with the coarser ones must both be late enough, so that
+        one wrong Date header settles nothing.
         """
-        agrees = self.repeated or (self.evidence is not None and self.evidence.agrees)
-        return self.closed and agrees and self.fetched_at >= self.start + DAY + SETTLED_AFTER
+        evidence, final = self.evidence, self.start + DAY + SETTLED_AFTER
+        if not self.closed or not evidence or not evidence.is_proven:
+            return False
+        agrees = self.repeated or not evidence.disagreement
+        return agrees and min(self.fetched_at, evidence.compared_at) >= final
 
     @cached_property
     def is_hole(self) -> np.ndarray:
@@ -84,9 +95,9 @@ class Day:
         is dropped only if it is among the `disproved` candles.
         Raises InvalidCandles if the two days' answers leave a gap between them.
         """
-        if disproved is not None and self.refreshed_at >= stored.refreshed_at:
+        if disproved is not None and not self._precedes(stored):
             stored = replace(stored, candles=without_candles(stored.candles, disproved))
-        older, newer = sorted((stored, self), key=lambda day: day.refreshed_at)
+        older, newer = (self, stored) if self._precedes(stored) else (stored, self)
         if max(older.answered_from, newer.answered_from) > min(
             older.answered_through, newer.answered_through
         ):
@@ -102,7 +113,21 @@ class Day:
             fetched_at=min(older.fetched_at, newer.fetched_at) if in_part else newer.fetched_at,
             answered_from=min(older.answered_from, newer.answered_from),
             answered_through=max(older.answered_through, newer.answered_through),
+            from_trades=newer.from_trades
+            | (older.from_trades - set(epoch_seconds(newer.candles["time"]).tolist())),
+            least_version=older.version + 1,
         )
+
+    def _precedes(self, stored: "Day") -> bool:
+        """Whether another run has stored a newer answer meanwhile.
+
+        A stored time that is further ahead than a run takes was wrong, and wins nothing.
+        """
+        return self.refreshed_at < stored.refreshed_at <= self.refreshed_at + _LONGEST_WAIT
+
+    @property
+    def version(self) -> int:
+        return max(int(self.refreshed_at.timestamp()), self.least_version)
 
     def to_table(self, fetched_from: str) -> pa.Table:
         """Return the candles with what is known about the day as fields of the table.
@@ -120,7 +145,7 @@ class Day:
             {
                 "series": str(self.series),
                 "source": fetched_from,
-                "version": str(int(self.refreshed_at.timestamp())),
+                "version": str(self.version),
                 "fetched_at": format_time(self.fetched_at),
                 "refreshed_at": format_time(self.refreshed_at),
                 "answered_through": format_time(self.answered_through),
@@ -128,6 +153,7 @@ class Day:
                 "requests": str(self.requests),
                 "missing_buckets": str(self.empty_buckets),
                 "digest": candles_digest(self.candles),
+                "from_trades": format_seconds(self.from_trades),
                 **(self.evidence.to_fields() if self.evidence else {}),
                 **first_and_last(self.candles),
             },
@@ -147,7 +173,19 @@ class Day:
             datetime.fromisoformat(fields["answered_through"]),
             int(fields["requests"]),
             Evidence.from_fields(fields),
+            from_trades=parse_seconds(fields.get("from_trades", "")),
+            least_version=int(fields["version"]),
         )
+
+
+def format_seconds(times: Collection[int]) -> str:
+    """Return bucket starts in epoch seconds as a field, such as `1704067200,1704067260`."""
+    return ",".join(map(str, sorted(times)))
+
+
+def parse_seconds(text: str) -> frozenset[int]:
+    """Return the bucket starts in the field of `format_seconds`."""
+    return frozenset(int(part) for part in text.split(",") if is_number(part))
 
 
 def refreshed_at(fields: Mapping[str, str]) -> datetime:

@@ -5,52 +5,71 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from coinbase_assets.candles.calendar import format_time
+from coinbase_assets.candles.proofs import NO_TRADES, Proof, proofs_digest
 
-# Stands in place of a granularity if the exchange has no coarser candles to compare with.
-AGAIN = "again"
+RULE = 2
+"""The version of the rule by which holes are proven. Other versions left `compared_at` alone."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The result of comparing a day with the exchange's own coarser candles.
+    """What the exchange's coarser candles, and its trades, say of a closed day.
 
-    `compared_with` is their granularity, or AGAIN if the same candles were asked for once more.
-    `compared_at` is when the exchange gave the oldest answer with them. `contradicted` are ranges
-    of hours of the day (0 to 23) in which they show trades that no candle of the day holds.
-    `disagreement` says where they differ from the day; it is empty if they agree.
+    `compared_at` is when the exchange gave the oldest of these answers. If a single witness proves
+    all holes of the day, `witness` names it; else `proofs` say of each hole what is known of it,
+    and `digest` is theirs. `agreement` says of each granularity how many of its candles were
+    compared and what they showed, see completeness/agreement.py. `disagreement` says where the
+    exchange shows other candles than the day has; it is empty if it shows none. `tries` counts the
+    comparisons that left a hole that cannot be proven. `rule` is the version of the rule.
     """
 
-    compared_with: str
     compared_at: datetime
-    contradicted: tuple[range, ...] = ()
+    witness: str = ""
+    proofs: tuple[Proof, ...] = ()
+    agreement: str = ""
     disagreement: str = ""
+    tries: int = 0
+    rule: int = RULE
+    stored_digest: str = ""
+
+    @property
+    def digest(self) -> str:
+        return self.stored_digest or proofs_digest(self.proofs)
 
     @property
     def agrees(self) -> bool:
-        return not self.disagreement
+        """Whether every hole is proven and the exchange shows no other candles."""
+        return self.is_proven and not self.disagreement
+
+    @property
+    def is_proven(self) -> bool:
+        return all(proof.state == NO_TRADES for proof in self.proofs)
 
     def to_fields(self) -> Mapping[str, str]:
         """Return the evidence as fields of the day's table."""
         return {
-            "compared_with": self.compared_with,
+            "rule": str(self.rule),
             "compared_at": format_time(self.compared_at),
-            "contradicted_hours": ",".join(f"{h.start}-{h.stop}" for h in self.contradicted),
+            "witness": self.witness,
+            "proofs": self.digest,
+            "agreement": self.agreement,
             "disagreement": self.disagreement,
+            "tries": str(self.tries),
         }
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, str]) -> "Evidence | None":
-        """Return the evidence that `to_fields` wrote; None if the day was not compared."""
-        if not fields.get("compared_with"):
+        """Return the evidence of `to_fields`, without its proofs; None before a comparison."""
+        if not fields.get("compared_at"):
             return None
-        hours = [
-            text.split("-") for text in fields.get("contradicted_hours", "").split(",") if text
-        ]
         return cls(
-            fields["compared_with"],
             datetime.fromisoformat(fields["compared_at"]),
-            tuple(range(int(first), int(end)) for first, end in hours),
-            fields.get("disagreement", ""),
+            fields.get("witness", ""),
+            agreement=fields.get("agreement", ""),
+            disagreement=fields.get("disagreement", ""),
+            tries=int(fields.get("tries", 0)),
+            rule=int(fields.get("rule", 1)),
+            stored_digest=fields.get("proofs", ""),
         )
 
 

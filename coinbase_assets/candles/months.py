@@ -30,10 +30,10 @@ _RAW_DAY_FIELDS_KEPT = (
     "refreshed_at",
     "answered_through",
     "settled",
-    "compared_with",
+    "rule",
     "compared_at",
-    "contradicted_hours",
-    "disagreement",
+    "witness",
+    "proofs",
 )
 
 

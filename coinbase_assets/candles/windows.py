@@ -1,6 +1,6 @@
 """Request windows that cover a time range, and the answers to them. Pure: no I/O."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,6 +29,17 @@ def request_windows(start: datetime, end: datetime, granularity: Granularity) ->
         window = Window(start, min(start + MAX_CANDLES * granularity.delta, end))
         yield window
         start = window.end
+
+
+def join_windows(windows: Iterable[Window]) -> Sequence[Window]:
+    """Return the time that any of the windows covers, as separate windows, ascending."""
+    joined: list[Window] = []
+    for each in sorted(windows, key=lambda window: window.start):
+        if joined and each.start <= joined[-1].end:
+            joined[-1] = Window(joined[-1].start, max(each.end, joined[-1].end))
+        else:
+            joined.append(each)
+    return joined
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from coinbase_assets.candles.calendar import DAY, day_start
+from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.day_cutting import cut_days
 from coinbase_assets.candles.days import Day
+from coinbase_assets.candles.proofs import proofs_table
 from coinbase_assets.candles.revisions import (
     REVISION_SCHEMA,
     compare_days,
@@ -23,8 +25,10 @@ from coinbase_assets.candles.rules import validate_candles
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import clip_candles
 from coinbase_assets.collection.listing_dates import Lifetimes
-from coinbase_assets.collection.reconciler import Reconciled, Reconciler
-from coinbase_assets.completeness.reconciliation import weigh
+from coinbase_assets.collection.reconciler import DAYS_REMEMBERED, Reconciled, Reconciler
+from coinbase_assets.collection.stored_proofs import proofs_path
+from coinbase_assets.completeness.agreement import Agreement, parse_agreement
+from coinbase_assets.completeness.examination import weigh
 from coinbase_assets.exchange.errors import ProductNotFound, ProductRemoved
 from coinbase_assets.exchange.resource import BlockingExchange
 from coinbase_assets.storage.concurrency import map_concurrently
@@ -101,7 +105,8 @@ class DayUpdates:
         if self.days.live:
             yield from map(Reconciled, days)
             return
-        reconciler = Reconciler(exchange, series, starts[0], starts[-1] + DAY)
+        recent = self._agreements_before(starts[0])
+        reconciler = Reconciler(exchange, series, starts[0], starts[-1] + DAY, recent)
         lifetimes = Lifetimes(self.store)
         with closing(map_concurrently(self._stored, keys)) as stored:
             for day, before in zip(days, stored, strict=True):
@@ -130,6 +135,7 @@ class DayUpdates:
             day = fetched.day
             before = self._read(day.start, stored.path, stored.etag) if stored else None
             merged = self._merged(fetched, before)
+            self._store_proofs(merged)
             revisions = REVISION_SCHEMA.empty_table()
             if before:
                 revisions = compare_days(before, day, merged)
@@ -150,15 +156,30 @@ class DayUpdates:
 
     def _merged(self, fetched: Reconciled, before: Day | None) -> Day:
         """Return the day that replaces `before`. Raises InvalidCandles."""
-        day, reference = fetched.day, fetched.reference
+        day, witnesses = fetched.day, fetched.witnesses
         merged = day.merged_with(before, fetched.absent) if before else day
         validate_candles(merged.candles, day.series.granularity, day.start, day.start + DAY)
-        if not reference:
+        if not witnesses:
             return merged
-        evidence = weigh(merged, reference)
-        if evidence.disagreement or evidence.contradicted:
+        tries = before.evidence.tries if before and before.evidence else 0
+        evidence = weigh(merged, witnesses, tries)
+        if evidence.disagreement:
             self.log.warning(f"{day.series} {day.start:%F}: {evidence.disagreement}")
         return replace(merged, evidence=evidence)
+
+    def _store_proofs(self, day: Day) -> None:
+        """Store what is known of each hole before the day that names it by its digest."""
+        if day.evidence and day.evidence.proofs:
+            path = proofs_path(day.series, f"{day.start:%F}")
+            table = with_fields(proofs_table(day.evidence.proofs), {"series": str(day.series)})
+            self.store.put(path, table, self.store.find([path]).get(path))
+
+    def _agreements_before(self, start: datetime) -> Sequence[Agreement]:
+        """Return what coarser candles said of the days stored before, oldest first."""
+        keys = [f"{start - n * DAY:%F}" for n in range(DAYS_REMEMBERED, 0, -1)]
+        blobs = self.store.find_partitions(RAW_CANDLES.path(self.days.series), keys)
+        fields = (blobs[key].fields for key in keys if key in blobs)
+        return [parse_agreement(each.get("agreement", "")) for each in fields]
 
 
 def _covered(day: Day, fetched: Day) -> pa.Table:

@@ -1,80 +1,129 @@
-"""Days compared with the exchange's coarser candles, and asked for again where these show more."""
+"""Days examined by coarser candles and by trades, and asked for again where in doubt."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
 import pyarrow as pa
 
-from coinbase_assets.candles.calendar import DAY
+from coinbase_assets.candles.calendar import DAY, HOUR
 from coinbase_assets.candles.days import Day
+from coinbase_assets.candles.proofs import NO_TRADES, UNCONFIRMED, UNPROVABLE, Proof
 from coinbase_assets.candles.series import Granularity, Series
-from coinbase_assets.candles.table import clip_candles, empty_candles, merge_candles
-from coinbase_assets.candles.windows import MAX_CANDLES, Answer, Window
-from coinbase_assets.completeness.reconciliation import (
-    HOUR,
-    Reference,
-    confirmed_absent,
-    is_doubtful,
+from coinbase_assets.candles.table import (
+    empty_candles,
+    epoch_seconds,
+    merge_candles,
+    without_candles,
+)
+from coinbase_assets.candles.windows import Window, join_windows, request_windows
+from coinbase_assets.collection.allowance import Allowance
+from coinbase_assets.collection.coarser_candles import CoarserCandles
+from coinbase_assets.completeness.agreement import (
+    Agreement,
+    coarsest_reliable,
+    count_relations,
+    total_agreement,
+)
+from coinbase_assets.completeness.examination import (
+    Examination,
+    Witnesses,
+    examine,
     missing_candles,
-    suspects,
+    withdrawn,
+    witness_levels,
 )
 from coinbase_assets.exchange.resource import BlockingExchange
 
+DAYS_REMEMBERED = 30
+"""How many of the newest days say which granularities are reliable."""
 # How often the windows of a day in doubt are asked for again.
 _TIMES_ASKED_AGAIN = 2
 
 
+class TradesFound(Protocol):
+    """What the exchange's trades say of a hole, see trade_search.py."""
+
+    candles: pa.Table
+    witness: str
+    available: bool
+    as_of: datetime | None
+
+
+class TradeWitness(Protocol):
+    def look(self, hole: Window, granularity: Granularity) -> TradesFound: ...
+
+
 @dataclass(frozen=True)
 class Reconciled:
-    """A day as asked for, perhaps more than once, and what it was compared with, if it was.
+    """A day as asked for, perhaps more than once, and its witnesses, if it was examined.
 
-    The `absent` candles, stored before, are neither in it nor in coarser candles.
+    The `absent` candles, stored before, are withdrawn by the exchange.
     """
 
     day: Day
-    reference: Reference | None = None
+    witnesses: Witnesses | None = None
     absent: pa.Table | None = None
 
 
 class Reconciler:
-    """Compares the days of one series from `start` to before `end`, taken in order.
+    """Examines the days of one series from `start` until `end`, taken in order.
 
-    Daily candles cost a request for 300 days, hourly ones, asked for where a day is in doubt, one
-    for 12 days.
+    `recent` has the agreement of the days before, oldest first. The daily candles cost a request
+    for 300 days. All other requests count against the allowance. Without `trades` no trade is
+    asked for.
     """
 
     def __init__(
-        self, exchange: BlockingExchange, series: Series, start: datetime, end: datetime
+        self,
+        exchange: BlockingExchange,
+        series: Series,
+        start: datetime,
+        end: datetime,
+        recent: Sequence[Agreement] = (),
+        trades: TradeWitness | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
+        own = len(list(request_windows(start, end, series.granularity)))
+        self.allowance = allowance or Allowance(own)
         self._exchange = exchange
         self._series = series
+        self._trades = trades
+        self._agreements = deque(recent, DAYS_REMEMBERED)
+        self._levels = witness_levels(series.granularity)
         # The day before the first one tells whether anything was traded until then.
-        self._daily = _CoarserCandles(exchange, series, Granularity.ONE_DAY, start - DAY, end)
-        self._hourly = _CoarserCandles(exchange, series, Granularity.ONE_HOUR, start, end)
+        self._daily = CoarserCandles(
+            exchange, series.product, Granularity.ONE_DAY, (start - DAY, end), None
+        )
+        self._coarser = {
+            level: CoarserCandles(exchange, series.product, level, (start, end), self.allowance)
+            for level in self._levels
+        } | {Granularity.ONE_DAY: self._daily}
 
     def reconcile(self, day: Day, stored: Day | None) -> Reconciled:
         """Ask again for what the day, with what is stored of it, seems to lack.
 
         An open day is left as it is. Raises ExchangeError.
         """
-        if not day.closed:
+        if not day.closed or self._is_open_by_daily_answer(day):
             return Reconciled(day)
-        daily, as_of = self._daily.of(day)
-        reference = Reference(daily, None, as_of)
-        if not _missing(day, stored).num_rows and not is_doubtful(_merged(day, stored), reference):
-            return Reconciled(day, reference)
-        if self._series.granularity.delta < HOUR:
-            hourly, hourly_as_of = self._hourly.of(day)
-            reference = Reference(daily, hourly, min(as_of, hourly_as_of))
-        for _ in range(_TIMES_ASKED_AGAIN):
-            windows = suspects(_merged(day, stored), _missing(day, stored), reference)
-            if not windows:
+        witnesses = self._first_witnesses(day)
+        for again in range(_TIMES_ASKED_AGAIN + 1):
+            witnesses, found = self._examine(day, stored, witnesses)
+            windows = join_windows([*found.suspects, *_unanswered(day, stored, witnesses)])
+            if not windows or again == _TIMES_ASKED_AGAIN:
                 break
-            day = self._ask_again(day, windows)
-            reference = replace(reference, asked_again=True)
-        absent = confirmed_absent(day, _missing(day, stored), reference)
-        return Reconciled(day, reference, absent)
+            asked = self._ask_again(day, windows)
+            if not asked:
+                break
+            day = asked
+        day, witnesses = self._ask_for_trades(day, stored, witnesses, found)
+        absent = withdrawn(day, _missing(day, stored), witnesses) if stored else empty_candles()
+        merged = _merged(day, stored, absent)
+        self._agreements.append(count_relations(examine(merged, witnesses).relations))
+        return Reconciled(day, witnesses, absent)
 
     def may_precede_listing(self, day: Day) -> bool:
         """Whether no daily candle before the day was seen, though it has a hole."""
@@ -82,15 +131,70 @@ class Reconciler:
 
     def may_follow_delisting(self, day: Day) -> bool:
         """Whether nothing at all was traded on the day."""
-        return day.closed and not day.candles.num_rows and not self._daily.of(day)[0].num_rows
+        daily = self._daily.of(day)
+        return day.closed and not day.candles.num_rows and not (daily and daily.candles.num_rows)
 
-    def _ask_again(self, day: Day, windows: Sequence[Window]) -> Day:
-        """The day with what the exchange now answers for these windows."""
+    def _is_open_by_daily_answer(self, day: Day) -> bool:
+        """Whether the answer with the daily candle came before the end of the day.
+
+        Then one of the two answers has a wrong time.
+        """
+        daily = self._daily.of(day)
+        return daily is not None and daily.as_of < day.start + DAY
+
+    def _first_witnesses(self, day: Day) -> Witnesses:
+        first = coarsest_reliable(total_agreement(self._agreements), self._levels)
+        daily = self._daily.of(day)
+        known = {Granularity.ONE_DAY: daily} if daily and self._levels[0].delta == DAY else {}
+        return Witnesses(first, known)
+
+    def _examine(
+        self, day: Day, stored: Day | None, witnesses: Witnesses
+    ) -> tuple[Witnesses, Examination]:
+        """Examine the day, and ask for the coarser candles that this takes.
+
+        Coarser answers that are older than the day's must be asked for again before they blame it.
+        """
+        merged = _merged(day, stored)
+        days = [merged, day] if _missing(day, stored).num_rows else [merged]
+        witnesses = self._with_needed_levels(days, witnesses)
+        for level in examine(merged, witnesses).blaming:
+            if witnesses.levels[level].as_of < day.refreshed_at:
+                witnesses = self._with_level(day, witnesses, level, day.refreshed_at)
+        witnesses = self._with_needed_levels(days, witnesses)
+        return witnesses, examine(merged, witnesses)
+
+    def _with_needed_levels(self, days: Sequence[Day], witnesses: Witnesses) -> Witnesses:
+        for day in days:
+            while needs := examine(day, witnesses).needs:
+                asked = self._with_level(day, witnesses, needs)
+                if asked is witnesses:
+                    break
+                witnesses = asked
+        return witnesses
+
+    def _with_level(
+        self, day: Day, witnesses: Witnesses, level: Granularity, since: datetime | None = None
+    ) -> Witnesses:
+        answered = self._coarser[level].of(day, since)
+        if not answered:
+            return witnesses
+        return replace(witnesses, levels={**witnesses.levels, level: answered})
+
+    def _ask_again(self, day: Day, windows: Sequence[Window]) -> Day | None:
+        """Return the day with what the exchange now answers for these windows.
+
+        Returns None if the allowance suffices for none of them.
+        """
+        granularity = self._series.granularity
         answers = [
             answer
             for window in windows
+            if self.allowance.take(len(list(request_windows(*_span(window), granularity))))
             for answer in self._exchange.fetch_candles(self._series, window.start, window.end)
         ]
+        if not answers:
+            return None
         return replace(
             day,
             candles=merge_candles(day.candles, *(answer.candles for answer in answers)),
@@ -98,44 +202,82 @@ class Reconciler:
             requests=day.requests + sum(answer.requests for answer in answers),
         )
 
+    def _ask_for_trades(
+        self, day: Day, stored: Day | None, witnesses: Witnesses, found: Examination
+    ) -> tuple[Day, Witnesses]:
+        """Let trades decide about the holes that coarser candles leave in doubt."""
+        doubts = [proof for proof in found.proofs if proof.state == UNCONFIRMED]
+        if not self._trades or not doubts or found.needs:
+            return day, witnesses
+        for doubt in sorted(doubts, key=lambda proof: proof.start - proof.end):
+            hole = Window(doubt.start, doubt.end)
+            said = self._trades.look(hole, self._series.granularity)
+            if said.witness:
+                day = self._with_trades(day, stored, witnesses, said.candles)
+            if proof := _proof_by(said, hole, day):
+                witnesses = replace(witnesses, by_trades=_in_order([*witnesses.by_trades, proof]))
+        return day, witnesses
 
-class _CoarserCandles:
-    """Candles of a coarser granularity, asked for in whole days, as many as a request may hold."""
-
-    def __init__(
-        self,
-        exchange: BlockingExchange,
-        series: Series,
-        granularity: Granularity,
-        start: datetime,
-        end: datetime,
-    ) -> None:
-        self._exchange = exchange
-        self._series = Series(series.product, granularity)
-        self._start = start
-        self._end = end
-        self._days = MAX_CANDLES * granularity.delta // DAY * DAY
-        self._answers: dict[datetime, Answer] = {}
-
-    def of(self, day: Day) -> tuple[pa.Table, datetime]:
-        """Those of the day, and the exchange's time of the answer."""
-        start = self._start + (day.start - self._start) // self._days * self._days
-        if start not in self._answers:
-            end = min(start + self._days, self._end)
-            (self._answers[start],) = self._exchange.fetch_candles(self._series, start, end)
-        answer = self._answers[start]
-        return clip_candles(answer.candles, day.start, day.start + DAY), answer.as_of
-
-    def any_before(self, time: datetime) -> bool:
-        return any(
-            answer.candles.num_rows and answer.candles["time"][0].as_py() < time
-            for answer in self._answers.values()
+    def _with_trades(
+        self, day: Day, stored: Day | None, witnesses: Witnesses, made: pa.Table
+    ) -> Day:
+        """Return the day with candles made of trades, unless a coarser candle shows still more."""
+        if not made.num_rows:
+            return day
+        times = frozenset(epoch_seconds(made["time"]).tolist())
+        changed = replace(
+            day,
+            candles=merge_candles(made, day.candles),
+            from_trades=day.from_trades | times,
         )
+        more = examine(_merged(changed, stored), witnesses).more
+        return day if any(_overlap(window, made) for window in more) else changed
 
 
-def _merged(day: Day, stored: Day | None) -> Day:
-    return day.merged_with(stored) if stored else day
+def _unanswered(day: Day, stored: Day | None, witnesses: Witnesses) -> Sequence[Window]:
+    """Return the hours with a stored candle that the newest answer lacks, unless withdrawn."""
+    missing = _missing(day, stored)
+    if not missing.num_rows:
+        return []
+    gone = withdrawn(day, missing, witnesses)
+    length = max(HOUR, day.series.granularity.delta)
+    first = (length * ((time - day.start) // length) for time in _times(missing, gone))
+    return [Window(day.start + since, day.start + since + length) for since in first]
+
+
+def _times(candles: pa.Table, dropped: pa.Table) -> Sequence[datetime]:
+    return without_candles(candles, dropped)["time"].to_pylist()
+
+
+def _proof_by(said: TradesFound, hole: Window, day: Day) -> Proof | None:
+    as_of = said.as_of or day.refreshed_at
+    if said.witness:
+        return Proof(hole.start, hole.end, NO_TRADES, said.witness, as_of)
+    if not said.available:
+        return Proof(hole.start, hole.end, UNPROVABLE, "no trades of that time can be had", as_of)
+    return None
+
+
+def _in_order(proofs: Sequence[Proof]) -> Sequence[Proof]:
+    return sorted(proofs, key=lambda proof: proof.start)
+
+
+def _overlap(window: Window, candles: pa.Table) -> bool:
+    return any(window.start <= time < window.end for time in candles["time"].to_pylist())
+
+
+def _span(window: Window) -> tuple[datetime, datetime]:
+    return window.start, window.end
+
+
+def _merged(day: Day, stored: Day | None, absent: pa.Table | None = None) -> Day:
+    return day.merged_with(stored, absent) if stored else day
 
 
 def _missing(day: Day, stored: Day | None) -> pa.Table:
-    return missing_candles(stored, day) if stored else empty_candles()
+    """Return the stored candles that the exchange once answered and now does not."""
+    if not stored:
+        return empty_candles()
+    missing = missing_candles(stored, day)
+    is_made = [time in stored.from_trades for time in epoch_seconds(missing["time"]).tolist()]
+    return without_candles(missing, missing.filter(pa.array(is_made, pa.bool_())))

@@ -29,14 +29,3 @@ def unusual_length(untraded: int, buckets: int) -> float:
     if not 0 < untraded < buckets:
         return 1.0 if untraded == 0 else math.inf
     return math.log(_EXPECTED / buckets) / math.log(untraded / buckets)
-
-
-def unusual_holes(is_hole: np.ndarray) -> list[tuple[int, int]]:
-    """Return the first index and the end index of the unusually long holes.
-
-    `is_hole` says for each bucket whether it has no candle.
-    """
-    shortest = unusual_length(int(is_hole.sum()), len(is_hole))
-    return [
-        (first, end) for first, end in runs(is_hole) if is_hole[first] and end - first >= shortest
-    ]

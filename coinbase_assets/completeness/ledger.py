@@ -1,10 +1,10 @@
 """The ledger of a month: what each of its buckets is, as intervals. Pure: no Dagster, no I/O."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -12,18 +12,25 @@ import pyarrow.compute as pc
 
 from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.days import SETTLED_AFTER, refreshed_at
-from coinbase_assets.candles.evidence import AGAIN, Evidence, Lifetime
+from coinbase_assets.candles.evidence import RULE, Evidence, Lifetime
+from coinbase_assets.candles.proofs import Proof
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import TIME_TYPE
-from coinbase_assets.completeness.hole_statistics import runs, unusual_holes
+from coinbase_assets.completeness.hole_statistics import runs
 
 
 class State(StrEnum):
-    """What a bucket is, and why it has a candle or none."""
+    """What a bucket is, and why it has a candle or none.
+
+    NO_TRADES is proven by a witness. UNCONFIRMED is in doubt. UNPROVABLE is in doubt, too, but the
+    exchange has no witness left. PENDING was compared by an earlier rule.
+    """
 
     TRADED = "traded"
     NO_TRADES = "no_trades"
     UNCONFIRMED = "unconfirmed"
+    UNPROVABLE = "unprovable"
+    PENDING = "pending"
     BEFORE_LISTING = "before_listing"
     AFTER_DELISTING = "after_delisting"
     NOT_COLLECTED = "not_collected"
@@ -40,6 +47,8 @@ COVERAGE_SCHEMA = pa.schema(
     ]
 )
 
+# Of an interval's witnesses, the ledger names so many.
+_WITNESSES_NAMED = 3
 _STATES = list(State)
 _CODES = {state: code for code, state in enumerate(_STATES)}
 
@@ -53,12 +62,16 @@ class DayFacts:
     evidence: Evidence | None
 
     @classmethod
-    def of(cls, fields: Mapping[str, str]) -> "DayFacts":
-        """From the fields of the day's table."""
+    def of(cls, fields: Mapping[str, str], proofs: Sequence[Proof] | None = ()) -> "DayFacts":
+        """Return the facts in the fields of a day's table, and the proofs that these name.
+
+        `proofs` is None if the stored proofs are not those that the day names.
+        """
+        evidence = Evidence.from_fields(fields)
         return cls(
             datetime.fromisoformat(fields["answered_through"]),
             refreshed_at(fields),
-            Evidence.from_fields(fields),
+            replace(evidence, proofs=tuple(proofs or ())) if evidence else None,
         )
 
 
@@ -67,7 +80,8 @@ class MonthFacts:
     """What the ledger of a month is made of.
 
     `candles` are the starts of the candles in epoch seconds. `days` has an entry for each day of
-    the month, None if it was not collected. `lifetimes` are those of the product, ascending.
+    the month, None if it was not collected. `lifetimes` are those of the product, ascending, with
+    each day on which the lake has a candle.
     """
 
     series: Series
@@ -97,6 +111,11 @@ class MonthFacts:
     def day_start(self, number: int) -> datetime:
         return self.start + number * DAY
 
+    def places(self, proof: Proof, number: int) -> tuple[int, int]:
+        """Return the proof's first bucket, counted from the start of that day, and its end."""
+        step, start = self.series.granularity.delta, self.day_start(number)
+        return max(0, (proof.start - start) // step), max(0, (proof.end - start) // step)
+
     def buckets_of(self, day: date) -> tuple[int, int]:
         """The first bucket of a day and that of the next; outside the month, one of its ends."""
         number = (day - self.start.date()).days
@@ -112,14 +131,12 @@ def build_ledger(month: MonthFacts) -> pa.Table:
     """
     codes, step = _states_of_month(month), month.series.granularity.delta
     rows = [(first, end, _STATES[codes[first]]) for first, end in runs(codes)]
-    explain = cache(lambda state, first, last: _explain(month, state, first, last))
-    a_day = month.buckets_a_day
     columns = [
         [month.start + first * step for first, _, _ in rows],
         [month.start + end * step for _, end, _ in rows],
         [end - first for first, end, _ in rows],
         [state.value for _, _, state in rows],
-        [explain(state, first // a_day, (end - 1) // a_day) for first, end, state in rows],
+        [_explain(month, state, first, end) for first, end, state in rows],
     ]
     return pa.table(columns, COVERAGE_SCHEMA)
 
@@ -142,29 +159,50 @@ def _states_of_month(month: MonthFacts) -> np.ndarray:
     codes[: _first_traded(month)] = _CODES[State.BEFORE_LISTING]
     for delisted in _delisted(month):
         codes[delisted] = _CODES[State.AFTER_DELISTING]
-    for contradicted in _contradicted(month):
-        codes[contradicted] = _CODES[State.UNCONFIRMED]
+    for doubtful in _shown_trades(month):
+        codes[doubtful] = _CODES[State.UNCONFIRMED]
     codes[month.traded] = _CODES[State.TRADED]
     return codes
 
 
 def _states_of_day(month: MonthFacts, number: int) -> np.ndarray:
-    """The codes of a day's buckets, had they no candle and were there no contrary evidence."""
+    """Return the codes of a day's buckets, had they no candle and its product one lifetime."""
     state = State.NOT_COLLECTED if month.is_over(number) else State.OPEN
     codes = np.full(month.buckets_a_day, _CODES[state])
-    if day := month.days[number]:
-        answered = day.answered_through - month.day_start(number)
-        codes[: answered // month.series.granularity.delta] = _CODES[
-            _state_without_candle(month, number, day)
-        ]
+    if not (day := month.days[number]):
+        return codes
+    answered = (day.answered_through - month.day_start(number)) // month.series.granularity.delta
+    codes[:answered] = _CODES[_state_without_proof(month, number, day)]
+    for proof in _proofs(day):
+        first, end = month.places(proof, number)
+        codes[first : min(end, answered)] = _CODES[State(proof.state)]
     return codes
 
 
-def _state_without_candle(month: MonthFacts, number: int, day: DayFacts) -> State:
-    """What an answered bucket without a candle is; a day is compared in the night after it."""
-    if day.evidence:
-        return State.NO_TRADES
-    return State.UNCONFIRMED if month.is_over(number, SETTLED_AFTER) else State.OPEN
+def _state_without_proof(month: MonthFacts, number: int, day: DayFacts) -> State:
+    """Return what an answered bucket is of which no proof speaks.
+
+    A day is compared in the night after it.
+    """
+    if not day.evidence:
+        return State.UNCONFIRMED if month.is_over(number, SETTLED_AFTER) else State.OPEN
+    if day.evidence.rule != RULE:
+        return State.PENDING
+    return State.NO_TRADES if day.evidence.witness else State.UNCONFIRMED
+
+
+def _proofs(day: DayFacts | None) -> Sequence[Proof]:
+    return day.evidence.proofs if day and day.evidence else ()
+
+
+def _shown_trades(month: MonthFacts) -> Iterator[slice]:
+    """Yield the buckets in which the exchange shows trades, whenever the product was traded."""
+    for number, day in enumerate(month.days):
+        for proof in _proofs(day):
+            if proof.state == State.UNCONFIRMED and proof.shows_trades:
+                first, end = month.places(proof, number)
+                begin = number * month.buckets_a_day
+                yield slice(begin + first, begin + end)
 
 
 def _first_traded(month: MonthFacts) -> int:
@@ -191,65 +229,64 @@ def _compared(month: MonthFacts, day: date) -> np.ndarray:
     return month.traded[(month.traded >= first) & (month.traded < end) & is_compared]
 
 
-def _contradicted(month: MonthFacts) -> Iterator[slice]:
-    """The buckets in which the exchange's coarser candles show trades that no candle holds.
-
-    Of the holes in an hour it is those longer than chance makes them, if there is one, else all.
-    """
+def _explain(month: MonthFacts, state: State, first: int, end: int) -> str:
+    """Return what says that the month's buckets from `first` until `end` are in that state."""
     a_day = month.buckets_a_day
-    hours_a_bucket = max(1, 24 // a_day)
-    for number, day in enumerate(month.days):
-        contradicted = day.evidence.contradicted if day and day.evidence else ()
-        unusual = _unusual_holes(month, number) if contradicted else []
-        for hour in (one for hours in contradicted for one in hours[::hours_a_bucket]):
-            first, end = ((number * 24 + h) * a_day // 24 for h in (hour, hour + hours_a_bucket))
-            reaching = [
-                slice(max(a, first), min(b, end)) for a, b in unusual if a < end and first < b
-            ]
-            yield from reaching or [slice(first, end)]
-
-
-def _unusual_holes(month: MonthFacts, number: int) -> list[tuple[int, int]]:
-    """The unusually long holes of a day, as buckets of the month."""
-    begin = number * month.buckets_a_day
-    is_hole = np.ones(month.buckets_a_day, bool)
-    of_day = month.traded[(month.traded >= begin) & (month.traded < begin + month.buckets_a_day)]
-    is_hole[of_day - begin] = False
-    return [(begin + first, begin + end) for first, end in unusual_holes(is_hole)]
-
-
-def _explain(month: MonthFacts, state: State, first: int, last: int) -> str:
-    """What says that buckets from one day of the month to another are in that state."""
     match state:
         case State.BEFORE_LISTING:
             return f"first traded on {month.lifetimes[0].first_day}"
         case State.AFTER_DELISTING:
-            start = month.day_start(first).date()
+            start = month.day_start(first // a_day).date()
             ends = [each.last_day for each in month.lifetimes if each.last_day]
             return f"delisted, last traded on {max(end for end in ends if end <= start)}"
         case State.NOT_COLLECTED:
             return "no answer is stored"
     times: dict[str, list[datetime]] = {}
-    for day in month.days[first : last + 1]:
-        what, when = _said_of(state, day)
-        times.setdefault(what, []).extend([when] if when else [])
-    return "; ".join(what + _span(when) for what, when in times.items())
+    for number in range(first // a_day, (end - 1) // a_day + 1):
+        for what, when in _said_of(month, state, number, (first, end)):
+            times.setdefault(what, []).extend([when] if when else [])
+    return "; ".join(what + _span(when) for what, when in _most_said(times).items())
 
 
-def _said_of(state: State, day: DayFacts | None) -> tuple[str, datetime | None]:
-    if state == State.TRADED and day:
-        return "answered", day.refreshed_at
-    if state == State.OPEN:
-        return "the day is not over, or not compared yet", day.refreshed_at if day else None
+def _most_said(times: Mapping[str, list[datetime]]) -> Mapping[str, list[datetime]]:
+    """Return the first witnesses, and in place of the rest their number."""
+    if len(times) <= _WITNESSES_NAMED:
+        return times
+    named = dict(list(times.items())[:_WITNESSES_NAMED])
+    return {**named, f"and {len(times) - _WITNESSES_NAMED} more witnesses": []}
+
+
+def _said_of(
+    month: MonthFacts, state: State, number: int, span: tuple[int, int]
+) -> Iterator[tuple[str, datetime | None]]:
+    """Yield what is known of a day's buckets within the span of the month's, and since when."""
+    day = month.days[number]
     evidence = day.evidence if day else None
-    if not evidence:
-        return "not compared with coarser candles", None
-    again = evidence.compared_with == AGAIN
-    if state == State.UNCONFIRMED:
-        source = "another answer shows" if again else f"the {evidence.compared_with} candles show"
-        return f"{source} trades missing here, as of", evidence.compared_at
-    said = "asked twice" if again else f"as the {evidence.compared_with} candles say"
-    return said, evidence.compared_at
+    if state == State.TRADED and day:
+        yield "answered", day.refreshed_at
+    elif state == State.OPEN:
+        yield "the day is not over, or not compared yet", day.refreshed_at if day else None
+    elif not evidence:
+        yield "not compared with coarser candles", None
+    elif state == State.PENDING:
+        yield "compared by an earlier rule", evidence.compared_at
+    elif evidence.witness:
+        yield f"{evidence.witness}, as of", evidence.compared_at
+    else:
+        yield from _said_by_proofs(month, number, span, evidence)
+
+
+def _said_by_proofs(
+    month: MonthFacts, number: int, span: tuple[int, int], evidence: Evidence
+) -> Iterator[tuple[str, datetime | None]]:
+    begin, found = number * month.buckets_a_day, False
+    for proof in evidence.proofs:
+        first, end = month.places(proof, number)
+        if begin + first < span[1] and span[0] < begin + end:
+            yield f"{proof.witness}, as of", proof.as_of
+            found = True
+    if not found:
+        yield "no proof is stored", evidence.compared_at
 
 
 def _span(times: Sequence[datetime]) -> str:

@@ -13,11 +13,11 @@ import pytest
 
 from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.day_cutting import cut_days
-from coinbase_assets.candles.evidence import AGAIN, Evidence
+from coinbase_assets.candles.evidence import Evidence
 from coinbase_assets.candles.series import Series
 from coinbase_assets.collection.day_updates import DaysToCollect, DayUpdates
 from coinbase_assets.collection.reconciler import Reconciled, Reconciler
-from coinbase_assets.completeness.reconciliation import weigh
+from coinbase_assets.completeness.examination import weigh
 from coinbase_assets.exchange.resource import BlockingExchange, ExchangeResource
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.table_metadata import table_fields
@@ -75,7 +75,7 @@ class Asked:
 
     @property
     def evidence(self) -> list[Evidence]:
-        return [weigh(found.day, found.reference) for found in self.days if found.reference]
+        return [weigh(found.day, found.witnesses) for found in self.days if found.witnesses]
 
 
 def _times(reconciled: Reconciled) -> list[datetime]:
@@ -157,8 +157,8 @@ def answers(kind: str, granularity: int, *numbers: int) -> Faults:
 def test_reconcile_asks_again_for_lost_candles(ask: Ask, faults: Faults, requests: int) -> None:
     asked = ask(WHOLE, faults=faults)
     assert asked.times == [*range(at(0), at(1), QUARTER)]
-    assert asked.requests == {"15m": requests, "1d": 1, "1h": 1}
-    assert [(found.compared_with, found.agrees) for found in asked.evidence] == [("1h", True)]
+    assert asked.requests == {"15m": requests, "1d": 1, "6h": 1, "1h": 1}
+    assert [(found.witness, found.agrees) for found in asked.evidence] == [("", True)]
     assert asked.days[0].day.requests == requests
 
 
@@ -178,33 +178,43 @@ def test_reconcile_asks_again_for_doubtful_hours_only(tmp_path: Path) -> None:
 def test_reconcile_contradicts_hours_that_never_come(ask: Ask) -> None:
     asked = ask(Forgetful(LATE_MORNING))
     assert len(asked.times) == 96 - 12
-    assert asked.requests == {"15m": 1 + 2 * 2, "1d": 1, "1h": 1}  # empty answers come twice
+    empty_answers_come_twice = 2
+    assert asked.requests == {"15m": 1 + 2 * empty_answers_come_twice, "1d": 1, "6h": 1, "1h": 1}
     (evidence,) = asked.evidence
-    assert evidence.contradicted == (range(10, 13),)
-    assert evidence.disagreement == "differs from the hourly candles of 10:00, 11:00, 12:00"
+    (proof,) = evidence.proofs
+    assert (proof.start, proof.end) == (START + timedelta(hours=10), START + timedelta(hours=13))
+    assert (proof.state, proof.witness) == ("unconfirmed", "the 1d candle shows more")
+    shown = "coarser candles show more from 10:00 to 11:00, 11:00 to 12:00, 12:00 to 13:00"
+    assert evidence.disagreement == shown
 
 
 def test_reconcile_uses_daily_candle_without_hourly_candles(ask: Ask) -> None:
     asked = ask(Forgetful(LATE_MORNING, times=1), faults=answers("empty", HOUR, 0, 1))
     assert len(asked.times) == 96
-    assert asked.requests == {"15m": 2, "1d": 1, "1h": 2}
-    assert [(found.compared_with, found.agrees) for found in asked.evidence] == [("1d", True)]
+    assert asked.requests == {"15m": 2, "1d": 1, "6h": 1, "1h": 2}
+    assert [found.agrees for found in asked.evidence] == [True]
 
 
-def test_reconcile_asks_twice_without_coarser_candles(ask: Ask) -> None:
+def test_reconcile_certifies_nothing_without_coarser_candles(ask: Ask) -> None:
     rows = WHOLE.candles(QUARTER, at(0), at(2) - QUARTER, NOW)
     holey = [row for row in rows if row[0] not in LATE_MORNING]
     asked = ask(ListMarket({QUARTER: holey}), days=3)
     assert asked.times == [row[0] for row in holey]
-    assert asked.requests == {"15m": 2, "1d": 2, "1h": 2}
-    assert [found.compared_with for found in asked.evidence] == [AGAIN, AGAIN, "1d"]
-    assert all(found.agrees for found in asked.evidence)
+    states = [{proof.state for proof in found.proofs} for found in asked.evidence]
+    assert states == [{"unconfirmed"}, set(), {"unconfirmed"}]
 
 
-def test_reconcile_restores_candles_without_coarser_candles(ask: Ask) -> None:
-    rows = WHOLE.candles(QUARTER, at(0), at(1) - QUARTER, NOW)
-    asked = ask(Forgetful(LATE_MORNING, times=1, market=ListMarket({QUARTER: rows})))
-    assert asked.times == [row[0] for row in rows]
+def test_reconcile_day_lost_at_every_level_is_unconfirmed(ask: Ask) -> None:
+    rows = {
+        seconds: [row for row in WHOLE.candles(seconds, at(0), at(3) - 60, NOW) if not lost(row)]
+        for seconds in (QUARTER, HOUR, 21_600, 86_400)
+    }
+    evidence = ask(ListMarket(rows), days=3).evidence
+    assert [found.is_proven for found in evidence] == [True, False, True]
+
+
+def lost(row: Row) -> bool:
+    return at(1) <= row[0] < at(2)
 
 
 # What it costs
@@ -214,9 +224,9 @@ def test_reconcile_without_doubt_needs_one_daily_request(ask: Ask) -> None:
     asked = ask(SyntheticMarket("ETH-EUR", untraded=0.8), 31, "5m")
     assert 0.3 < 1 - len(asked.times) / (31 * 288) < 0.36
     assert asked.requests == {"5m": 30, "1d": 1}
-    assert {
-        (found.compared_with, found.contradicted, found.agrees) for found in asked.evidence
-    } == {("1d", (), True)}
+    assert {(found.witness, found.agrees) for found in asked.evidence} == {
+        ("the 1d candles agree", True)
+    }
 
 
 def test_reconcile_accepts_halt_confirmed_by_daily_candle(ask: Ask) -> None:
@@ -237,38 +247,37 @@ def test_reconcile_hourly_request_serves_12_days(
     ask: Ask, days: tuple[int, int], requests: int
 ) -> None:
     lost = [time for day in days for time in range(at(day, 10), at(day, 13), QUARTER)]
-    asked = ask(Forgetful(lost), 14)
+    asked = ask(Forgetful(lost, times=2), 14)
     assert (asked.requests["1d"], asked.requests["1h"]) == (1, requests)
 
 
 def test_reconcile_compares_hourly_series_with_daily_candle(ask: Ask) -> None:
     asked = ask(Forgetful([at(0, 10), at(0, 11)], 1, HOUR), granularity="1h")
     assert asked.times == [*range(at(0), at(1), HOUR)]
-    assert asked.requests == {"1h": 2, "1d": 1}
+    assert asked.requests == {"1h": 2, "1d": 1, "6h": 1}
 
 
 def test_reconcile_skips_open_day(ask: Ask) -> None:
     asked = ask(Forgetful(LATE_MORNING), days=2, now=at(0, 23.9))
     assert len(asked.times) == 95 - 12
     assert asked.requests == {"15m": 1}
-    assert [day.reference for day in asked.days] == [None, None]
+    assert [day.witnesses for day in asked.days] == [None, None]
 
 
 # Daily series
 
 
-def test_reconcile_confirms_daily_series_by_second_request(ask: Ask) -> None:
+def test_reconcile_silent_day_of_daily_series_is_unconfirmed(ask: Ask) -> None:
     silent = ListMarket({86_400: [row for row in daily_rows(10) if row[0] != at(4)]})
     asked = ask(silent, 10, "1d")
     assert len(asked.times) == 9
-    assert asked.requests == {"1d": 2}
-    assert {(found.compared_with, found.agrees) for found in asked.evidence} == {(AGAIN, True)}
+    assert [found.is_proven for found in asked.evidence] == [True] * 4 + [False] + [True] * 5
 
 
 def test_reconcile_asks_again_for_lost_daily_candle(ask: Ask) -> None:
     asked = ask(Forgetful([at(4)], 1, 86_400), 10, "1d")
     assert asked.times == [at(day) for day in range(10)]
-    assert asked.requests == {"1d": 3}
+    assert asked.requests == {"1d": 3, "6h": 1}
 
 
 def daily_rows(days: int) -> list[list[float]]:
@@ -319,7 +328,7 @@ def test_update_keeps_candles_in_coarser_candles(collect: Collect, lake: Parquet
     collect(WHOLE)
     fields = collect(Forgetful(THREE), NOW + 9)
     assert outcome(fields) == (3, 3, 0, 0)
-    assert (fields["disagreement"], fields["contradicted_hours"]) == ("", "")
+    assert (fields["disagreement"], fields["proofs"]) == ("", "")
     assert lake.list("candle_revisions/") == {}
 
 
@@ -328,7 +337,7 @@ def test_update_drops_candles_disproved_by_coarser_candles(
 ) -> None:
     collect(WHOLE)
     halt = (START + timedelta(hours=10), START + timedelta(hours=10, minutes=45))
-    assert outcome(collect(replace(WHOLE, halts=[halt]), NOW + 9)) == (3, 0, 3, 3)
+    assert outcome(collect(replace(WHOLE, halts=[halt]), NOW + 9)) == (1, 0, 3, 3)
     (path,) = lake.list("candle_revisions/")
     gone = lake.get(path)
     assert [int(time.timestamp()) for time in gone["time"].to_pylist()] == [*THREE]
