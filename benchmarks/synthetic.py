@@ -95,7 +95,7 @@ def random_candles(series: Series, start: datetime, end: datetime) -> pa.Table:
 
 def _raw_day(series: Series, start: datetime, candles: pa.Table) -> pa.Table:
     asked = start + 3 * DAY + timedelta(hours=1)
-    evidence = Evidence("1h", asked)
+    evidence = Evidence(asked, "the 1h candles agree")
     part = clip_candles(candles, start, start + DAY)
     return Day(series, start, part, asked, asked, start, start + DAY, 6, evidence).to_table(_SOURCE)
 

@@ -11,7 +11,7 @@ GOOD = {
     "buckets_no_trades": "0",
     "answered_through": "2024-02-01T00:00:00Z",
     "last_candle": "2024-01-31T23:59:00+00:00",
-    "contradicted_hours": "3-4,10-24",
+    "rule": "2",
     "disagreement": "[/x] \x1b[2J",
 }
 BAD_NUMBERS = [
@@ -38,7 +38,6 @@ BAD_TIMES = [
     "[/x]",
     "9" * 8192,
 ]
-BAD_HOURS = ["[/x]", "3", "3-4,", "-5-4", "9" * 5000 + "-1"]
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -56,11 +55,6 @@ def test_bad_number_is_not_readable(name: str, text: str) -> None:
 @pytest.mark.parametrize("name", ["fetched_at", "answered_through", "first_candle"])
 def test_bad_time_is_not_readable(name: str, text: str) -> None:
     assert not is_readable(name, text)
-
-
-@pytest.mark.parametrize("text", BAD_HOURS)
-def test_bad_hours_are_not_readable(text: str) -> None:
-    assert not is_readable("contradicted_hours", text)
 
 
 def test_unreadable_field_counts_as_missing() -> None:

@@ -32,7 +32,7 @@ def build_raw_candles(series: Series, start: date) -> dg.AssetsDefinition:
         description=(
             f"Closed {series.granularity} candles of {series.product}, as answered by the Coinbase"
             " Exchange, one blob per UTC day. A day without trades is an empty blob. Closed days"
-            " are compared with the exchange's daily and hourly candles (`compared_with`)."
+            " are compared with the exchange's coarser candles (`witness`, `proofs`)."
         ),
     )
     def raw_candles(

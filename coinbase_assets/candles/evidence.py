@@ -54,7 +54,7 @@ class Evidence:
             "proofs": self.digest,
             "agreement": self.agreement,
             "disagreement": self.disagreement,
-            "tries": str(self.tries),
+            "tries": str(self.tries or ""),
         }
 
     @classmethod
@@ -67,7 +67,7 @@ class Evidence:
             fields.get("witness", ""),
             agreement=fields.get("agreement", ""),
             disagreement=fields.get("disagreement", ""),
-            tries=int(fields.get("tries", 0)),
+            tries=int(fields.get("tries") or 0),
             rule=int(fields.get("rule", 1)),
             stored_digest=fields.get("proofs", ""),
         )

@@ -73,8 +73,8 @@ class Examination:
 
     `proofs` have an entry for each run of holes, ascending. `more` are the buckets, of whatever
     length, of which a coarser candle shows more than the day has; `less` are those with a hole of
-    which even the finest coarser candle has lost trades. `blaming` are the granularities that show more. `needs` is a
-    granularity to be asked for first, or None if the examination is complete. `relations` has what
+    which even the finest coarser candle has lost trades. `blaming` are the granularities that show
+    more. `needs` is a granularity to be asked for first, or None if the examination is complete. `relations` has what
     each granularity says of each of its buckets.
     """
 
@@ -184,20 +184,28 @@ class _Walk:
         """
         if place + 1 == len(self.levels):
             return False
-        level, finer = self.levels[place : place + 2]
-        if not self._has(finer):
-            return True
-        length = self._length(level)
-        folded = fold(self.witnesses.levels[finer].candles, self.day.start, length)
-        return relate(self._folded(level, length), folded)[bucket] == Relation.SAME
+        return not self._has(self.levels[place + 1]) or self._make_up(place, place + 1, bucket)
+
+    def _make_up(self, place: int, finer: int, bucket: int) -> bool:
+        """Whether the exchange's finer candles, folded, equal its coarser one."""
+        length = self._length(self.levels[place])
+        folded = self._folded(self.levels[finer], length)
+        return bool(
+            relate(self._folded(self.levels[place], length), folded)[bucket] == Relation.SAME
+        )
 
     def _look_around(self, place: int, window: Window) -> None:
-        """Look for a coarser candle that proves a bucket of which no candle exists at all."""
-        for level in reversed(self.levels[:place]):
+        """Prove a bucket of which no candle exists by a coarser candle that exists.
+
+        That must equal our candles, or the exchange's own of this length.
+        """
+        for coarser in reversed(range(place)):
+            level = self.levels[coarser]
             if not self._has(level):
                 return
             bucket = (window.start - self.day.start) // self._length(level)
-            if self._relations(level)[bucket] == Relation.SAME:
+            same = self._relations(level)[bucket] == Relation.SAME
+            if same or self._make_up(coarser, place, bucket):
                 self._prove(window, level)
                 return
 

@@ -52,7 +52,7 @@ def raw_day(key: str) -> pa.Table:
     start = day_start(key)
     times = [start + timedelta(hours=hour) for hour in range(24) if hour not in (5, 6)]
     candles = candle_table(times, open=1.5, high=2.0, low=1.0, close=1.75, volume=10.0)
-    evidence = Evidence("1d", FETCHED)
+    evidence = Evidence(FETCHED, "the 1d candles agree")
     day = Day(SERIES, start, candles, FETCHED, FETCHED, start, start + DAY, 1, evidence)
     return day.to_table("")
 
@@ -70,8 +70,12 @@ def months(lake: ParquetStore) -> ParquetStore:
     return lake
 
 
+def no_proofs(day: str, digest: str) -> None:
+    """Every day of these tests has a single witness, and no proofs."""
+
+
 def store_ledger(lake: ParquetStore, month: str, history: pa.Table) -> None:
-    ledger = ledger_of(SERIES, month, history, [Lifetime()])
+    ledger = ledger_of(SERIES, month, history, [Lifetime()], no_proofs)
     lake.put(LEDGER.format(partition=month), ledger, None)
 
 
@@ -339,7 +343,8 @@ def test_checks_ignore_days_outside_first_and_last_collected(
     last = "2024-02-04"
     months.put(RAW.format(partition=last), raw_day(last), None)
     days = {key: raw_day(key) for key in (*DAYS[2:], last)}
-    ledger = ledger_of(SERIES, "2024-02", join_days(SERIES, "2024-02", days, 29, ""), [Lifetime()])
+    history = join_days(SERIES, "2024-02", days, 29, "")
+    ledger = ledger_of(SERIES, "2024-02", history, [Lifetime()], no_proofs)
     alter(months, LEDGER, "2024-02", lambda before: ledger)
     evaluation = check(instance)["every_hole_is_explained"]
     assert evaluation.severity == ERROR

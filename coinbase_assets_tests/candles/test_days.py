@@ -10,6 +10,7 @@ import pytest
 from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.days import Day
 from coinbase_assets.candles.evidence import Evidence
+from coinbase_assets.candles.proofs import UNCONFIRMED, Proof
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import SCHEMA, InvalidCandles, candles_digest
 from coinbase_assets.table_metadata import table_fields
@@ -24,8 +25,9 @@ def at(hour: float) -> datetime:
 
 
 LATE = at(1000)
-AGREES = Evidence("1d", LATE)
-DISAGREES = Evidence("1h", LATE, (range(3, 5), range(7, 8)), "differs from the hourly candles")
+AGREES = Evidence(LATE, "the 1d candles agree")
+DISAGREES = Evidence(LATE, "the 1h candles agree", disagreement="coarser candles show more")
+DOUBTS = Evidence(LATE, proofs=(Proof(at(3), at(5), UNCONFIRMED, "nobody", LATE),))
 
 
 def candles(hours: Collection[int], price: float = 1.0) -> pa.Table:
@@ -67,8 +69,11 @@ def test_day_settled_24_hours_after_its_end(seconds: int, settled: bool) -> None
         (None, False, False),
         (DISAGREES, False, False),
         (AGREES, False, True),
-        (None, True, True),
         (DISAGREES, True, True),
+        (None, True, False),
+        (DOUBTS, False, False),
+        (DOUBTS, True, False),
+        (replace(AGREES, compared_at=at(47)), True, False),
     ],
 )
 def test_day_settled_by_coarser_candles_or_repetition(

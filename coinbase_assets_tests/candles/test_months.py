@@ -75,7 +75,7 @@ def test_join_days_version_grows(also: dict[str, int]) -> None:
 
 
 def test_raw_days_keeps_fields() -> None:
-    evidence = Evidence("1h", day_start("2024-06-01"), (range(3, 5),), "differs")
+    evidence = Evidence(day_start("2024-06-01"), "the 1h candles agree")
     days = {
         "2024-01-01": raw_day("2024-01-01", evidence=evidence),
         "2024-01-31": raw_day("2024-01-31", ()),

@@ -120,7 +120,7 @@ def test_real_candles_vendor_hole_is_unconfirmed(
     )
     (unconfirmed,) = [row for row in euro_holes if row["state"] == "unconfirmed"]
     assert (unconfirmed["start"], unconfirmed["end"]) == HOLE
-    assert "the 1h candles show trades" in unconfirmed["evidence"]
+    assert "candle shows more" in unconfirmed["evidence"]
     assert Counter(row["state"] for row in euro_holes) == {"unconfirmed": 1, "no_trades": 155}
     assert Counter(row["state"] for row in litecoin_holes) == {"no_trades": 4}
     assert lake.get("market_halts/month=2018-04/halts.parquet").num_rows == 0

@@ -22,7 +22,7 @@ from coinbase_assets.candles.revisions import (
 from coinbase_assets.candles.table import SCHEMA, InvalidCandles
 from coinbase_assets.collection.day_updates import DaysToCollect, DayUpdates
 from coinbase_assets.collection.reconciler import Reconciled
-from coinbase_assets.completeness.reconciliation import missing_candles
+from coinbase_assets.completeness.examination import missing_candles
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.io_manager import Update

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from coinbase_assets.completeness.hole_statistics import runs, unusual_holes, unusual_length
+from coinbase_assets.completeness.hole_statistics import runs, unusual_length
 
 MINUTES = 1440
 
@@ -42,32 +42,10 @@ def test_unusual_length_expects_one_in_a_thousand(untraded: int, buckets: int, l
     assert math.ceil(unusual_length(untraded, buckets) - 1e-9) == length
 
 
-@pytest.mark.parametrize("buckets", [0, 1, 24])
-def test_unusual_holes_none_if_nothing_traded(buckets: int) -> None:
+def test_unusual_length_infinite_if_nothing_traded() -> None:
     assert unusual_length(1440, 1440) == math.inf
-    assert unusual_holes(np.ones(buckets, bool)) == []
 
 
 @pytest.mark.parametrize("buckets", [1, 1440])
 def test_unusual_length_one_if_all_traded(buckets: int) -> None:
     assert unusual_length(0, buckets) == 1
-    assert unusual_holes(np.zeros(buckets, bool)) == []
-
-
-@pytest.mark.parametrize("place", [0, 700, MINUTES - 20])
-def test_unusual_holes_twenty_minutes_in_busy_market(place: int) -> None:
-    assert unusual_holes(holes((place, place + 20), (300, 301))) == [(place, place + 20)]
-
-
-def test_unusual_holes_ignore_single_minutes() -> None:
-    assert unusual_holes(holes(*((n, n + 1) for n in range(0, MINUTES, 72)))) == []
-
-
-@pytest.mark.parametrize("untraded", [0.03, 0.1, 0.35, 0.7])
-def test_unusual_holes_rare_by_chance(untraded: float) -> None:
-    random = np.random.default_rng(4)
-    days = [random.random(MINUTES) < untraded for _ in range(300)]
-    assert sum(map(len, map(unusual_holes, days))) <= 3
-    longest = math.ceil(unusual_length(int(untraded * MINUTES), MINUTES)) + 40
-    lost = [np.where(np.arange(MINUTES) < longest, True, day) for day in days]
-    assert all(map(unusual_holes, lost))

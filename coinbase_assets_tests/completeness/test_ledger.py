@@ -3,16 +3,16 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from itertools import groupby, pairwise
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from coinbase_assets.candles.calendar import DAY, month_range
-from coinbase_assets.candles.evidence import AGAIN, Evidence, Lifetime
+from coinbase_assets.candles.evidence import Evidence, Lifetime
+from coinbase_assets.candles.proofs import Proof
 from coinbase_assets.candles.series import Granularity, Series
-from coinbase_assets.completeness.hole_statistics import unusual_length
 from coinbase_assets.completeness.ledger import (
     COVERAGE_SCHEMA,
     DayFacts,
@@ -25,7 +25,7 @@ from coinbase_assets.completeness.ledger import (
 HOUR = timedelta(hours=1)
 LATE = datetime(2024, 6, 1, tzinfo=UTC)
 ALWAYS = Lifetime()
-AGREES = Evidence("1d", LATE)
+AGREES = Evidence(LATE, "the 1d candles agree")
 WHOLE = DayFacts(datetime.max.replace(tzinfo=UTC), LATE, AGREES)
 
 
@@ -64,8 +64,13 @@ class Month:
         return [(State(row["state"]), row["buckets"]) for row in ledger.to_pylist()]
 
 
-def evidence(*hours: range) -> DayFacts:
-    return replace(WHOLE, evidence=Evidence("1h", LATE, hours, "differs"))
+def proof(day: int, hours: range, state: str, witness: str, as_of: datetime = LATE) -> Proof:
+    """Return a proof for hours of a day of February 2024."""
+    return Proof(feb(day, hours.start), feb(day, hours.stop), state, witness, as_of)
+
+
+def proven(*proofs: Proof) -> DayFacts:
+    return replace(WHOLE, evidence=Evidence(LATE, proofs=proofs))
 
 
 def answered(day: int, hours: float, refreshed_at: datetime = LATE) -> DayFacts:
@@ -77,7 +82,9 @@ def feb(day: int, hours: float = 0) -> datetime:
     return datetime(2024, 2, 1, tzinfo=UTC) + (day - 1) * DAY + hours * HOUR
 
 
-TRADED, NO_TRADES, UNCONFIRMED, BEFORE_LISTING, AFTER_DELISTING, NOT_COLLECTED, OPEN = State
+TRADED, NO_TRADES, UNCONFIRMED, UNPROVABLE, PENDING, *_ = State
+*_, BEFORE_LISTING, AFTER_DELISTING, NOT_COLLECTED, OPEN = State
+SHOWN = "the 1h candle shows more"
 
 
 # Tiling
@@ -180,74 +187,73 @@ def test_ledger_day_over_by_newest_answer() -> None:
     assert Month().states(known, None) == expected
 
 
-# Contradicted hours
+# Proofs of single holes
 
 
 @pytest.mark.parametrize("granularity", ["1m", "5m", "15m", "1h"])
 @pytest.mark.parametrize("hours", [range(0, 1), range(23, 24), range(7, 9), range(0, 24)])
 @pytest.mark.parametrize("day", [1, 10, 29])
-def test_ledger_contradicted_hours_unconfirmed(granularity: str, hours: range, day: int) -> None:
+@pytest.mark.parametrize("state", [UNCONFIRMED, UNPROVABLE])
+def test_ledger_hole_in_doubt(granularity: str, hours: range, day: int, state: State) -> None:
     an_hour = HOUR // Granularity(granularity).delta
     first, end = (((day - 1) * 24 + hour) * an_hour for hour in (hours.start, hours.stop))
     month = Month(granularity=granularity, traded=[first])
     expected = [
         (NO_TRADES, first),
         (TRADED, 1),
-        (UNCONFIRMED, end - first - 1),
+        (state, end - first - 1),
         (NO_TRADES, 29 * 24 * an_hour - end),
     ]
-    found = month.states({day: evidence(hours)})
+    parts = [range(0, hours.start), range(hours.stop, 24)]
+    witness = [proof(day, part, "no_trades", "trades 1 to 2") for part in parts if part]
+    found = month.states({day: proven(*witness, proof(day, hours, state, "nobody"))})
     assert found == [(state, buckets) for state, buckets in expected if buckets]
 
 
-@pytest.mark.parametrize(("granularity", "buckets"), [("6h", 4), ("1d", 1)])
-@pytest.mark.parametrize("day", [1, 29])
-def test_ledger_contradicted_day_of_long_buckets(granularity: str, buckets: int, day: int) -> None:
-    found = Month(granularity=granularity).states({day: evidence(range(24))})
-    expected = [(UNCONFIRMED, buckets), (NO_TRADES, 28 * buckets)]
-    assert found == (expected if day == 1 else expected[::-1])
+def test_ledger_hole_without_proof_is_unconfirmed() -> None:
+    known = proven(proof(1, range(0, 2), "no_trades", "trades 1 to 2"))
+    assert Month().states({1: known})[:2] == [(NO_TRADES, 2), (UNCONFIRMED, 22)]
 
 
-def test_ledger_contradicted_hour_doubts_unusual_holes() -> None:
-    holes = [{600}, {640}, set(range(650, 700)), {720}, {790}]
-    month = Month(granularity="1m", traded=sorted({*range(29 * 1440)} - set().union(*holes)))
-    assert month.states({1: evidence(range(10, 11), range(12, 13))}) == [
-        (TRADED, 600),
-        (NO_TRADES, 1),
-        (TRADED, 39),
-        (NO_TRADES, 1),
-        (TRADED, 9),
-        (UNCONFIRMED, 10),
-        (NO_TRADES, 40),
-        (TRADED, 20),
-        (UNCONFIRMED, 1),
-        (TRADED, 69),
-        (NO_TRADES, 1),
-        (TRADED, 29 * 1440 - 791),
+def test_ledger_day_whose_proofs_are_gone_is_unconfirmed() -> None:
+    fields = {
+        "fetched_at": "2024-06-01T00:00:00Z",
+        "answered_through": "2024-02-02T00:00:00Z",
+        **Evidence(LATE, proofs=(proof(1, range(24), "no_trades", "x"),)).to_fields(),
+    }
+    assert Month().states({1: DayFacts.of(fields, None)})[0] == (UNCONFIRMED, 24)
+
+
+def test_ledger_day_of_earlier_rule_is_pending() -> None:
+    earlier = {"compared_at": "2024-06-01T00:00:00Z", "compared_with": "1d"}
+    fields = {"fetched_at": "2024-06-01T00:00:00Z", "answered_through": "2024-02-02T00:00:00Z"}
+    known = DayFacts.of({**fields, **earlier})
+    assert Month(traded=[3]).states({1: known})[:4] == [
+        (PENDING, 3),
+        (TRADED, 1),
+        (PENDING, 20),
+        (NO_TRADES, 28 * 24),
     ]
+    assert explained(Month(), {1: known})[0] == "compared by an earlier rule 2024-06-01T00:00:00Z"
 
 
-def test_ledger_contradicted_hours_of_adjoining_days() -> None:
-    known = {3: evidence(range(0, 1), range(22, 24)), 4: evidence(range(0, 2))}
-    assert Month().states(known) == [
-        (NO_TRADES, 48),
-        (UNCONFIRMED, 1),
-        (NO_TRADES, 21),
-        (UNCONFIRMED, 4),
-        (NO_TRADES, 24 * 29 - 74),
-    ]
-
-
-def test_ledger_contradiction_wins_over_lifetime() -> None:
+def test_ledger_shown_trades_win_over_lifetime() -> None:
     lifetime = Lifetime(date(2024, 2, 3), date(2024, 2, 27))
     month = Month(traded=[60, 26 * 24 + 5], lifetime=lifetime)
-    known = {2: evidence(range(4, 6)), 3: evidence(range(10, 11)), 27: evidence(range(20, 22))}
+    known = {
+        2: proven(
+            proof(2, range(4, 6), "unconfirmed", SHOWN),
+            proof(2, range(6, 24), "unconfirmed", "no coarser candle agrees"),
+        ),
+        27: proven(
+            proof(27, range(20), "no_trades", "trades 1 to 2"),
+            proof(27, range(20, 22), "unconfirmed", SHOWN),
+        ),
+    }
     assert month.states(known) == [
         (BEFORE_LISTING, 28),
         (UNCONFIRMED, 2),
-        (BEFORE_LISTING, 28),
-        (UNCONFIRMED, 1),
-        (BEFORE_LISTING, 1),
+        (BEFORE_LISTING, 30),
         (TRADED, 1),
         (NO_TRADES, 26 * 24 + 5 - 61),
         (TRADED, 1),
@@ -372,16 +378,17 @@ def explained(month: Month, days: Mapping[int, DayFacts | None]) -> list[str]:
 @pytest.mark.parametrize(
     ("known", "said"),
     [
-        (WHOLE, "as the 1d candles say 2024-06-01T00:00:00Z"),
-        (replace(WHOLE, evidence=Evidence(AGAIN, LATE)), "asked twice 2024-06-01T00:00:00Z"),
+        (WHOLE, "the 1d candles agree, as of 2024-06-01T00:00:00Z"),
         (
-            evidence(range(24)),
-            "the 1h candles show trades missing here, as of 2024-06-01T00:00:00Z",
+            proven(proof(1, range(24), "unconfirmed", SHOWN)),
+            "the 1h candle shows more, as of 2024-06-01T00:00:00Z",
         ),
         (
-            replace(WHOLE, evidence=Evidence(AGAIN, LATE, (range(24),), "differs")),
-            "another answer shows trades missing here, as of 2024-06-01T00:00:00Z",
+            proven(*(proof(1, range(n, n + 1), "no_trades", f"trade {n}") for n in range(24))),
+            "trade 0, as of 2024-06-01T00:00:00Z; trade 1, as of 2024-06-01T00:00:00Z;"
+            " trade 2, as of 2024-06-01T00:00:00Z; and 21 more witnesses",
         ),
+        (proven(), "no proof is stored 2024-06-01T00:00:00Z"),
         (answered(1, 24), "not compared with coarser candles"),
         (None, "no answer is stored"),
     ],
@@ -405,10 +412,11 @@ def test_ledger_evidence_of_other_states() -> None:
 
 
 def test_ledger_evidence_of_interval_over_days() -> None:
-    hourly = replace(WHOLE, evidence=Evidence("1h", LATE - HOUR))
-    assert explained(Month(), {2: hourly, 3: replace(WHOLE, evidence=Evidence("1d", feb(9)))}) == [
-        "as the 1d candles say 2024-02-09T00:00:00Z to 2024-06-01T00:00:00Z;"
-        " as the 1h candles say 2024-05-31T23:00:00Z"
+    hourly = replace(WHOLE, evidence=Evidence(LATE - HOUR, "the 1h candles agree"))
+    daily = replace(WHOLE, evidence=Evidence(feb(9), "the 1d candles agree"))
+    assert explained(Month(), {2: hourly, 3: daily}) == [
+        "the 1d candles agree, as of 2024-02-09T00:00:00Z to 2024-06-01T00:00:00Z;"
+        " the 1h candles agree, as of 2024-05-31T23:00:00Z"
     ]
 
 
@@ -431,29 +439,23 @@ def expected_states(month: MonthFacts) -> Iterator[State]:
     for number, day in enumerate(month.days):
         times = [month.start + number * DAY + n * step for n in range(DAY // step)]
         candles = [time for time in times if time in traded]
-        doubted = doubted_buckets(day.evidence, times, candles) if day and day.evidence else set()
         for time in times:
             if time in traded:
                 yield TRADED
-            elif time in doubted:
+            elif shown_trades(day, time):
                 yield UNCONFIRMED
             else:
                 yield expected_hole(day, time, candles, month.lifetimes[0], now)
 
 
-def doubted_buckets(
-    compared: Evidence, times: Sequence[datetime], candles: Sequence[datetime]
-) -> set[datetime]:
-    """Return the buckets of contradicted hours: the unusual holes in an hour, else all of it."""
-    runs = [list(run) for is_hole, run in groupby(times, lambda t: t not in candles) if is_hole]
-    length = unusual_length(len(times) - len(candles), len(times))
-    unusual = {time for run in runs if len(run) >= length for time in run}
-    doubted = set()
-    for hour in (hour for hours in compared.contradicted for hour in hours):
-        start = times[0] + hour * HOUR
-        inside = {t for t in times if t < start + HOUR and start < t + DAY / len(times)}
-        doubted |= (inside & unusual) or inside
-    return doubted
+def proof_of(day: DayFacts | None, time: datetime) -> Proof | None:
+    proofs = day.evidence.proofs if day and day.evidence else ()
+    return next((each for each in proofs if each.start <= time < each.end), None)
+
+
+def shown_trades(day: DayFacts | None, time: datetime) -> bool:
+    found = proof_of(day, time)
+    return found is not None and found.witness == SHOWN
 
 
 def expected_hole(
@@ -473,13 +475,17 @@ def expected_hole(
     ago = now - datetime(today.year, today.month, today.day, tzinfo=UTC) - DAY
     if day is None or time >= day.answered_through:
         return NOT_COLLECTED if ago >= timedelta(0) else OPEN
-    if compared:
-        return NO_TRADES
+    if day.evidence and day.evidence.rule == 1:
+        return PENDING
+    if found := proof_of(day, time):
+        return State(found.state)
+    if day.evidence:
+        return NO_TRADES if day.evidence.witness else UNCONFIRMED
     return UNCONFIRMED if ago >= DAY else OPEN
 
 
 def random_month(random: np.random.Generator) -> MonthFacts:
-    granularity = Granularity(random.choice(["15m", "1h", "6h", "1d"]))
+    granularity = Granularity(random.choice(["15m", "1h", "6h"]))
     key = random.choice(["2023-02", "2024-02", "2024-04", "2024-05"])
     start, end = month_range(key)
     per_day = DAY // granularity.delta
@@ -499,16 +505,26 @@ def random_month(random: np.random.Generator) -> MonthFacts:
         traded[buckets][part:] = False
         compared = None
         if part == per_day and random.random() < 0.7:
-            hours = [range(a, a + 2) for a in (0, 9, 22) if random.random() < 0.2]
-            if per_day < 24:
-                hours = [range(24)] * bool(hours)
-            compared = Evidence(random.choice(["1h", AGAIN]), now, tuple(hours))
+            compared = random_evidence(random, midnight, now)
         days[number + 1] = DayFacts(midnight + part * granularity.delta, now, compared)
     bounds = [start.date() + timedelta(days=int(n)) for n in sorted(random.integers(-3, 34, 2))]
     first_day, last_day = (day if random.random() < 0.6 else None for day in bounds)
     lifetime = Lifetime(first_day, last_day)
     month = Month(key, granularity, np.flatnonzero(traded).tolist(), lifetime)
     return month.facts(days, None)
+
+
+def random_evidence(random: np.random.Generator, midnight: datetime, now: datetime) -> Evidence:
+    if random.random() < 0.3:
+        return Evidence(now, rule=1)
+    if random.random() < 0.5:
+        return Evidence(now, "the 1d candles agree")
+    said = [("no_trades", "trades 1 to 2"), ("unconfirmed", SHOWN), ("unprovable", "nobody")]
+    starts = [midnight + n * 6 * HOUR for n in range(4)]
+    quarters = [(start, said[random.integers(3)]) for start in starts if random.random() < 0.8]
+    return Evidence(
+        now, proofs=tuple(Proof(start, start + 6 * HOUR, *what, now) for start, what in quarters)
+    )
 
 
 @pytest.mark.parametrize("seed", range(40))
