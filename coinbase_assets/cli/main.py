@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -17,6 +17,7 @@ from coinbase_assets.cli.parameters import (
     DayParameter,
     FileParameter,
     SeriesParameter,
+    TimeParameter,
     days_to_collect,
     export_suffixes,
     picture_suffixes,
@@ -26,6 +27,7 @@ from coinbase_assets.cli.parameters import (
 from coinbase_assets.dagster_instance.supported_dagster import UnsupportedDagster
 from coinbase_assets.environment.secrets import public
 from coinbase_assets.exchange.errors import ExchangeError
+from coinbase_assets.plain_text import shown
 from coinbase_assets.process_tuning import (
     open_standard_streams,
     show_warnings,
@@ -93,6 +95,21 @@ def status(as_json: bool) -> None:
 
     if not show_status(settings, as_json):
         sys.exit(1)
+
+
+@cli.command()
+@click.argument("series", type=SeriesParameter())
+@click.argument("time", type=TimeParameter())
+def why(series: Series, time: datetime) -> None:
+    """Say why there is no candle at a time.
+
+    TIME is in UTC, for example 2024-01-31T12:00. The answer names the state in the ledger, the
+    witness and when it was asked, and what would settle the question.
+    """
+    from coinbase_assets.lake.reader import Lake
+
+    with Lake() as lake:
+        click.echo(shown(lake.why(series.product, series.granularity, time)))
 
 
 @cli.command()

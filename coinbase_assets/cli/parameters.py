@@ -40,6 +40,21 @@ class DayParameter(click.ParamType):
             self.fail(f"{value!r} is not a day; write YYYY-MM-DD", param, ctx)
 
 
+class TimeParameter(click.ParamType):
+    """A time in ISO 8601, in UTC unless it has a zone."""
+
+    name = "TIME"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        try:
+            time = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a time; write 2024-01-31T12:00", param, ctx)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+
+
 class FileParameter(click.ParamType):
     """A file to write. Its suffix is the format; `suffixes` returns the allowed ones."""
 

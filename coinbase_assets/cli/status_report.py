@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from coinbase_assets.candles.calendar import format_time
 from coinbase_assets.candles.series import Series
 from coinbase_assets.cli.console import PlainConsole
+from coinbase_assets.completeness.ledger import State
 from coinbase_assets.lake.portable_json import to_json
 from coinbase_assets.lake.status import SeriesStatus, series_status
 from coinbase_assets.monitoring.freshness import FreshnessWindows
@@ -29,6 +30,8 @@ def print_status(console: PlainConsole, store: ParquetStore, series: Sequence[Se
         console.print("  ".join(cells).rstrip())
     for status in statuses:
         lines = list(_unexplained_lines(status))
+        if counts := _unproven(status):
+            console.print(f"{status.series}: {counts}")
         for line in lines[:_MOST_NAMED]:
             console.print(line)
         if len(lines) > _MOST_NAMED:
@@ -85,6 +88,18 @@ def _percent(status: SeriesStatus) -> str:
     return "complete" if status.complete else f"{int(status.explained * 10_000) / 100:.2f} %"
 
 
+def _unproven(status: SeriesStatus) -> str:
+    """Say how many buckets are unprovable or pending, and how many candles are made of trades."""
+    counts = [
+        f"{status.buckets[state]:,} buckets {state.value}"
+        for state in (State.UNPROVABLE, State.PENDING)
+        if status.buckets[state]
+    ]
+    if status.from_trades:
+        counts.append(f"{status.from_trades:,} candles made of trades")
+    return ", ".join(counts)
+
+
 def _unexplained_lines(status: SeriesStatus) -> Iterator[str]:
     for interval in status.unexplained:
         span = f"{interval.start:%F %H:%M} to {interval.end:%F %H:%M}"
@@ -118,6 +133,9 @@ def _as_json(status: SeriesStatus, now: datetime) -> dict[str, object]:
             for interval in status.unexplained
         ],
         "disagreements": dict(status.disagreements),
+        "buckets": {state.value: count for state, count in status.buckets.items()},
+        "from_trades": status.from_trades,
+        "agreement": {level.value: vars(counts) for level, counts in status.agreement.items()},
     }
 
 

@@ -25,9 +25,9 @@ from coinbase_assets.candles.rules import validate_candles
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import clip_candles
 from coinbase_assets.collection.listing_dates import Lifetimes
-from coinbase_assets.collection.reconciler import DAYS_REMEMBERED, Reconciled, Reconciler
+from coinbase_assets.collection.reconciler import Reconciled, Reconciler
 from coinbase_assets.collection.stored_proofs import proofs_path
-from coinbase_assets.completeness.agreement import Agreement, parse_agreement
+from coinbase_assets.completeness.agreement import DAYS_REMEMBERED, Agreement, parse_agreement
 from coinbase_assets.completeness.examination import weigh
 from coinbase_assets.exchange.errors import ProductNotFound, ProductRemoved
 from coinbase_assets.exchange.resource import BlockingExchange

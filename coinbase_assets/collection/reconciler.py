@@ -22,6 +22,7 @@ from coinbase_assets.candles.windows import Window, join_windows, request_window
 from coinbase_assets.collection.allowance import Allowance
 from coinbase_assets.collection.coarser_candles import CoarserCandles
 from coinbase_assets.completeness.agreement import (
+    DAYS_REMEMBERED,
     Agreement,
     coarsest_reliable,
     count_relations,
@@ -37,8 +38,6 @@ from coinbase_assets.completeness.examination import (
 )
 from coinbase_assets.exchange.resource import BlockingExchange
 
-DAYS_REMEMBERED = 30
-"""How many of the newest days say which granularities are reliable."""
 # How often the windows of a day in doubt are asked for again.
 _TIMES_ASKED_AGAIN = 2
 

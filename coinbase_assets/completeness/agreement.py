@@ -16,6 +16,8 @@ from coinbase_assets.completeness.folding import Relation
 
 RELIABLE = 0.95
 """The share of a granularity's candles that must agree for it to be a witness."""
+DAYS_REMEMBERED = 30
+"""How many of the newest days say which granularities are reliable."""
 # With fewer candles than this a granularity counts as reliable: doubt costs requests, not truth.
 _FEWEST = 3
 _COUNTS = re.compile(r"(1d|6h|1h|15m|5m) ([0-9]{1,9})/([0-9]{1,9})/([0-9]{1,9})")
@@ -80,6 +82,12 @@ def total_agreement(days: Iterable[Agreement]) -> Agreement:
         for granularity, counts in day.items():
             total[granularity] = total.get(granularity, Counts()) + counts
     return total
+
+
+def newest_agreement(days: Iterable[Mapping[str, str]]) -> Agreement:
+    """Return the sums over the newest days, from the fields of all days, oldest first."""
+    compared = [text for fields in days if (text := fields.get("agreement"))]
+    return total_agreement(map(parse_agreement, compared[-DAYS_REMEMBERED:]))
 
 
 def coarsest_reliable(agreement: Agreement, levels: Sequence[Granularity]) -> Granularity:

@@ -15,6 +15,8 @@ STATE_COLOURS: Final = {
     State.TRADED: "#2e8b57",
     State.NO_TRADES: "#9ad0a9",
     State.OPEN: "#6aaed6",
+    State.PENDING: "#b7a7d6",
+    State.UNPROVABLE: "#8c6bb1",
     State.NOT_COLLECTED: "#f2a33c",
     State.UNCONFIRMED: "#d62728",
 }

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Self
 import pyarrow as pa
 
 from coinbase_assets.candles.datasets import CANDLE_HISTORY
-from coinbase_assets.candles.series import CandleSeries, parse_candle_series
+from coinbase_assets.candles.series import CandleSeries, Series, parse_candle_series
 from coinbase_assets.candles.table import SCHEMA
 from coinbase_assets.lake.candle_months import stored_series, stream_months
+from coinbase_assets.lake.day_states import days_table, explain_bucket
 from coinbase_assets.lake.tables import TABLES
-from coinbase_assets.lake.time_ranges import Instant, parse_range
+from coinbase_assets.lake.time_ranges import Instant, parse_instant, parse_range
 from coinbase_assets.storage.blob_source import BlobSource
 from coinbase_assets.storage.closable_source import ClosableSource
 from coinbase_assets.storage.errors import StorageError
@@ -145,6 +146,22 @@ class Lake:
         series = parse_candle_series(f"{product}:{granularity}")
         names = _check_columns(columns)
         return stream_months(self._store, series, *parse_range(start, end), names)
+
+    def days(self, product: str, granularity: str) -> pa.Table:
+        """Return how many buckets of each day are in each state of the ledger: a row a day.
+
+        Columns: `day`, then one for each state, such as `traded` and `no_trades`. Raises
+        ValueError, StorageError.
+        """
+        return days_table(self._store, Series.parse(f"{product}:{granularity}"))
+
+    def why(self, product: str, granularity: str, time: Instant) -> str:
+        """Return why the bucket that holds `time` has a candle or none, in one sentence.
+
+        Raises ValueError, StorageError.
+        """
+        series = Series.parse(f"{product}:{granularity}")
+        return str(explain_bucket(self._store, series, parse_instant(time)))
 
     def dataset(
         self,

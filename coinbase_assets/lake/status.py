@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from coinbase_assets.candles.calendar import DAY, day_start, month_range, months_between
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, RAW_CANDLES, Dataset
-from coinbase_assets.candles.days import is_settled
+from coinbase_assets.candles.days import is_settled, parse_seconds
+from coinbase_assets.candles.evidence import RULE
 from coinbase_assets.candles.series import Series
+from coinbase_assets.completeness.agreement import Agreement, newest_agreement
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State
 from coinbase_assets.storage.errors import BlobDamaged
 from coinbase_assets.storage.stored_blob import StoredBlob
@@ -47,7 +49,9 @@ class SeriesStatus:
     `candles`, `first_candle`, `last_candle` (starts of buckets) and `months` describe the history.
     `days` are the keys of the collected days. All days up to `settled_through` are settled. The
     exchange has answered for the time up to `answered_through`. `disagreements` says, by day, how
-    its candles differ from the exchange's coarser candles.
+    its candles differ from the exchange's coarser candles. `buckets` counts the buckets of the
+    ledger by state. `from_trades` is the number of candles made of trades. `agreement` says of each
+    granularity how its candles compared with those of the newest days.
     """
 
     series: Series
@@ -61,6 +65,9 @@ class SeriesStatus:
     answered_through: datetime | None
     unexplained: Sequence[UnexplainedInterval]
     disagreements: Mapping[str, str]
+    buckets: Mapping[State, int]
+    from_trades: int
+    agreement: Agreement
 
     @property
     def complete(self) -> bool:
@@ -102,7 +109,24 @@ def series_status(store: "ParquetStore", series: Series, today: date) -> SeriesS
         answered_through=max(_times(days, "answered_through"), default=None),
         unexplained=unexplained,
         disagreements=_disagreements(days),
+        buckets=_buckets(_blobs(store, series, CANDLE_COVERAGE)),
+        from_trades=sum(
+            len(parse_seconds(blob.fields.get("from_trades", ""))) for blob in days.values()
+        ),
+        agreement=newest_agreement(blob.fields for blob in days.values()),
     )
+
+
+def _buckets(ledgers: Blobs) -> dict[State, int]:
+    """Return the buckets of all ledgers by state; those of an earlier rule prove nothing."""
+    counts = dict.fromkeys(State, 0)
+    for ledger in ledgers.values():
+        is_current = ledger.fields.get("rule") == str(RULE)
+        for state in State:
+            buckets = int(ledger.fields.get(f"buckets_{state}", 0))
+            is_proof = state == State.NO_TRADES and not is_current
+            counts[State.PENDING if is_proof else state] += buckets
+    return counts
 
 
 def _disagreements(days: Blobs) -> dict[str, str]:
@@ -140,14 +164,14 @@ def _unexplained_rows(
     store: "ParquetStore", ledger: StoredBlob, now: datetime
 ) -> Iterator[UnexplainedInterval]:
     """Yield the ledger's unexplained rows before `now`; open ones only until a day before it."""
-    for row in _ledger_rows(store, ledger.path):
+    for row in ledger_rows(store, ledger.path):
         state = State(row["state"])
         until = now - DAY if state == State.OPEN else now
         if state in _UNEXPLAINED and row["start"] < until:
             yield UnexplainedInterval(row["start"], min(row["end"], until), state, row["evidence"])
 
 
-def _ledger_rows(store: "ParquetStore", path: str) -> list[dict[str, Any]]:
+def ledger_rows(store: "ParquetStore", path: str) -> list[dict[str, Any]]:
     """Return the rows of a ledger. Raises BlobDamaged if they are not those of a ledger."""
     table = store.get(path)
     named = dict(zip(table.column_names, table.columns, strict=True))

@@ -16,13 +16,14 @@ _MICROSECOND = np.timedelta64(1, "us")
 
 def parse_range(start: Instant, end: Instant) -> tuple[datetime, datetime]:
     """Return both instants in UTC. Raises ValueError if `start` is after `end`."""
-    first, last = _parse_instant("start", start), _parse_instant("end", end)
+    first, last = parse_instant(start, "start"), parse_instant(end, "end")
     if first > last:
         raise ValueError(f"start {first} is after end {last}")
     return first, last
 
 
-def _parse_instant(name: str, value: object) -> datetime:
+def parse_instant(value: object, name: str = "time") -> datetime:
+    """Return the instant in UTC. Raises ValueError, which calls the value by its `name`."""
     try:
         instant = _plain_datetime(value)
         # A time zone may have no offset; `astimezone` would then take that of the machine.
