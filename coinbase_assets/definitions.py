@@ -15,7 +15,7 @@ from coinbase_assets.assets.market_halts import build_market_halts
 from coinbase_assets.assets.products import build_products
 from coinbase_assets.assets.raw_candles import build_raw_candles
 from coinbase_assets.assets.recency_checks import build_recency_checks
-from coinbase_assets.automation.healing import build_heal_job
+from coinbase_assets.automation.healing import build_heal_job, heal_candles_schedule
 from coinbase_assets.automation.housekeeping import orphaned_runs_sensor, superseded_runs_sensor
 from coinbase_assets.automation.rebuild_sensors import (
     build_candle_history_sensor,
@@ -83,6 +83,7 @@ def build_definitions(
         schedules=[
             build_live_candles_schedule(settings.series, settings.start),
             build_settle_candles_schedule(settings.series, settings.start),
+            heal_candles_schedule,
             products_schedule,
             build_candle_chart_schedule(settings.series),
         ],

@@ -2,14 +2,28 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
 
 from coinbase_assets.automation.collector import Collector, Plan
+from coinbase_assets.candles.calendar import DAY
+from coinbase_assets.candles.datasets import RAW_CANDLES
+from coinbase_assets.candles.evidence import is_due_again
 from coinbase_assets.candles.series import Series
+from coinbase_assets.candles.windows import MAX_CANDLES
+from coinbase_assets.dagster_instance.run_tags import RETRIED
 from coinbase_assets.lake.status import series_status
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
+
+if TYPE_CHECKING:
+    from coinbase_assets.storage.parquet_store import ParquetStore
+
+
+HEAL_JOB = "heal_candles"
+# A night's requests for all series, about eight minutes of the exchange's limit.
+_REQUESTS_A_NIGHT = 5_000
 
 
 def plan_healing(
@@ -18,19 +32,39 @@ def plan_healing(
     today: date,
     first: date = date.min,
     last: date = date.max,
+    most_requests: int | None = None,
 ) -> list[Plan]:
     """Plan the days that have an unexplained interval, from `first` to `last`, both inclusive.
 
-    Returns no plan for a series that has no such day. Raises StorageError.
+    So are days that an earlier rule compared, and days with a hole that could not be proven and
+    that are due again. With `most_requests`, for all series together, plans the newest days, and
+    leaves out days that are not due. Returns no plan for a series that has no such day. Raises
+    StorageError.
     """
     plans = []
     for each in series:
-        status = series_status(collector.store, each, today)
-        days = sorted({day for interval in status.unexplained for day in interval.days})
+        days = _days_to_heal(collector.store, each, today, only_due=most_requests is not None)
         wanted = [day for day in days if first.isoformat() <= day <= last.isoformat()]
+        if most_requests is not None:
+            a_day = -(-(DAY // each.granularity.delta) // MAX_CANDLES)
+            wanted = wanted[-max(1, most_requests // len(series) // a_day) :]
         if wanted:
             plans.append(collector.plan(each, wanted, again=True))
     return plans
+
+
+def _days_to_heal(
+    store: "ParquetStore", series: Series, today: date, only_due: bool
+) -> Sequence[str]:
+    """Return the keys of the days, ascending."""
+    status = series_status(store, series, today)
+    unexplained = {day for interval in status.unexplained for day in interval.days}
+    now = datetime.now(UTC)
+    blobs = store.list_partitions(RAW_CANDLES.folder(series))
+    due = {day for day, blob in blobs.items() if is_due_again(blob.fields, now)}
+    if only_due:
+        unexplained -= {day for day in unexplained & blobs.keys() if "tries" in blobs[day].fields}
+    return sorted(unexplained | due)
 
 
 class HealConfig(dg.Config):
@@ -43,6 +77,9 @@ class HealConfig(dg.Config):
         default="", description="first day, YYYY-MM-DD, UTC; if empty, COINBASE_START"
     )
     last: str = Field(default="", description="last day, YYYY-MM-DD, UTC; if empty, the newest")
+    most_requests: int | None = Field(
+        default=None, ge=1, description="requests for candles; if empty, as many as it takes"
+    )
 
 
 def build_heal_job(series: Sequence[Series], start: date) -> dg.JobDefinition:
@@ -62,7 +99,8 @@ def build_heal_job(series: Sequence[Series], start: date) -> dg.JobDefinition:
         chosen = [Series.parse(text) for text in config.series] or series
         first = max(start, date.fromisoformat(config.first or str(start)))
         last = date.fromisoformat(config.last or str(date.max))
-        plans = plan_healing(collector, chosen, datetime.now(UTC).date(), first, last)
+        today = datetime.now(UTC).date()
+        plans = plan_healing(collector, chosen, today, first, last, config.most_requests)
         context.log.info(f"{sum(plan.requests for plan in plans)} requests")
         for outcome in collector.collect_all(plans):
             if outcome.error and outcome.failed:
@@ -70,10 +108,26 @@ def build_heal_job(series: Sequence[Series], start: date) -> dg.JobDefinition:
             context.log.info(f"{outcome.plan.series}: collected {', '.join(outcome.plan.days)}")
 
     @dg.job(
-        name="heal_candles",
+        name=HEAL_JOB,
         description="Collects again the days with uncollected or unconfirmed buckets.",
     )
     def heal_candles() -> None:
         heal()
 
     return heal_candles
+
+
+@dg.schedule(
+    name="heal_candles_schedule",
+    job_name=HEAL_JOB,
+    cron_schedule="30 2 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description=(
+        "Collects days with unproven holes again, and days compared by an earlier rule, the newest"
+        " first."
+    ),
+)
+def heal_candles_schedule() -> dg.RunRequest:
+    config = {"ops": {"heal": {"config": {"most_requests": _REQUESTS_A_NIGHT}}}}
+    return dg.RunRequest(run_config=config, tags=RETRIED)

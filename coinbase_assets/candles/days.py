@@ -1,7 +1,7 @@
 """A day of candles: what is known about it, how it is merged and stored. Pure: no I/O."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
@@ -53,7 +53,7 @@ class Day:
     evidence: Evidence | None = None
     repeated: bool = False
     from_trades: frozenset[int] = frozenset()
-    least_version: int = 0
+    least_version: int = field(default=0, compare=False)
 
     @property
     def closed(self) -> bool:
@@ -153,8 +153,8 @@ class Day:
                 "requests": str(self.requests),
                 "missing_buckets": str(self.empty_buckets),
                 "digest": candles_digest(self.candles),
-                "from_trades": format_seconds(self.from_trades),
                 **(self.evidence.to_fields() if self.evidence else {}),
+                **({"from_trades": format_seconds(self.from_trades)} if self.from_trades else {}),
                 **first_and_last(self.candles),
             },
         )

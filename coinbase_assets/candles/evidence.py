@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from coinbase_assets.candles.calendar import format_time
+from coinbase_assets.candles.calendar import DAY, format_time
 from coinbase_assets.candles.proofs import NO_TRADES, Proof, proofs_digest
 
 RULE = 2
-"""The version of the rule by which holes are proven. Other versions left `compared_at` alone."""
+"""The version of the rule by which holes are proven. The first version stored no number."""
+_LONGEST_PAUSE = 30 * DAY
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Evidence:
     and `digest` is theirs. `agreement` says of each granularity how many of its candles were
     compared and what they showed, see completeness/agreement.py. `disagreement` says where the
     exchange shows other candles than the day has; it is empty if it shows none. `tries` counts the
-    comparisons that left a hole that cannot be proven. `rule` is the version of the rule.
+    comparisons in a row that left a hole unproven. `rule` is the version of the rule.
     """
 
     compared_at: datetime
@@ -71,6 +72,21 @@ class Evidence:
             rule=int(fields.get("rule", 1)),
             stored_digest=fields.get("proofs", ""),
         )
+
+
+def is_due_again(fields: Mapping[str, str], now: datetime) -> bool:
+    """Return whether a stored day, given by its fields, should be compared again at `now`.
+
+    A day that an earlier rule compared is due at once. A day with an unproven hole is due 1 day
+    after the comparison that left it, then 2, 4, and at most 30 days.
+    """
+    evidence = Evidence.from_fields(fields)
+    if evidence is None or fields.get("missing_buckets", "0") == "0":
+        return False
+    pause = min(_LONGEST_PAUSE, 2 ** min(evidence.tries - 1, 10) * DAY) if evidence.tries else None
+    if evidence.rule != RULE:
+        return True
+    return pause is not None and now >= evidence.compared_at + pause
 
 
 @dataclass(frozen=True)

@@ -130,8 +130,10 @@ class Reconciler:
 
     def may_follow_delisting(self, day: Day) -> bool:
         """Whether nothing at all was traded on the day."""
+        if not day.closed or day.candles.num_rows:
+            return False
         daily = self._daily.of(day)
-        return day.closed and not day.candles.num_rows and not (daily and daily.candles.num_rows)
+        return daily is not None and not daily.candles.num_rows
 
     def _is_open_by_daily_answer(self, day: Day) -> bool:
         """Whether the answer with the daily candle came before the end of the day.

@@ -20,7 +20,7 @@ import pyarrow as pa
 from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.days import Day
 from coinbase_assets.candles.evidence import Evidence
-from coinbase_assets.candles.proofs import NO_TRADES, SHOWS_MORE, UNCONFIRMED, UNPROVABLE, Proof
+from coinbase_assets.candles.proofs import NO_TRADES, SHOWS_MORE, UNCONFIRMED, Proof
 from coinbase_assets.candles.series import Granularity
 from coinbase_assets.candles.table import clip_candles, without_candles
 from coinbase_assets.candles.windows import Window, join_windows
@@ -74,8 +74,8 @@ class Examination:
     `proofs` have an entry for each run of holes, ascending. `more` are the buckets, of whatever
     length, of which a coarser candle shows more than the day has; `less` are those with a hole of
     which even the finest coarser candle has lost trades. `blaming` are the granularities that show
-    more. `needs` is a granularity to be asked for first, or None if the examination is complete. `relations` has what
-    each granularity says of each of its buckets.
+    more. `needs` is a granularity to be asked for first, or None if the examination is complete.
+    `relations` has what each granularity says of each of its buckets.
     """
 
     proofs: tuple[Proof, ...]
@@ -289,18 +289,18 @@ class _Walk:
 
 
 def weigh(day: Day, witnesses: Witnesses, tries: int = 0) -> Evidence:
-    """Return the evidence of a closed day. `tries` counts earlier ones that were unprovable."""
+    """Return the evidence of a closed day. `tries` counts earlier ones in a row without proof."""
     found = examine(day, witnesses)
     names = {proof.witness for proof in found.proofs if proof.state == NO_TRADES}
-    is_single = len(names) == 1 and all(proof.state == NO_TRADES for proof in found.proofs)
-    is_unprovable = any(proof.state == UNPROVABLE for proof in found.proofs)
+    is_proven = all(proof.state == NO_TRADES for proof in found.proofs)
+    is_single = len(names) == 1 and is_proven
     return Evidence(
         witnesses.as_of if witnesses.levels else day.refreshed_at,
         names.pop() if is_single else "",
         () if is_single else found.proofs,
         format_agreement(count_relations(found.relations)),
         _disagreement(day, found),
-        tries + 1 if is_unprovable else 0,
+        0 if is_proven else tries + 1,
     )
 
 

@@ -13,9 +13,11 @@ from coinbase_assets.candles.datasets import (
     LISTINGS,
     MARKET_HALTS,
     PRODUCTS,
+    PROOFS,
     RAW_CANDLES,
     Dataset,
 )
+from coinbase_assets.candles.proofs import PROOF_SCHEMA
 from coinbase_assets.candles.revisions import REVISION_SCHEMA
 from coinbase_assets.candles.table import SCHEMA
 from coinbase_assets.completeness.halts import HALT_SCHEMA
@@ -55,6 +57,7 @@ TABLES = {
         LakeTable(RAW_CANDLES, (*_OF_SERIES, "date"), SCHEMA),
         LakeTable(CANDLE_COVERAGE, (*_OF_SERIES, "month"), COVERAGE_SCHEMA),
         LakeTable(CANDLE_REVISIONS, (*_OF_SERIES, "date"), REVISION_SCHEMA),
+        LakeTable(PROOFS, (*_OF_SERIES, "date"), PROOF_SCHEMA),
         LakeTable(MARKET_HALTS, ("month",), HALT_SCHEMA),
         LakeTable(LISTINGS, ("product",), LISTING_SCHEMA),
         LakeTable(PRODUCTS, (), PRODUCT_SCHEMA),

@@ -40,7 +40,7 @@ CHECKS = {
     for check in checks
 }
 HOLES = [f"{day}T05:00Z to {day}T07:00Z, 2 buckets: " for day in DAYS[2:]]
-CONFIRMED = "as the 1d candles say 2024-03-10T00:00:00Z"
+CONFIRMED = "the 1d candles agree, as of 2024-03-10T00:00:00Z"
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 
 Evaluations = Mapping[str, dg.AssetCheckEvaluation]

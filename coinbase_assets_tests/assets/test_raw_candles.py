@@ -15,7 +15,7 @@ from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.running import collect_raw, partition_metadata, refresh_raw, settings_for
 from coinbase_assets_tests.stand_in.exchange import Request, StandInExchange
 from coinbase_assets_tests.stand_in.faults import random_faults
-from coinbase_assets_tests.stand_in.markets import ListMarket, SyntheticMarket
+from coinbase_assets_tests.stand_in.markets import ListMarket, SyntheticMarket, consistent_market
 
 DAY_1 = 1_704_067_200  # 2024-01-01
 HOUR, DAY = 3_600, 86_400
@@ -27,7 +27,7 @@ def hourly(exchange: StandInExchange) -> Settings:
 
 
 def exchange_of(rows: list[list[float]]) -> StandInExchange:
-    return StandInExchange(rate=None, markets={"ETH-EUR": ListMarket({HOUR: rows})})
+    return StandInExchange(rate=None, markets={"ETH-EUR": consistent_market(HOUR, rows)})
 
 
 def day(store: ParquetStore, key: str = "2024-01-01", granularity: str = "1h") -> pa.Table:
@@ -84,7 +84,8 @@ def test_raw_partition_metadata(lake: ParquetStore, instance: dg.DagsterInstance
         "settled": True,
         "rule": 2,
         "witness": "the 1d candles agree",
-        "requests": 2,
+        "agreement": "1d 1/0/0",
+        "requests": 1,
         "missing_buckets": 1,
         "digest": candles_digest(day(lake)),
         "candles_changed": 0,
@@ -113,7 +114,7 @@ def test_raw_stores_only_candles_closed_by_exchange_clock(
 ) -> None:
     now = DAY_1 + 5 * HOUR + 1_800
     with StandInExchange(
-        rate=None, clock=lambda: now, markets={"ETH-EUR": ListMarket({HOUR: ROWS})}
+        rate=None, clock=lambda: now, markets={"ETH-EUR": consistent_market(HOUR, ROWS)}
     ) as exchange:
         result = collect_raw(hourly(exchange), instance, "2024-01-01")
     assert day(lake).num_rows == 5
@@ -138,7 +139,10 @@ def test_raw_newer_answer_wins_and_keeps_omitted_candles(
     with exchange_of(ROWS) as exchange:
         collect_raw(hourly(exchange), instance, "2024-01-01")
     revised = [*ROWS[1][:5], 11.0]
-    with exchange_of([ROWS[0], revised, *ROWS[3:]]) as exchange:
+    # The coarser candles still hold what the answer lacks.
+    answers = dict(consistent_market(HOUR, [ROWS[0], revised, *ROWS[2:]]).rows)
+    answers[HOUR] = [ROWS[0], revised, *ROWS[3:]]
+    with StandInExchange(rate=None, markets={"ETH-EUR": ListMarket(answers)}) as exchange:
         collect_raw(hourly(exchange), instance, "2024-01-01")
     volumes = [row["volume"] for row in values(day(lake))]
     assert volumes == [10.0, 11.0] + [10.0] * 22

@@ -92,8 +92,8 @@ def planned(plans: list[Plan]) -> list[list[str]]:
 def test_heal_plans_only_unexplained_days(
     collector: Collector, first: str, last: str, days: list[list[str]]
 ) -> None:
-    bounds = [date.fromisoformat(f"2024-01-{day}") for day in (first, last)]
-    plans = plan_healing(collector, [OTHER, HOURS], TODAY, *bounds)
+    begin, end = (date.fromisoformat(f"2024-01-{day}") for day in (first, last))
+    plans = plan_healing(collector, [OTHER, HOURS], TODAY, begin, end)
     assert planned(plans) == [[f"2024-01-{day}" for day in run] for run in days]
     assert all(plan.series == HOURS for plan in plans)
 

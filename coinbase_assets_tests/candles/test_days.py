@@ -138,20 +138,29 @@ def test_day_from_table_restores_day(hours: list[int]) -> None:
 
 @pytest.mark.parametrize("newer_is_stored", [False, True])
 def test_day_merge_newer_answer_wins(newer_is_stored: bool) -> None:
-    older, newer = day([0, 1, 2], at(30), price=1), day([1, 3], at(40), price=2)
+    older, newer = day([0, 1, 2], at(30), price=1), day([1, 3], at(30.9), price=2)
     merged = older.merged_with(newer) if newer_is_stored else newer.merged_with(older)
     assert hours_of(merged) == [0, 1, 2, 3]
     assert merged.candles["close"].to_pylist() == [1, 2, 1, 2]
     assert merged.candles["volume"].to_pylist() == [1, 2, 1, 2]
-    assert merged.fetched_at == at(40)
+    assert merged.fetched_at == at(30.9)
+
+
+def test_day_merge_stored_time_ahead_of_answer_never_wins() -> None:
+    wrong, honest = day([0, 1], at(72), price=1), day([0, 1, 2], at(49), price=2)
+    merged = honest.merged_with(wrong, disproved=candles([1]))
+    assert merged.candles["close"].to_pylist() == [2, 2, 2]
+    assert (merged.fetched_at, merged.refreshed_at) == (at(49), at(49))
+    versions = [int(table_fields(day.to_table(""))["version"]) for day in (wrong, merged)]
+    assert versions[0] < versions[1]
 
 
 @pytest.mark.parametrize("newer_is_stored", [False, True])
 def test_day_merge_incomplete_newer_answer_drops_nothing(newer_is_stored: bool) -> None:
-    older, newer = day([*range(24)], at(30)), day([], at(40), through=at(8))
+    older, newer = day([*range(24)], at(30)), day([], at(30.9), through=at(8))
     merged = older.merged_with(newer) if newer_is_stored else newer.merged_with(older)
     assert hours_of(merged) == [*range(24)]
-    assert (merged.fetched_at, merged.answered_through) == (at(40), at(24))
+    assert (merged.fetched_at, merged.answered_through) == (at(30.9), at(24))
 
 
 def test_day_merge_equally_old_stored_answer_yields() -> None:
@@ -169,11 +178,11 @@ def test_day_merge_with_itself_is_itself() -> None:
 
 @pytest.mark.parametrize("part_is_stored", [False, True])
 def test_day_merge_refresh_appends(part_is_stored: bool) -> None:
-    whole, part = day([*range(8)], at(8.1), at(8)), day([8, 9], at(10.1), at(10), since=at(8))
+    whole, part = day([*range(8)], at(8.1), at(8)), day([8], at(9.05), at(9), since=at(8))
     merged = whole.merged_with(part) if part_is_stored else part.merged_with(whole)
-    assert hours_of(merged) == [*range(10)]
-    assert (merged.answered_from, merged.answered_through) == (START, at(10))
-    assert (merged.fetched_at, merged.refreshed_at) == (at(8.1), at(10.1))
+    assert hours_of(merged) == [*range(9)]
+    assert (merged.answered_from, merged.answered_through) == (START, at(9))
+    assert (merged.fetched_at, merged.refreshed_at) == (at(8.1), at(9.05))
 
 
 def test_day_merge_refresh_raises_version_but_does_not_settle() -> None:

@@ -19,10 +19,11 @@ from coinbase_assets.candles.revisions import (
     count_changes,
     revisions_path,
 )
+from coinbase_assets.candles.series import Granularity
 from coinbase_assets.candles.table import SCHEMA, InvalidCandles
 from coinbase_assets.collection.day_updates import DaysToCollect, DayUpdates
 from coinbase_assets.collection.reconciler import Reconciled
-from coinbase_assets.completeness.examination import missing_candles
+from coinbase_assets.completeness.examination import Answered, Witnesses, missing_candles
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.io_manager import Update
@@ -31,7 +32,7 @@ from coinbase_assets.table_metadata import table_fields
 from coinbase_assets_tests.candles.test_days import SERIES, START, at, candles, day
 from coinbase_assets_tests.running import collect_raw, partition_metadata, refresh_raw, settings_for
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
-from coinbase_assets_tests.stand_in.markets import ListMarket
+from coinbase_assets_tests.stand_in.markets import consistent_market
 from coinbase_assets_tests.stand_in.tables import candle_table
 
 DAY_1 = int(START.timestamp())
@@ -46,9 +47,9 @@ def revisions(stored: Day, asked: Day) -> pa.Table:
     return compare_days(stored, asked, merged)
 
 
-def update(asked: Day, lake: ParquetStore) -> Update:
+def update(asked: Day, lake: ParquetStore, witnesses: Witnesses | None = None) -> Update:
     days = DaysToCollect(SERIES, ["2024-01-01"], {}, {}, {}, live=False)
-    return DayUpdates(days, lake, "", logging.getLogger()).update(Reconciled(asked))
+    return DayUpdates(days, lake, "", logging.getLogger()).update(Reconciled(asked, witnesses))
 
 
 def changes(stored: Day, asked: Day) -> dict[int, str]:
@@ -138,7 +139,7 @@ def test_revisions_stop_where_asked_day_ends() -> None:
 
 
 def test_revisions_of_older_answer_are_additions_only() -> None:
-    stored, asked = day([0, 1, 2], at(40)), day([1, 2, 3], at(30), price=2)
+    stored, asked = day([0, 1, 2], at(30.9)), day([1, 2, 3], at(30), price=2)
     table = revisions(stored, asked)
     assert changes(stored, asked) == {3: "added"}
     assert asked.merged_with(stored).candles["close"].to_pylist() == [1, 1, 1, 2]
@@ -167,7 +168,7 @@ def collect(
     instance: dg.DagsterInstance, rows: list[list[float]], hour: float, live: bool = False
 ) -> Mapping[str, object]:
     """Collect the day at this hour from an exchange with these rows; return its metadata."""
-    market = ListMarket({HOUR: rows})
+    market = consistent_market(HOUR, rows)
     with StandInExchange(
         rate=None, clock=lambda: DAY_1 + hour * HOUR, markets={"ETH-EUR": market}
     ) as exchange:
@@ -214,8 +215,8 @@ def test_revisions_none_for_unchanged_day(lake: ParquetStore, instance: dg.Dagst
 
 def test_revisions_record_added_candles(lake: ParquetStore, instance: dg.DagsterInstance) -> None:
     collect(instance, ROWS[1:], 24.5)
-    metadata = collect(instance, ROWS[:-2], 72.5)
-    assert (counts(metadata), metadata["candles_unanswered"]) == ([0, 1, 0], 2)
+    metadata = collect(instance, ROWS, 72.5)
+    assert (counts(metadata), metadata["candles_unanswered"]) == ([0, 1, 0], 0)
     (path,) = lake.list("candle_revisions/")
     assert lake.get(path)["change"].to_pylist() == ["added"]
     assert volumes(lake) == [10.0] * 24
@@ -295,13 +296,16 @@ def test_revisions_record_stays_after_lost_race(lake: ParquetStore) -> None:
 
 
 def test_revisions_unacknowledged_put_is_no_second_answer(lake: ParquetStore) -> None:
-    asked, again = day([0, 1], at(60)), day([0, 1], at(61))
-    first = update(asked, lake)(None)
+    asked, again = day([*range(24)], at(60)), day([*range(24)], at(61))
+    larger = Answered(day([0], at(60), price=99).candles, at(60))
+    levels = {Granularity.ONE_DAY: larger, Granularity.SIX_HOURS: larger}
+    disagreeing = Witnesses(Granularity.ONE_DAY, levels)
+    first = update(asked, lake, disagreeing)(None)
     assert first
     stored = lake.put(RAW, first, None)
     settled = []
     for answered in (asked, again):
-        table = update(answered, lake)(stored)
+        table = update(answered, lake, disagreeing)(stored)
         assert table
         settled.append(table_fields(table)["settled"])
     assert settled == ["false", "true"]

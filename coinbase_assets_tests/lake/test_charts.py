@@ -230,11 +230,12 @@ def test_calendar_without_ledger_has_no_state() -> None:
 
 def test_calendar_cells_have_state_colours() -> None:
     """Each day of the calendar's last week has another state; the week ends on a Sunday."""
-    rows = [(START + n * DAY, START + (n + 1) * DAY, state) for n, state in enumerate(State)]
+    states = [*State][:7]
+    rows = [(START + n * DAY, START + (n + 1) * DAY, state) for n, state in enumerate(states)]
     calendar = build_calendar(ledger_of(*rows), (START + 6 * DAY).date())
     figure = draw_candles(hourly([1]), SERIES, START, START + DAY, calendar)
     rgb = pixels(render(figure))
-    for weekday, state in enumerate(State):
+    for weekday, state in enumerate(states):
         assert has_colour(rgb[pixel_of(figure, 2, 52, weekday)], STATE_COLOURS[state]), state
         assert has_colour(rgb[pixel_of(figure, 2, 51, weekday)], NO_LEDGER)
 

@@ -24,7 +24,7 @@ HOURS = Series.parse("ETH-EUR:1h")
 FOLDER = "product=ETH-EUR/granularity=1h"
 TODAY = date(2024, 2, 3)
 WINDOWS = FreshnessWindows(timedelta(hours=1), timedelta(hours=2))
-EXPLAINED = {State.TRADED, State.NO_TRADES, State.BEFORE_LISTING, State.AFTER_DELISTING}
+EXPLAINED = {*State} - {State.UNCONFIRMED, State.NOT_COLLECTED, State.OPEN}
 
 Interval = tuple[str, str, State]
 
@@ -306,6 +306,9 @@ def test_print_json_keys_of_empty_lake(
             "settled_through": None,
             "open_questions": [],
             "disagreements": {},
+            "buckets": dict.fromkeys(State, 0),
+            "from_trades": 0,
+            "agreement": {},
             "answered_through": None,
             "fresh": False,
             "problems": [],

@@ -218,6 +218,15 @@ class ListMarket:
         return [row for row in rows if first <= row[0] <= min(last, now)]
 
 
+def consistent_market(granularity: int, rows: Sequence[Row]) -> ListMarket:
+    """Return a market with these rows, oldest first, and all coarser candles made of them."""
+    columns = [np.array(column) for column in zip(*rows, strict=True)] or [np.array([])] * 6
+    candles = Candles(*columns)
+    coarser = [seconds for seconds in (300, 900, 3_600, 21_600, DAY) if seconds > granularity]
+    made = {seconds: candles.aggregate(seconds).rows() for seconds in coarser}
+    return ListMarket({granularity: rows, **made})
+
+
 @dataclass
 class FileMarket:
     """The candles in Parquet files named PRODUCT_GRANULARITYSECONDS_SPAN.parquet.
