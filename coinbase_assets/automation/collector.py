@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -29,7 +30,7 @@ from coinbase_assets.candles.windows import request_windows
 from coinbase_assets.collection.listing_dates import Lifetimes
 from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.dagster_instance.orphaned_runs import run_lock
-from coinbase_assets.dagster_instance.run_tags import range_tags
+from coinbase_assets.dagster_instance.run_tags import HEALING, range_tags
 from coinbase_assets.exchange.errors import ExchangeError, ExchangeUnavailable, ProductRemoved
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.stored_blob import StoredBlob
@@ -42,11 +43,15 @@ Failure = ExchangeError | StorageError | InvalidCandles
 
 @dataclass(frozen=True)
 class Plan:
-    """The wanted days of a series (partition keys, ascending), and the days each run collects."""
+    """The wanted days of a series (partition keys, ascending), and the days each run collects.
+
+    Runs that are `healing` days may send more requests for each.
+    """
 
     series: Series
     days: Sequence[str]
     runs: Sequence[Sequence[str]]
+    healing: bool = False
 
     @property
     def requests(self) -> int:
@@ -111,7 +116,7 @@ class Collector:
         """Collect the days, rebuild the months that are older than their days, and the rollups."""
         raw = [_key(plan.series, RAW_CANDLES)]
         errors = [
-            self._run_all(raw, plan.runs),
+            self._run_all(raw, plan.runs, {HEALING: "true"} if plan.healing else {}),
             self._run_all(self._monthly_assets(plan), self._stale_months(plan)),
             *(self._run_all(assets, [keys]) for keys, assets in self._rollup_runs(plan).items()),
         ]
@@ -126,23 +131,26 @@ class Collector:
         return [str(day) for day in days if not any(each.ended_before(day) for each in lifetimes)]
 
     def _run_all(
-        self, assets: Sequence[dg.AssetKey], runs: Iterable[Sequence[str]]
+        self,
+        assets: Sequence[dg.AssetKey],
+        runs: Iterable[Sequence[str]],
+        tags: Mapping[str, str] = MappingProxyType({}),
     ) -> Failure | None:
         try:
             for keys in runs:
-                self._run(assets, keys)
+                self._run(assets, {**range_tags(keys[0], keys[-1]), **tags})
         except (ExchangeError, StorageError, InvalidCandles) as failure:
             return failure
         return None
 
-    def _run(self, assets: Sequence[dg.AssetKey], keys: Sequence[str]) -> None:
+    def _run(self, assets: Sequence[dg.AssetKey], tags: Mapping[str, str]) -> None:
         run_id = str(uuid.uuid4())
         with run_lock(Path(self._instance.root_directory), run_id):
             self._job.execute_in_process(
                 instance=self._instance,
                 run_id=run_id,
                 asset_selection=assets,
-                tags=range_tags(keys[0], keys[-1]),
+                tags=tags,
                 run_config=SILENT,
             )
         # The objects of a run form cycles. Free them now, or those of many runs pile up.

@@ -1,6 +1,7 @@
 """Healing: collect again the days that have an unexplained interval, and no others."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,7 @@ def plan_healing(
             a_day = -(-(DAY // each.granularity.delta) // MAX_CANDLES)
             wanted = wanted[-max(1, most_requests // len(series) // a_day) :]
         if wanted:
-            plans.append(collector.plan(each, wanted, again=True))
+            plans.append(replace(collector.plan(each, wanted, again=True), healing=True))
     return plans
 
 

@@ -4,24 +4,28 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 SHARE = 0.15
+HEALING_A_DAY = 100
 # A run of a single day has five requests of its own at most, and may need more than one to mend.
 LEAST = 20
 
 
 @dataclass
 class Allowance:
-    """The extra requests of a run that sends `own` requests for candles: a share, at least LEAST.
+    """At most `total` extra requests of a run."""
 
-    `own` is None for a run without a limit.
-    """
-
-    own: int | None
+    total: int
     spent: int = 0
     _lock: Lock = field(default_factory=Lock, repr=False)
 
-    @property
-    def total(self) -> float:
-        return float("inf") if self.own is None else max(LEAST, int(SHARE * self.own))
+    @classmethod
+    def of_collection(cls, own: int) -> "Allowance":
+        """Return that of a run with so many requests for candles: a share of them."""
+        return cls(max(LEAST, int(SHARE * own)))
+
+    @classmethod
+    def of_healing(cls, days: int) -> "Allowance":
+        """Return that of a run that is there to mend so many days."""
+        return cls(HEALING_A_DAY * days)
 
     def take(self, requests: int = 1) -> bool:
         """Return whether so many requests are left, and count them as spent if they are."""

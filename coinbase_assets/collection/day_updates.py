@@ -24,6 +24,8 @@ from coinbase_assets.candles.revisions import (
 from coinbase_assets.candles.rules import validate_candles
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import clip_candles
+from coinbase_assets.candles.windows import MAX_CANDLES
+from coinbase_assets.collection.allowance import Allowance
 from coinbase_assets.collection.listing_dates import Lifetimes
 from coinbase_assets.collection.reconciler import Reconciled, Reconciler
 from coinbase_assets.collection.stored_proofs import proofs_path
@@ -46,7 +48,8 @@ class DaysToCollect:
 
     `stored` has the blobs of the days that are in the lake. Days in `kept` are left as they are,
     without a request. Other days are fetched from their start, or from their time in `since`. Days
-    of a `live` refresh are not compared with coarser candles.
+    of a `live` refresh are not compared with coarser candles. A run that is `healing` days may send
+    more requests for each.
     """
 
     series: Series
@@ -55,6 +58,15 @@ class DaysToCollect:
     kept: Collection[str]
     since: Mapping[str, datetime]
     live: bool
+    healing: bool = False
+
+    @property
+    def allowance(self) -> Allowance:
+        """The requests that the run may send beyond those for its candles."""
+        days = len(self.keys) - len(self.kept)
+        if self.healing:
+            return Allowance.of_healing(days)
+        return Allowance.of_collection(days * (DAY // self.series.granularity.delta) // MAX_CANDLES)
 
 
 @dataclass(frozen=True)
@@ -73,13 +85,14 @@ class DayUpdates:
         self, client: AbstractContextManager[BlockingExchange]
     ) -> Iterator[tuple[str, Update]]:
         """Yield each day's key and the update of its blob. Raises ExchangeError, StorageError."""
+        allowance = self.days.allowance
         with client as exchange, self._explained_removal(exchange):
             for is_kept, span in groupby(self.days.keys, key=self.days.kept.__contains__):
                 keys = list(span)
                 if is_kept:
                     yield from ((key, leave_as_it_is) for key in keys)
                 else:
-                    fetched = self._fetch(exchange, keys)
+                    fetched = self._fetch(exchange, keys, allowance)
                     yield from zip(keys, map(self.update, fetched), strict=True)
 
     @contextmanager
@@ -97,7 +110,9 @@ class DayUpdates:
                 f" candles, up to {last_day}; remove {product} from COINBASE_SERIES"
             ) from error
 
-    def _fetch(self, exchange: BlockingExchange, keys: Sequence[str]) -> Iterator[Reconciled]:
+    def _fetch(
+        self, exchange: BlockingExchange, keys: Sequence[str], allowance: Allowance
+    ) -> Iterator[Reconciled]:
         """Yield the days from the exchange, compared with its coarser candles unless `live`."""
         series, starts = self.days.series, [day_start(key) for key in keys]
         since = self.days.since.get(keys[0], starts[0])
@@ -106,7 +121,8 @@ class DayUpdates:
             yield from map(Reconciled, days)
             return
         recent = self._agreements_before(starts[0])
-        reconciler = Reconciler(exchange, series, starts[0], starts[-1] + DAY, recent)
+        span = (starts[0], starts[-1] + DAY)
+        reconciler = Reconciler(exchange, series, *span, recent, allowance=allowance)
         lifetimes = Lifetimes(self.store)
         with closing(map_concurrently(self._stored, keys)) as stored:
             for day, before in zip(days, stored, strict=True):

@@ -86,7 +86,7 @@ class Reconciler:
         allowance: Allowance | None = None,
     ) -> None:
         own = len(list(request_windows(start, end, series.granularity)))
-        self.allowance = allowance or Allowance(own)
+        self.allowance = allowance or Allowance.of_collection(own)
         self._exchange = exchange
         self._series = series
         self._trades = trades

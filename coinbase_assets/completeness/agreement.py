@@ -1,8 +1,9 @@
 """How often the exchange's coarser candles agreed with a series, granularity by granularity.
 
 Recordings differ: minutes may hold trades that their hour or their day has lost, on every day. A
-granularity that often disagrees is no witness. Which ones do is learned for each series from its
-newest days, so that it is a function of the lake. Pure: no I/O.
+granularity that loses trades, or that shows more on nearly all days, is no witness. One that shows
+more now and then is a witness of losses. Which ones are is learned for each series from its newest
+days, so that it is a function of the lake. Pure: no I/O.
 """
 
 import re
@@ -14,8 +15,8 @@ import numpy as np
 from coinbase_assets.candles.series import Granularity
 from coinbase_assets.completeness.folding import Relation
 
-RELIABLE = 0.95
-"""The share of a granularity's candles that must agree for it to be a witness."""
+MOST_LESS, MOST_MORE = 0.05, 0.8
+"""The shares of a witness's candles that may show less, and more, than the series."""
 DAYS_REMEMBERED = 30
 """How many of the newest days say which granularities are reliable."""
 # With fewer candles than this a granularity counts as reliable: doubt costs requests, not truth.
@@ -40,7 +41,9 @@ class Counts:
 
     @property
     def is_reliable(self) -> bool:
-        return self.compared < _FEWEST or self.same >= RELIABLE * self.compared
+        return self.compared < _FEWEST or (
+            self.less <= MOST_LESS * self.compared and self.more <= MOST_MORE * self.compared
+        )
 
 
 Agreement = Mapping[Granularity, Counts]

@@ -21,6 +21,8 @@ WILL_RETRY_TAG = "dagster/will_retry"
 # Marks a live run: it asks only for the candles since the last answer. Live runs come first in the
 # queue. They give up after this many seconds, because the next live run is soon.
 LIVE = "coinbase_assets/live"
+# Marks a run that mends days with unproven holes: it may send more requests for each.
+HEALING = "coinbase_assets/healing"
 LIVE_GIVE_UP_AFTER = 10.0
 
 # Dagster retries a run with these tags up to three times, also if an asset failed.

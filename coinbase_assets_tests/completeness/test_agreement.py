@@ -39,7 +39,9 @@ def test_agreement_unreadable(text: str) -> None:
         ({DAY: Counts(0, 2)}, DAY),
         ({DAY: Counts(0, 3)}, SIX),
         ({DAY: Counts(19, 1)}, DAY),
-        ({DAY: Counts(18, 1, 1)}, SIX),
+        ({DAY: Counts(18, 2)}, SIX),
+        ({DAY: Counts(2, 0, 8)}, DAY),
+        ({DAY: Counts(1, 0, 9)}, SIX),
         (
             {DAY: Counts(0, 0, 9), SIX: Counts(0, 9), HOUR: Counts(83, 17)},
             QUARTER,
