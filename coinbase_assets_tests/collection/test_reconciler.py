@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -90,17 +90,13 @@ def connected(
     folder: Path, market: Market, faults: Faults | None = None, now: float = NOW
 ) -> Iterator[tuple[BlockingExchange, StandInExchange]]:
     """Yield a client, and the stand-in exchange with this market that it asks."""
-    with StandInExchange(
-        rate=None, clock=lambda: now, markets={"ETH-EUR": market}, faults=faults
-    ) as exchange:
-        resource = ExchangeResource(
-            api_url=exchange.url,
-            requests_per_second=1000,
-            give_up_after=10,
-            budget_path=str(folder / "budget.sqlite"),
-        )
-        with resource.get_client() as client:
-            yield client, exchange
+    with (
+        StandInExchange(
+            rate=None, clock=lambda: now, markets={"ETH-EUR": market}, faults=faults
+        ) as exchange,
+        client_of(exchange, folder) as client,
+    ):
+        yield client, exchange
 
 
 def requests_of(exchange: StandInExchange) -> Counter[str]:
@@ -295,18 +291,9 @@ def collect(tmp_path: Path, lake: ParquetStore) -> Collect:
     """Collects the day START; returns its stored fields, and as `asked` its number of requests."""
 
     def day(market: Market, now: float = NOW, series: Series = SERIES) -> Mapping[str, str]:
-        path = PATH.replace("15m", series.granularity)
-        stored = lake.find([path]).get(path)
-        found = {"2024-01-10": stored} if stored else {}
-        plan = DaysToCollect(series, ["2024-01-10"], found, {}, {}, live=False)
         with connected(tmp_path, market, now=now) as (client, exchange):
-            updates = DayUpdates(plan, lake, "", logging.getLogger())
-            ((_, update),) = updates.updates(nullcontext(client))
-            table = update(stored)
-            asked = requests_of(exchange)[series.granularity]
-        assert table is not None
-        lake.put(path, table, stored)
-        return {**table_fields(table), "asked": str(asked)}
+            fields = store_day(lake, client, series)
+            return {**fields, "asked": str(requests_of(exchange)[series.granularity])}
 
     return day
 
@@ -350,3 +337,82 @@ def test_update_keeps_stored_daily_candle(collect: Collect) -> None:
     fields = collect_days(Forgetful([at(0)], granularity=86_400), NOW + 9)
     assert (fields["candles_unanswered"], fields["candles_vanished"]) == ("1", "0")
     assert fields["missing_buckets"] == "0"
+
+
+# Wrong answers
+
+
+@dataclass
+class HalfAtFirst:
+    """A market whose first answer has half of the volumes."""
+
+    market: Market = WHOLE
+    asked: int = 0
+
+    @property
+    def listing(self) -> int:
+        return self.market.listing
+
+    def candles(self, granularity: int, first: int, last: int, now: float) -> list[Row]:
+        self.asked += 1
+        factor = 0.5 if self.asked == 1 else 1.0
+        rows = self.market.candles(granularity, first, last, now)
+        return [[*row[:5], row[5] * factor] for row in rows]
+
+
+def test_update_wrong_date_settles_nothing_and_never_wins(
+    tmp_path: Path, lake: ParquetStore
+) -> None:
+    """The first answer is dated two days ahead, when the day is over for an hour."""
+    times = iter([at(1, 1) + 2 * 86_400])
+    market = HalfAtFirst()
+    found: list[Mapping[str, str]] = []
+    with StandInExchange(
+        rate=None, clock=lambda: next(times, at(1, 1)), markets={"ETH-EUR": market}
+    ) as exchange:
+        for _ in range(2):
+            with client_of(exchange, tmp_path) as client:
+                found.append(store_day(lake, client))
+    assert [fields["settled"] for fields in found] == ["false", "false"]
+    assert found[1]["refreshed_at"] == "2024-01-11T01:00:00Z"
+    assert int(found[1]["version"]) > int(found[0]["version"])
+    volumes = [row[5] for row in WHOLE.candles(QUARTER, at(0), at(1) - QUARTER, NOW)]
+    assert lake.get(PATH)["volume"].to_pylist() == volumes
+
+
+def test_reconcile_rows_before_window_prove_nothing(tmp_path: Path) -> None:
+    before = ListMarket({QUARTER: WHOLE.candles(QUARTER, at(-1), at(0) - QUARTER, NOW)})
+    with (
+        StandInExchange(
+            rate=None, clock=lambda: NOW, markets={"ETH-EUR": before}, early_rows=10
+        ) as exchange,
+        client_of(exchange, tmp_path) as client,
+    ):
+        (day,) = cut_days(client.fetch_candles(SERIES, START, START + DAY), SERIES, [START])
+        found = Reconciler(client, SERIES, START, START + DAY).reconcile(day, None)
+    assert found.witnesses
+    assert not weigh(found.day, found.witnesses).is_proven
+
+
+def client_of(exchange: StandInExchange, folder: Path) -> AbstractContextManager[BlockingExchange]:
+    return ExchangeResource(
+        api_url=exchange.url,
+        requests_per_second=1000,
+        give_up_after=10,
+        budget_path=str(folder / "budget.sqlite"),
+    ).get_client()
+
+
+def store_day(
+    lake: ParquetStore, client: BlockingExchange, series: Series = SERIES
+) -> Mapping[str, str]:
+    """Collect the day START and store it; return its fields."""
+    path = PATH.replace("15m", series.granularity)
+    stored = lake.find([path]).get(path)
+    found = {"2024-01-10": stored} if stored else {}
+    plan = DaysToCollect(series, ["2024-01-10"], found, {}, {}, live=False)
+    ((_, update),) = DayUpdates(plan, lake, "", logging.getLogger()).updates(nullcontext(client))
+    table = update(stored)
+    assert table is not None
+    lake.put(path, table, stored)
+    return table_fields(table)
