@@ -105,7 +105,9 @@ def _run(
     seconds = time.perf_counter() - begin
     if _PYTHON_STARTING in errors:
         return Ended("Python was starting", seconds, False)
-    is_stray = bool(errors) if process.returncode == 0 else bool(output) or errors.count("\n") > 1
+    # Ctrl-C may come when the whole result is printed.
+    is_cut = bool(output) and not output.endswith("\n")
+    is_stray = bool(errors) if process.returncode == 0 else is_cut or errors.count("\n") > 1
     if is_stray:
         print(f"stray, status {process.returncode}, {delay=}: {command[2:]}\n{output}{errors}")
     return Ended(str(process.returncode), seconds, is_stray)

@@ -1,32 +1,39 @@
-"""The program: Ctrl-C while it starts and while it ends."""
+"""Ctrl-C where Python can only print it."""
 
 import subprocess
 import sys
 
-PRESS = "import os, signal, sys, atexit; press = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
-RUN = "from coinbase_assets.cli.entry import run; run()"
-# Presses Ctrl-C when the command line begins to be imported.
-AT_IMPORT = """
-class Pressing:
-    def find_spec(self, name, path=None, target=None):
-        if name == "coinbase_assets.cli.main":
-            press()
+from coinbase_assets_tests.processes import PROJECT
 
-sys.meta_path.insert(0, Pressing())
+LOST = """
+import sys, time
+from coinbase_assets.cli.entry import interrupt_again
+
+class Finalised:
+    def __del__(self):
+        raise {error}
+
+sys.unraisablehook = interrupt_again
+Finalised()
+try:
+    time.sleep(20)
+    sys.exit(3)
+except KeyboardInterrupt:
+    sys.exit(7)
 """
 
 
-def run(code: str) -> tuple[int, str, str]:
-    command = [sys.executable, "-c", f"{PRESS}{code}\n{RUN}", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    return done.returncode, done.stdout, done.stderr
+def test_lost_interrupt_is_delivered_again() -> None:
+    done = run(LOST.format(error="KeyboardInterrupt"))
+    assert (done.returncode, done.stdout, done.stderr) == (7, "", "")
 
 
-def test_ctrl_c_while_starting_is_silent() -> None:
-    assert run(AT_IMPORT) == (130, "", "")
+def test_other_lost_errors_are_printed() -> None:
+    done = run(LOST.format(error="ValueError('lost')").replace("sleep(20)", "sleep(0)"))
+    assert done.returncode == 3
+    assert "ValueError: lost" in done.stderr
 
 
-def test_ctrl_c_while_ending_is_ignored() -> None:
-    status, output, errors = run("atexit.register(press)")
-    assert (status, errors) == (0, "")
-    assert output.startswith("Usage:")
+def run(code: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60)
