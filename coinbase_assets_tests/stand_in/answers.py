@@ -12,8 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from coinbase_assets_tests.stand_in.markets import Market
+from coinbase_assets_tests.stand_in.trades import Trade, TradeTape
 
 GRANULARITIES = {"60", "300", "900", "3600", "21600", "86400"}
+MOST_TRADES = 1000
 TOO_MANY = (
     "granularity too small for the requested time range. "
     "Count of aggregations requested exceeds 300"
@@ -51,6 +53,16 @@ def candles_answer(rows: Sequence[Sequence[Any]]) -> HttpAnswer:
     return json_answer(200, numbers, "public, max-age=300")
 
 
+def trades_answer(trades: Sequence[Trade]) -> HttpAnswer:
+    """Return an answer with these trades, given newest first."""
+    answer = json_answer(200, [trade.row() for trade in trades])
+    if not trades:
+        return answer
+    return answer.with_headers(
+        {"CB-BEFORE": str(trades[0].number), "CB-AFTER": str(trades[-1].number)}
+    )
+
+
 def _number(value: object) -> object:
     """Return a whole number as an integer: the exchange sends it so (recorded)."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
@@ -64,13 +76,15 @@ class Origin:
     """The exchange behind the CDN: its markets, and the products that are delisted.
 
     Its list of products lacks the `unlisted` ones, for which it answers otherwise. `early_rows` is
-    the number of rows sent before the asked start.
+    the number of rows sent before the asked start. Only products in `trades` have an endpoint of
+    trades.
     """
 
     markets: Mapping[str, Market]
     delisted: Collection[str] = ()
     unlisted: Collection[str] = ()
     early_rows: int = 0
+    trades: Mapping[str, TradeTape] = field(default_factory=dict)
 
     def answer(self, path: str, params: Mapping[str, str], now: float) -> HttpAnswer:
         """Return the answer to a GET; `now` is the time of the exchange's clock."""
@@ -85,6 +99,8 @@ class Origin:
                 return json_answer(200, self._product(name), "public, max-age=5")
             case ["products", name, "candles"] if name in self.markets:
                 return self._candles(self.markets[name], params, now)
+            case ["products", name, "trades"] if name in self.trades:
+                return _trades(self.trades[name], params, now)
         return NOT_FOUND
 
     def _candles(self, market: Market, params: Mapping[str, str], now: float) -> HttpAnswer:
@@ -125,6 +141,19 @@ class Origin:
             "max_slippage_percentage": "0.02",
             "auction_mode": False,
         } | dict.fromkeys(flags, False)
+
+
+def _trades(tape: TradeTape, params: Mapping[str, str], now: float) -> HttpAnswer:
+    try:
+        limit, after, before = (
+            int(params[name]) if name in params else default
+            for name, default in (("limit", MOST_TRADES), ("after", None), ("before", None))
+        )
+    except ValueError:
+        return error_answer(400, "Invalid cursor")
+    if not 0 < (limit or 0) <= MOST_TRADES:
+        return error_answer(400, "Invalid limit")
+    return trades_answer(tape.page(now, limit or MOST_TRADES, after, before))
 
 
 def _window(params: Mapping[str, str], granularity: int, now: float) -> tuple[int, int]:

@@ -33,6 +33,7 @@ from coinbase_assets_tests.stand_in.faults import (
     random_faults,
 )
 from coinbase_assets_tests.stand_in.markets import Market, file_markets, synthetic_markets
+from coinbase_assets_tests.stand_in.trades import TradeTape
 
 
 class TokenBucket:
@@ -91,7 +92,8 @@ class StandInExchange:
     exchange's time in epoch seconds, `markets` are the candles of each product. With
     `cache_seconds`, a CDN answers the same URL from memory for so long; the Date header of its
     answers is the time now, or that of the origin's answer (`cdn_date`). `early_rows` is the number
-    of rows sent before the asked start, as documented.
+    of rows sent before the asked start, as documented. A product without `trades` has no endpoint
+    of trades.
     """
 
     port: int = 0
@@ -108,11 +110,14 @@ class StandInExchange:
     cdn_date: Literal["now", "origin"] = "now"
     retry_after: int | None = None
     early_rows: int = 0
+    trades: Mapping[str, TradeTape] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.stopping = threading.Event()
-        self._origin = Origin(self.markets, self.delisted, self.unlisted, self.early_rows)
+        self._origin = Origin(
+            self.markets, self.delisted, self.unlisted, self.early_rows, self.trades
+        )
         self._bucket = TokenBucket(self.rate, self.burst) if self.rate is not None else None
         self._numbers = itertools.count()
         self._cache: dict[str, tuple[float, HttpAnswer]] = {}
