@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from coinbase_assets.candles.series import Granularity, Series
 from coinbase_assets.candles.table import closed_candles
+from coinbase_assets.candles.trades import MAX_TRADES, TradePage
 from coinbase_assets.candles.windows import Answer, Window, request_windows
 from coinbase_assets.environment.network import httpx_options
 from coinbase_assets.exchange.budget import RequestBudget
@@ -24,13 +25,17 @@ from coinbase_assets.exchange.errors import (
     ExchangeError,
     ExchangeUnreachable,
     InvalidAnswer,
+    ProductNotFound,
     RateLimited,
+    RequestRefused,
+    TradesNotOffered,
 )
 from coinbase_assets.exchange.products import Catalogue, parse_products_response
 from coinbase_assets.exchange.responses import (
     GarbledAnswer,
     exchange_time,
     parse_candles_response,
+    parse_trades_response,
     refuse_errors,
 )
 from coinbase_assets.exchange.retries import retrying
@@ -136,6 +141,23 @@ class ExchangeClient:
         """Return all products that the exchange knows. Raises ExchangeError with the last cause."""
         return Catalogue(*await self._retry("list of products", self._request_products))
 
+    async def fetch_trades(self, product: str, after: int | None = None) -> TradePage:
+        """Return up to 1,000 trades with ids below `after`; the newest ones if it is None.
+
+        Raises ExchangeError: ProductNotFound if the exchange does not know the product,
+        TradesNotOffered if it knows the product, but refuses to answer its trades.
+        """
+        question = f"trades of {product}" + (f" with ids below {after}" if after else "")
+        request = partial(self._request_trades, product, after)
+        try:
+            return TradePage(*await self._retry(question, request))
+        except (ProductNotFound, RequestRefused) as error:
+            is_known = partial(self._request_product, product)
+            await self._retry(f"product {product}", is_known)
+            raise TradesNotOffered(
+                f"{question}: the exchange knows the product, but does not answer its trades"
+            ) from error
+
     async def _ask(self, series: Series, confirm_empty: bool, window: Window) -> Answer:
         """Return the answer for the window, with closed candles only."""
         request, variant = partial(self._request_candles, series, window), int(self._clock())
@@ -194,6 +216,17 @@ class ExchangeClient:
     async def _request_products(self) -> _Page:
         response = await self._get("/products")
         return parse_products_response(response), exchange_time(response)
+
+    async def _request_trades(self, product: str, after: int | None) -> _Page:
+        parameters = {"limit": str(MAX_TRADES)} | ({"after": str(after)} if after else {})
+        response = await self._get(f"/products/{product}/trades", parameters, product)
+        as_of = exchange_time(response)
+        return await asyncio.to_thread(parse_trades_response, response), as_of
+
+    async def _request_product(self, product: str) -> _Page:
+        """Return an empty table if the exchange knows the product. Raises ProductNotFound."""
+        response = await self._get(f"/products/{product}", None, product)
+        return pa.table({}), exchange_time(response)
 
     async def _get(
         self, path: str, parameters: dict[str, str] | None = None, product: str | None = None

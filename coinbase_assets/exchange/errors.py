@@ -4,6 +4,8 @@ ExchangeError
 ├── RateLimited           the exchange kept answering 429
 ├── ProductNotFound       the exchange does not know the product
 │   └── ProductRemoved    the product is removed; the lake has its candles
+├── RequestRefused        the exchange refused the request
+│   └── TradesNotOffered  the exchange knows the product, but does not answer its trades
 ├── InvalidAnswer         the answer is not as the documentation promises
 └── ExchangeUnavailable   the exchange kept failing
     └── ExchangeUnreachable   no answer came back
@@ -38,8 +40,16 @@ class ProductRemoved(ProductNotFound):
     """The exchange has removed the product, whose earlier candles are in the lake."""
 
 
+class RequestRefused(ExchangeError):
+    """The exchange refused the request: an answer 400 to 499, except 404 and 429."""
+
+
+class TradesNotOffered(RequestRefused):
+    """The exchange knows the product, but does not answer its trades."""
+
+
 class InvalidAnswer(ExchangeError):
-    """The answer breaks a rule: it is not JSON, has another shape, or holds impossible candles."""
+    """The answer breaks a rule: it is not JSON, has another shape, or holds impossible values."""
 
 
 class ExchangeUnavailable(ExchangeError):

@@ -10,6 +10,7 @@ import dagster as dg
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from coinbase_assets.candles.series import Series
+from coinbase_assets.candles.trades import TradePage
 from coinbase_assets.candles.windows import Answer
 from coinbase_assets.exchange.budget import RequestBudget
 from coinbase_assets.exchange.budget_servers import budget_server
@@ -42,6 +43,10 @@ class BlockingExchange:
     def fetch_products(self) -> Catalogue:
         """See ExchangeClient.fetch_products."""
         return self.portal.call(self.client.fetch_products)
+
+    def fetch_trades(self, product: str, after: int | None = None) -> TradePage:
+        """See ExchangeClient.fetch_trades."""
+        return self.portal.call(self.client.fetch_trades, product, after)
 
 
 class ExchangeResource(dg.ConfigurableResource):

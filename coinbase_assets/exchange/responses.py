@@ -1,4 +1,4 @@
-"""What an HTTP response of the exchange holds: candles, the exchange's time, or an error."""
+"""What an HTTP response of the exchange holds: candles, trades, its time, or an error."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -9,6 +9,7 @@ import pyarrow as pa
 from coinbase_assets.candles.parsing import parse_candles
 from coinbase_assets.candles.series import Granularity
 from coinbase_assets.candles.table import InvalidCandles
+from coinbase_assets.candles.trades import InvalidTrades, parse_trades
 from coinbase_assets.candles.windows import Window
 from coinbase_assets.exchange.errors import (
     ExchangeError,
@@ -16,6 +17,7 @@ from coinbase_assets.exchange.errors import (
     InvalidAnswer,
     ProductNotFound,
     RateLimited,
+    RequestRefused,
 )
 from coinbase_assets.plain_text import quoted, shown
 
@@ -40,6 +42,8 @@ def refuse_errors(response: httpx.Response, product: str | None) -> None:
         raise RateLimited(answered, _retry_after(response))
     if response.is_server_error:
         raise ExchangeUnavailable(answered)
+    if response.is_client_error:
+        raise RequestRefused(f"{answered} to {response.url}")
     if status != httpx.codes.OK:
         raise ExchangeError(f"{answered} to {response.url}")
 
@@ -98,3 +102,12 @@ def parse_candles_response(
         return parse_candles(rows, granularity, window.start, window.end)
     except InvalidCandles as error:
         raise InvalidAnswer(f"{error}; nothing of this answer is stored") from error
+
+
+def parse_trades_response(response: httpx.Response) -> pa.Table:
+    """Return the trades as `parse_trades` does. Raises InvalidAnswer."""
+    rows = parse_list_response(response, "trades")
+    try:
+        return parse_trades(rows)
+    except InvalidTrades as error:
+        raise InvalidAnswer(f"{error}; nothing of this answer is used") from error
