@@ -11,7 +11,7 @@ from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.days import is_settled
 from coinbase_assets.candles.series import Series
 from coinbase_assets.collection.day_updates import DaysToCollect, DayUpdates
-from coinbase_assets.dagster_instance.run_tags import HEALING, LIVE, LIVE_GIVE_UP_AFTER
+from coinbase_assets.dagster_instance.run_tags import HEALING, LIVE, LIVE_GIVE_UP_AFTER, WITH_TRADES
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.paths import PATH_METADATA
@@ -50,8 +50,17 @@ def build_raw_candles(series: Series, start: date) -> dg.AssetsDefinition:
             since = {}
             kept = {key for key in stored if key not in recorded and is_settled(stored[key].fields)}
         client = exchange.get_client(live, LIVE_GIVE_UP_AFTER if live else None)
-        healing = HEALING in context.run.tags
-        plan = DaysToCollect(series, context.partition_keys, stored, kept, since, live, healing)
+        healing = context.run.tags.get(HEALING)
+        plan = DaysToCollect(
+            series,
+            context.partition_keys,
+            stored,
+            kept,
+            since,
+            live,
+            healing=healing is not None,
+            all_trades=healing == WITH_TRADES,
+        )
         return dg.Output(
             DayUpdates(plan, lake.store, exchange.api_url, context.log).updates(client)
         )

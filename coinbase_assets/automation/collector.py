@@ -30,7 +30,7 @@ from coinbase_assets.candles.windows import request_windows
 from coinbase_assets.collection.listing_dates import Lifetimes
 from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.dagster_instance.orphaned_runs import run_lock
-from coinbase_assets.dagster_instance.run_tags import HEALING, range_tags
+from coinbase_assets.dagster_instance.run_tags import range_tags
 from coinbase_assets.exchange.errors import ExchangeError, ExchangeUnavailable, ProductRemoved
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.stored_blob import StoredBlob
@@ -45,13 +45,13 @@ Failure = ExchangeError | StorageError | InvalidCandles
 class Plan:
     """The wanted days of a series (partition keys, ascending), and the days each run collects.
 
-    Runs that are `healing` days may send more requests for each.
+    `tags` are those of the runs that collect days.
     """
 
     series: Series
     days: Sequence[str]
     runs: Sequence[Sequence[str]]
-    healing: bool = False
+    tags: Mapping[str, str] = MappingProxyType({})
 
     @property
     def requests(self) -> int:
@@ -116,7 +116,7 @@ class Collector:
         """Collect the days, rebuild the months that are older than their days, and the rollups."""
         raw = [_key(plan.series, RAW_CANDLES)]
         errors = [
-            self._run_all(raw, plan.runs, {HEALING: "true"} if plan.healing else {}),
+            self._run_all(raw, plan.runs, plan.tags),
             self._run_all(self._monthly_assets(plan), self._stale_months(plan)),
             *(self._run_all(assets, [keys]) for keys, assets in self._rollup_runs(plan).items()),
         ]

@@ -14,7 +14,7 @@ from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.evidence import is_due_again
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.windows import MAX_CANDLES
-from coinbase_assets.dagster_instance.run_tags import RETRIED
+from coinbase_assets.dagster_instance.run_tags import HEALING, RETRIED, WITH_TRADES
 from coinbase_assets.lake.status import series_status
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 
@@ -50,8 +50,30 @@ def plan_healing(
             a_day = -(-(DAY // each.granularity.delta) // MAX_CANDLES)
             wanted = wanted[-max(1, most_requests // len(series) // a_day) :]
         if wanted:
-            plans.append(replace(collector.plan(each, wanted, again=True), healing=True))
+            plans.append(_plan(collector, each, wanted, "true"))
     return plans
+
+
+def plan_trades(
+    collector: Collector, series: Sequence[Series], first: date, last: date
+) -> list[Plan]:
+    """Plan the stored days from `first` to `last` that have a hole, to be healed by all trades."""
+    plans = []
+    for each in series:
+        blobs = collector.store.list_partitions(RAW_CANDLES.folder(each))
+        days = [
+            day
+            for day, blob in sorted(blobs.items())
+            if first.isoformat() <= day <= last.isoformat()
+            and blob.fields.get("missing_buckets") != "0"
+        ]
+        if days:
+            plans.append(_plan(collector, each, days, WITH_TRADES))
+    return plans
+
+
+def _plan(collector: Collector, series: Series, days: Sequence[str], healing: str) -> Plan:
+    return replace(collector.plan(series, days, again=True), tags={HEALING: healing})
 
 
 def _days_to_heal(

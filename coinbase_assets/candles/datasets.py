@@ -52,3 +52,5 @@ PROOFS = Dataset("proofs", "date", "proofs.parquet")
 MARKET_HALTS = Dataset("market_halts", "month", "halts.parquet")
 PRODUCTS = Dataset("products", "", "products.parquet")
 LISTINGS = Dataset("listings", "product", "listing.parquet")
+# Trade ids and their times, from which a search for the trades of a time begins.
+TRADE_ANCHORS = Dataset("trade_anchors", "product", "anchors.parquet")

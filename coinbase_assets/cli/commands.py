@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from coinbase_assets.automation.collector import Collector, Outcome, Plan
-from coinbase_assets.automation.healing import plan_healing
+from coinbase_assets.automation.healing import plan_healing, plan_trades
 from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.series import Series
 from coinbase_assets.cli.console import console, errors
@@ -51,17 +51,26 @@ def collect_series(
 
 
 def heal_series(
-    settings: Settings, series: Sequence[Series], first: date | None, last: date | None, dry: bool
+    settings: Settings,
+    series: Sequence[Series],
+    first: date | None,
+    last: date | None,
+    dry: bool,
+    trades: bool,
 ) -> bool:
     """Collect again the days from `first` to `last` that have an unexplained interval.
 
-    Returns whether all of these days were collected. If `dry`, only prints the days.
+    With `trades`, all stored days with a hole, whose trades are read as well. Returns whether all
+    of these days were collected. If `dry`, only prints the days.
     """
     series, today = _distinct_series(settings, series), datetime.now(UTC).date()
 
     def plan(collector: Collector) -> list[Plan]:
         begin = max(settings.start, first or settings.start)
-        plans = plan_healing(collector, series, today, begin, last or today)
+        if trades:
+            plans = plan_trades(collector, series, begin, last or today)
+        else:
+            plans = plan_healing(collector, series, today, begin, last or today)
         if not plans:
             console.print(f"Nothing to heal: every bucket from {begin} on is explained.")
         for healing in plans:

@@ -68,17 +68,27 @@ def collect(series: Sequence[Series], first: date | None, last: date | None, aga
 )
 @click.option("--to", "last", type=DayParameter(), help="Last day, UTC. Default: yesterday.")
 @click.option("--dry-run", is_flag=True, help="Print the days, and collect nothing.")
-def heal(series: Sequence[Series], first: date | None, last: date | None, dry_run: bool) -> None:
+@click.option(
+    "--trades", is_flag=True, help="Read all trades of the days with a gap; needs --from."
+)
+def heal(
+    series: Sequence[Series], first: date | None, last: date | None, dry_run: bool, trades: bool
+) -> None:
     """Collect the days that have unexplained gaps.
 
-    These are days with unconfirmed holes, and days that were not collected.
+    These are days with unconfirmed holes, and days that were not collected. --trades finds what the
+    exchange has lost in all its candles: of each day with a gap, it reads the trades.
     """
     settings = load_settings()
     refuse_reversed(first, last)
+    if trades and not first:
+        raise click.UsageError(
+            "--trades reads many pages a day; name the days with --from and --to"
+        )
     with without_garbage_collection():
         from coinbase_assets.cli.commands import heal_series
 
-    if not heal_series(settings, series or settings.series, first, last, dry_run):
+    if not heal_series(settings, series or settings.series, first, last, dry_run, trades):
         sys.exit(1)
 
 

@@ -29,6 +29,7 @@ from coinbase_assets.collection.allowance import Allowance
 from coinbase_assets.collection.listing_dates import Lifetimes
 from coinbase_assets.collection.reconciler import Reconciled, Reconciler
 from coinbase_assets.collection.stored_proofs import proofs_path
+from coinbase_assets.collection.trade_search import TradeSearch
 from coinbase_assets.completeness.agreement import DAYS_REMEMBERED, Agreement, parse_agreement
 from coinbase_assets.completeness.examination import weigh
 from coinbase_assets.exchange.errors import ProductNotFound, ProductRemoved
@@ -49,7 +50,7 @@ class DaysToCollect:
     `stored` has the blobs of the days that are in the lake. Days in `kept` are left as they are,
     without a request. Other days are fetched from their start, or from their time in `since`. Days
     of a `live` refresh are not compared with coarser candles. A run that is `healing` days may send
-    more requests for each.
+    more requests for each. With `all_trades`, trades are asked for at every hole.
     """
 
     series: Series
@@ -59,6 +60,7 @@ class DaysToCollect:
     since: Mapping[str, datetime]
     live: bool
     healing: bool = False
+    all_trades: bool = False
 
     @property
     def allowance(self) -> Allowance:
@@ -122,12 +124,16 @@ class DayUpdates:
             return
         recent = self._agreements_before(starts[0])
         span = (starts[0], starts[-1] + DAY)
-        reconciler = Reconciler(exchange, series, *span, recent, allowance=allowance)
+        trades = TradeSearch(exchange, self.store, series.product, allowance)
+        reconciler = Reconciler(exchange, series, *span, recent, trades, allowance)
         lifetimes = Lifetimes(self.store)
         with closing(map_concurrently(self._stored, keys)) as stored:
             for day, before in zip(days, stored, strict=True):
                 reconciled = reconciler.reconcile(day, before)
                 _learn_lifetime(lifetimes, exchange, reconciler, reconciled.day)
+                if lifetimes.may_include(series.product, day.start.date()):
+                    every_hole = self.days.all_trades
+                    reconciled = reconciler.ask_for_trades(reconciled, before, every_hole)
                 yield reconciled
 
     def _stored(self, key: str) -> Day | None:

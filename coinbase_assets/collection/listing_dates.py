@@ -40,6 +40,12 @@ class Lifetimes:
             self._known[product] = self._read(self._find(product))
         return self._known[product]
 
+    def may_include(self, product: str, day: date) -> bool:
+        """Return whether the product may have been traded on the day, as far as is known."""
+        known = self.get(product)
+        is_over = any(each.ended_before(day) for each in known)
+        return not is_over and not _precedes_listing(day, known[0])
+
     def learn_trade(self, product: str, day: date) -> None:
         """Correct the lifetimes if none of them has this day, on which there was a trade."""
         known = self.get(product)

@@ -1,10 +1,9 @@
 """Days examined by coarser candles and by trades, and asked for again where in doubt."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
 
 import pyarrow as pa
 
@@ -21,6 +20,7 @@ from coinbase_assets.candles.table import (
 from coinbase_assets.candles.windows import Window, join_windows, request_windows
 from coinbase_assets.collection.allowance import Allowance
 from coinbase_assets.collection.coarser_candles import CoarserCandles
+from coinbase_assets.collection.trade_search import TradeSearch, TradesOfHole
 from coinbase_assets.completeness.agreement import (
     DAYS_REMEMBERED,
     Agreement,
@@ -40,19 +40,9 @@ from coinbase_assets.exchange.resource import BlockingExchange
 
 # How often the windows of a day in doubt are asked for again.
 _TIMES_ASKED_AGAIN = 2
-
-
-class TradesFound(Protocol):
-    """What the exchange's trades say of a hole, see trade_search.py."""
-
-    candles: pa.Table
-    witness: str
-    available: bool
-    as_of: datetime | None
-
-
-class TradeWitness(Protocol):
-    def look(self, hole: Window, granularity: Granularity) -> TradesFound: ...
+# A hole in which a coarser candle shows trades is in doubt so many times before it is given up.
+_TRIES_BEFORE_UNPROVABLE = 4
+NO_TRADES_TO_BE_HAD = "the exchange has no trades of that time"
 
 
 @dataclass(frozen=True)
@@ -82,7 +72,7 @@ class Reconciler:
         start: datetime,
         end: datetime,
         recent: Sequence[Agreement] = (),
-        trades: TradeWitness | None = None,
+        trades: TradeSearch | None = None,
         allowance: Allowance | None = None,
     ) -> None:
         own = len(list(request_windows(start, end, series.granularity)))
@@ -118,11 +108,45 @@ class Reconciler:
             if not asked:
                 break
             day = asked
-        day, witnesses = self._ask_for_trades(day, stored, witnesses, found)
-        absent = withdrawn(day, _missing(day, stored), witnesses) if stored else empty_candles()
-        merged = _merged(day, stored, absent)
-        self._agreements.append(count_relations(examine(merged, witnesses).relations))
-        return Reconciled(day, witnesses, absent)
+        reconciled = _reconciled(day, stored, witnesses)
+        self._agreements.append(_agreement(reconciled, stored))
+        return reconciled
+
+    def ask_for_trades(
+        self, reconciled: Reconciled, stored: Day | None, every_hole: bool = False
+    ) -> Reconciled:
+        """Let trades decide about the holes of the newest day that coarser candles do not prove.
+
+        With `every_hole`, about all of its holes. Raises ExchangeError.
+        """
+        day, witnesses = reconciled.day, reconciled.witnesses
+        if not self._trades or not witnesses:
+            return reconciled
+        found = examine(_merged(day, stored, reconciled.absent), witnesses)
+        doubts = [
+            Window(proof.start, proof.end)
+            for proof in found.proofs
+            if every_hole or (proof.state == UNCONFIRMED and not found.needs)
+        ]
+        if not doubts:
+            return reconciled
+        longest_first = sorted(doubts, key=lambda hole: hole.start - hole.end)
+        said = {hole: self._trades.look(hole, self._series.granularity) for hole in longest_first}
+        day, dropped = _with_trades(day, stored, witnesses, said.values())
+        shown = [
+            proof
+            for proof in found.proofs
+            if proof.shows_trades and _tries(stored) < _TRIES_BEFORE_UNPROVABLE
+        ]
+        proofs = [
+            proof
+            for hole in doubts
+            for proof in _proofs_by(said[hole], day, dropped)
+            if proof.state == NO_TRADES or not any(_overlap(proof, each) for each in shown)
+        ]
+        reconciled = _reconciled(day, stored, replace(witnesses, by_trades=proofs))
+        self._agreements[-1] = _agreement(reconciled, stored)
+        return reconciled
 
     def may_precede_listing(self, day: Day) -> bool:
         """Whether no daily candle before the day was seen, though it has a hole."""
@@ -203,36 +227,38 @@ class Reconciler:
             requests=day.requests + sum(answer.requests for answer in answers),
         )
 
-    def _ask_for_trades(
-        self, day: Day, stored: Day | None, witnesses: Witnesses, found: Examination
-    ) -> tuple[Day, Witnesses]:
-        """Let trades decide about the holes that coarser candles leave in doubt."""
-        doubts = [proof for proof in found.proofs if proof.state == UNCONFIRMED]
-        if not self._trades or not doubts or found.needs:
-            return day, witnesses
-        for doubt in sorted(doubts, key=lambda proof: proof.start - proof.end):
-            hole = Window(doubt.start, doubt.end)
-            said = self._trades.look(hole, self._series.granularity)
-            if said.witness:
-                day = self._with_trades(day, stored, witnesses, said.candles)
-            if proof := _proof_by(said, hole, day):
-                witnesses = replace(witnesses, by_trades=_in_order([*witnesses.by_trades, proof]))
-        return day, witnesses
 
-    def _with_trades(
-        self, day: Day, stored: Day | None, witnesses: Witnesses, made: pa.Table
-    ) -> Day:
-        """Return the day with candles made of trades, unless a coarser candle shows still more."""
-        if not made.num_rows:
-            return day
-        times = frozenset(epoch_seconds(made["time"]).tolist())
-        changed = replace(
-            day,
-            candles=merge_candles(made, day.candles),
-            from_trades=day.from_trades | times,
-        )
-        more = examine(_merged(changed, stored), witnesses).more
-        return day if any(_overlap(window, made) for window in more) else changed
+def _reconciled(day: Day, stored: Day | None, witnesses: Witnesses) -> Reconciled:
+    absent = withdrawn(day, _missing(day, stored), witnesses) if stored else empty_candles()
+    return Reconciled(day, witnesses, absent)
+
+
+def _agreement(reconciled: Reconciled, stored: Day | None) -> Agreement:
+    merged = _merged(reconciled.day, stored, reconciled.absent)
+    assert reconciled.witnesses
+    return count_relations(examine(merged, reconciled.witnesses).relations)
+
+
+def _with_trades(
+    day: Day, stored: Day | None, witnesses: Witnesses, said: Iterable[TradesOfHole]
+) -> tuple[Day, pa.Table]:
+    """Return the day with candles made of trades, and those candles that are left out.
+
+    These are in buckets of which a coarser candle shows still more.
+    """
+    made = merge_candles(empty_candles(), *(each.candles for each in said))
+    more = examine(_merged(_with_made(day, made), stored), witnesses).more
+    times = made["time"].to_pylist()
+    is_dropped = [any(each.start <= time < each.end for each in more) for time in times]
+    dropped = made.filter(pa.array(is_dropped, pa.bool_()))
+    return _with_made(day, without_candles(made, dropped)), dropped
+
+
+def _with_made(day: Day, made: pa.Table) -> Day:
+    new = without_candles(made, day.candles)
+    times = frozenset(epoch_seconds(new["time"]).tolist())
+    candles = merge_candles(new, day.candles)
+    return replace(day, candles=candles, from_trades=day.from_trades | times)
 
 
 def _unanswered(day: Day, stored: Day | None, witnesses: Witnesses) -> Sequence[Window]:
@@ -250,21 +276,21 @@ def _times(candles: pa.Table, dropped: pa.Table) -> Sequence[datetime]:
     return without_candles(candles, dropped)["time"].to_pylist()
 
 
-def _proof_by(said: TradesFound, hole: Window, day: Day) -> Proof | None:
-    as_of = said.as_of or day.refreshed_at
-    if said.witness:
-        return Proof(hole.start, hole.end, NO_TRADES, said.witness, as_of)
+def _tries(stored: Day | None) -> int:
+    return stored.evidence.tries if stored and stored.evidence else 0
+
+
+def _overlap(proof: Proof, other: Proof) -> bool:
+    return proof.start < other.end and other.start < proof.end
+
+
+def _proofs_by(said: TradesOfHole, day: Day, dropped: pa.Table) -> Iterator[Proof]:
+    """Yield what trades prove of a hole; nothing if candles made of them were left out."""
+    hole, as_of = said.hole, said.as_of or day.refreshed_at
     if not said.available:
-        return Proof(hole.start, hole.end, UNPROVABLE, "no trades of that time can be had", as_of)
-    return None
-
-
-def _in_order(proofs: Sequence[Proof]) -> Sequence[Proof]:
-    return sorted(proofs, key=lambda proof: proof.start)
-
-
-def _overlap(window: Window, candles: pa.Table) -> bool:
-    return any(window.start <= time < window.end for time in candles["time"].to_pylist())
+        yield Proof(hole.start, hole.end, UNPROVABLE, NO_TRADES_TO_BE_HAD, as_of)
+    elif said.witness and without_candles(said.candles, dropped).num_rows == said.candles.num_rows:
+        yield Proof(hole.start, hole.end, NO_TRADES, said.witness, as_of)
 
 
 def _span(window: Window) -> tuple[datetime, datetime]:

@@ -23,6 +23,8 @@ WILL_RETRY_TAG = "dagster/will_retry"
 LIVE = "coinbase_assets/live"
 # Marks a run that mends days with unproven holes: it may send more requests for each.
 HEALING = "coinbase_assets/healing"
+# Its value if trades are asked for at every hole, not only where coarser candles leave a doubt.
+WITH_TRADES = "trades"
 LIVE_GIVE_UP_AFTER = 10.0
 
 # Dagster retries a run with these tags up to three times, also if an asset failed.

@@ -29,7 +29,10 @@ def row(number: int = 1, **changes: Any) -> dict[str, Any]:
 def table(*trades: tuple[int, float, float, float]) -> pa.Table:
     """Return trades of these ids, seconds since START, prices and sizes."""
     return trade_table(
-        [(number, START + timedelta(seconds=second), *rest) for number, second, *rest in trades]
+        [
+            (number, START + timedelta(seconds=second), price, size)
+            for number, second, price, size in trades
+        ]
     )
 
 

@@ -28,7 +28,8 @@ def client() -> Iterator[httpx.Client]:
 
 
 def tape(**changes: Any) -> TradeTape:
-    return TradeTape(**{"market": MARKET, "start": START, "end": START + DAY} | changes)
+    values: dict[str, Any] = {"market": MARKET, "start": START, "end": START + DAY, **changes}
+    return TradeTape(**values)
 
 
 def served(trades: TradeTape, now: float = NOW, **options: Any) -> StandInExchange:

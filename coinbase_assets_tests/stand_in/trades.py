@@ -126,4 +126,5 @@ def _split(volume: float, parts: int) -> Sequence[Decimal]:
         sizes = [*[size] * (parts - 1), total - size * (parts - 1)]
         if math.fsum(map(float, sizes)) == volume and min(sizes) > 0:
             return sizes
-    raise ValueError(f"{volume} cannot be split into {parts} sizes")
+    halves = [volume / 2**place for place in range(1, parts)]
+    return [Decimal(repr(size)) for size in (*halves, halves[-1])]
