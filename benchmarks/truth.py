@@ -20,6 +20,7 @@ from coinbase_assets_tests.processes import process_environment, quiet_instance
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 from coinbase_assets_tests.stand_in.losses import Disagreement, Kind, LossyMarket
 from coinbase_assets_tests.stand_in.markets import Candles, SyntheticMarket
+from coinbase_assets_tests.stand_in.trades import TradeTape
 
 LENGTHS = (1, 2, 3, 5, 10, 30, 60)
 # Days without a loss come first: which granularities agree is learned from them.
@@ -96,9 +97,9 @@ def _measure(case: Case) -> Truth:
     """Collect and heal the days, and compare the lake with the truth."""
     days = LEARNING + len(LENGTHS)
     start = int(datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC).timestamp())
-    rows = SyntheticMarket(_PRODUCT, untraded=case.empty).candles(
-        60, start - 86_400, start + (days + 1) * 86_400 - 60, 2e9
-    )
+    whole = SyntheticMarket(_PRODUCT, untraded=case.empty)
+    tape = TradeTape(market=whole, start=start - 30 * 86_400, end=start + (days + 30) * 86_400)
+    rows = whole.candles(60, start - 86_400, start + (days + 1) * 86_400 - 60, 2e9)
     minutes = Candles(*(np.array(column) for column in zip(*rows, strict=True)))
     true = minutes.aggregate(case.step)
     lost = set(_lost(true, start, case.step)) if case.kind else set()
@@ -107,7 +108,7 @@ def _measure(case: Case) -> Truth:
     with (
         tempfile.TemporaryDirectory() as folder,
         azurite(Path(folder)) as account,
-        StandInExchange(rate=None, markets={_PRODUCT: market}) as exchange,
+        StandInExchange(rate=None, markets={_PRODUCT: market}, trades={_PRODUCT: tape}) as exchange,
     ):
         environment = _environment(Path(folder), account, exchange.url, case.granularity)
         span = ["--from", str(FIRST), "--to", str(last)]
