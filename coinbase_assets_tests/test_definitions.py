@@ -201,6 +201,7 @@ def test_definitions_schedules_and_sensors_are_running(definitions: dg.Definitio
     names: tuple[str, ...] = (
         "live_candles_schedule",
         "settle_candles_schedule",
+        "heal_candles_schedule",
         "products_schedule",
         "candle_chart_schedule",
     )

@@ -4,7 +4,7 @@ import gc
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
@@ -51,7 +51,7 @@ class Plan:
     series: Series
     days: Sequence[str]
     runs: Sequence[Sequence[str]]
-    tags: Mapping[str, str] = MappingProxyType({})
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def requests(self) -> int:

@@ -72,15 +72,13 @@ class Examination:
     """What came of an examination.
 
     `proofs` have an entry for each run of holes, ascending. `more` are the buckets, of whatever
-    length, of which a coarser candle shows more than the day has; `less` are those with a hole of
-    which even the finest coarser candle has lost trades. `blaming` are the granularities that show
-    more. `needs` is a granularity to be asked for first, or None if the examination is complete.
+    length, of which a coarser candle shows more than the day has. `blaming` are the granularities
+    that show more. `needs` is a granularity to be asked for first, or None if the examination is complete.
     `relations` has what each granularity says of each of its buckets.
     """
 
     proofs: tuple[Proof, ...]
     more: Sequence[Window]
-    less: Sequence[Window]
     blaming: frozenset[Granularity]
     needs: Granularity | None
     relations: Mapping[Granularity, np.ndarray]
@@ -88,7 +86,7 @@ class Examination:
     @property
     def suspects(self) -> Sequence[Window]:
         """The buckets to ask for again, ascending, adjoining ones joined."""
-        return join_windows([*self.more, *self.less])
+        return join_windows(self.more)
 
 
 def examine(day: Day, witnesses: Witnesses) -> Examination:
@@ -98,7 +96,6 @@ def examine(day: Day, witnesses: Witnesses) -> Examination:
     return Examination(
         tuple(walk.hole_proofs()),
         walk.more,
-        walk.less,
         frozenset(walk.blaming),
         next((level for level in walk.levels if level in walk.needs), None),
         walk.relations,
@@ -112,7 +109,6 @@ class _Walk:
         self.day, self.witnesses = day, witnesses
         self.levels = witness_levels(day.series.granularity)
         self.more: list[Window] = []
-        self.less: list[Window] = []
         self.blaming: set[Granularity] = set()
         self.needs: set[Granularity] = set()
         self.relations: dict[Granularity, np.ndarray] = {}
@@ -159,11 +155,9 @@ class _Walk:
                 self._prove(window, level)
             case Relation.NOTHING:
                 self._look_around(place, window)
-            case Relation.LESS if place + 1 < len(self.levels):
-                self._look_closer(place, window)
             case Relation.LESS:
-                if self._has_hole(window):
-                    self.less.append(window)
+                if place + 1 < len(self.levels):
+                    self._look_closer(place, window)
             case _:
                 self.blaming.add(level)
                 if self._finer_candles_agree(place, bucket):
@@ -211,10 +205,6 @@ class _Walk:
 
     def _prove(self, window: Window, level: Granularity) -> None:
         self._proven.append((*self._places(window), level))
-
-    def _has_hole(self, window: Window) -> bool:
-        first, end = self._places(window)
-        return bool(self.day.is_hole[first:end].any())
 
     def _has(self, level: Granularity) -> bool:
         if level not in self.witnesses.levels:
