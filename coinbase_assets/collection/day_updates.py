@@ -131,7 +131,8 @@ class DayUpdates:
             for day, before in zip(days, stored, strict=True):
                 reconciled = reconciler.reconcile(day, before)
                 _learn_lifetime(lifetimes, exchange, reconciler, reconciled.day)
-                if lifetimes.may_include(series.product, day.start.date()):
+                traded = reconciled.day.candles.num_rows > 0
+                if traded or lifetimes.may_include(series.product, day.start.date()):
                     every_hole = self.days.all_trades
                     reconciled = reconciler.ask_for_trades(reconciled, before, every_hole)
                 yield reconciled

@@ -73,8 +73,8 @@ class Examination:
 
     `proofs` have an entry for each run of holes, ascending. `more` are the buckets, of whatever
     length, of which a coarser candle shows more than the day has. `blaming` are the granularities
-    that show more. `needs` is a granularity to be asked for first, or None if the examination is complete.
-    `relations` has what each granularity says of each of its buckets.
+    that show more. `needs` is a granularity to be asked for first, or None if the examination is
+    complete. `relations` has what each granularity says of each of its buckets.
     """
 
     proofs: tuple[Proof, ...]

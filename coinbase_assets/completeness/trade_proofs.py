@@ -7,7 +7,7 @@ some ids are never issued. An id that two answers leave out counts as never issu
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ from coinbase_assets.candles.windows import Window
 # Never-issued ids are few (1,128 in a survey of all products). Where more than this are left out
 # in a row, the ids restart.
 MOST_SKIPPED = 1000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # An id that so many answers leave out is never issued.
 _ANSWERS = 2
 
@@ -71,7 +72,7 @@ class Verdict:
 
 def microseconds(time: datetime) -> int:
     """Return a time as whole microseconds since 1970."""
-    return pa.scalar(time, TIME_TYPE).value
+    return (time - _EPOCH) // timedelta(microseconds=1)
 
 
 def _end(hole: Window) -> int:

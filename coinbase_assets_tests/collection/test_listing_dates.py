@@ -75,7 +75,9 @@ def collect(tmp_path: Path, lake: ParquetStore) -> Collect:
                 updates = DayUpdates(plan, lake, exchange.url, logging.getLogger())
                 list(updates.updates(nullcontext(client)))
             return Counter(
-                request.params.get("granularity", CATALOGUE) for request in exchange.requests
+                request.params.get("granularity", CATALOGUE)
+                for request in exchange.requests
+                if request.path == "/products" or request.path.endswith("/candles")
             )
 
     return days
