@@ -30,8 +30,9 @@ from coinbase_assets.collection.listing_dates import Lifetimes
 from coinbase_assets.collection.reconciler import Reconciled, Reconciler
 from coinbase_assets.collection.stored_proofs import proofs_path
 from coinbase_assets.collection.trade_search import TradeSearch
+from coinbase_assets.collection.trade_verdicts import settle_by_trades
 from coinbase_assets.completeness.agreement import DAYS_REMEMBERED, Agreement, parse_agreement
-from coinbase_assets.completeness.examination import weigh
+from coinbase_assets.completeness.weighing import weigh
 from coinbase_assets.exchange.errors import ProductNotFound, ProductRemoved
 from coinbase_assets.exchange.resource import BlockingExchange
 from coinbase_assets.storage.concurrency import map_concurrently
@@ -125,7 +126,7 @@ class DayUpdates:
         recent = self._agreements_before(starts[0])
         span = (starts[0], starts[-1] + DAY)
         trades = TradeSearch(exchange, self.store, series.product, allowance)
-        reconciler = Reconciler(exchange, series, *span, recent, trades, allowance)
+        reconciler = Reconciler(exchange, series, *span, recent, allowance)
         lifetimes = Lifetimes(self.store)
         with closing(map_concurrently(self._stored, keys)) as stored:
             for day, before in zip(days, stored, strict=True):
@@ -134,7 +135,8 @@ class DayUpdates:
                 traded = reconciled.day.candles.num_rows > 0
                 if traded or lifetimes.may_include(series.product, day.start.date()):
                     every_hole = self.days.all_trades
-                    reconciled = reconciler.ask_for_trades(reconciled, before, every_hole)
+                    reconciled = settle_by_trades(reconciled, before, trades, every_hole)
+                reconciler.learn(reconciled, before)
                 yield reconciled
 
     def _stored(self, key: str) -> Day | None:

@@ -1,7 +1,7 @@
-"""Days examined by coarser candles and by trades, and asked for again where in doubt."""
+"""Days examined by coarser candles, and asked for again where these show more."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from coinbase_assets.candles.calendar import DAY, HOUR
 from coinbase_assets.candles.days import Day
-from coinbase_assets.candles.proofs import NO_TRADES, UNCONFIRMED, UNPROVABLE, Proof
 from coinbase_assets.candles.series import Granularity, Series
 from coinbase_assets.candles.table import (
     empty_candles,
@@ -20,7 +19,6 @@ from coinbase_assets.candles.table import (
 from coinbase_assets.candles.windows import Window, join_windows, request_windows
 from coinbase_assets.collection.allowance import Allowance
 from coinbase_assets.collection.coarser_candles import CoarserCandles
-from coinbase_assets.collection.trade_search import TradeSearch, TradesOfHole
 from coinbase_assets.completeness.agreement import (
     DAYS_REMEMBERED,
     Agreement,
@@ -28,21 +26,12 @@ from coinbase_assets.completeness.agreement import (
     count_relations,
     total_agreement,
 )
-from coinbase_assets.completeness.examination import (
-    Examination,
-    Witnesses,
-    examine,
-    missing_candles,
-    withdrawn,
-    witness_levels,
-)
+from coinbase_assets.completeness.examination import Examination, Witnesses, examine, witness_levels
+from coinbase_assets.completeness.weighing import missing_candles, withdrawn
 from coinbase_assets.exchange.resource import BlockingExchange
 
 # How often the windows of a day in doubt are asked for again.
 _TIMES_ASKED_AGAIN = 2
-# A hole in which a coarser candle shows trades is in doubt so many times before it is given up.
-_TRIES_BEFORE_UNPROVABLE = 4
-NO_TRADES_TO_BE_HAD = "the exchange has no trades of that time"
 
 
 @dataclass(frozen=True)
@@ -61,8 +50,7 @@ class Reconciler:
     """Examines the days of one series from `start` until `end`, taken in order.
 
     `recent` has the agreement of the days before, oldest first. The daily candles cost a request
-    for 300 days. All other requests count against the allowance. Without `trades` no trade is
-    asked for.
+    for 300 days. All other requests count against the allowance.
     """
 
     def __init__(
@@ -72,14 +60,12 @@ class Reconciler:
         start: datetime,
         end: datetime,
         recent: Sequence[Agreement] = (),
-        trades: TradeSearch | None = None,
         allowance: Allowance | None = None,
     ) -> None:
         own = len(list(request_windows(start, end, series.granularity)))
         self.allowance = allowance or Allowance.of_collection(own)
         self._exchange = exchange
         self._series = series
-        self._trades = trades
         self._agreements = deque(recent, DAYS_REMEMBERED)
         self._levels = witness_levels(series.granularity)
         # The day before the first one tells whether anything was traded until then.
@@ -108,45 +94,15 @@ class Reconciler:
             if not asked:
                 break
             day = asked
-        reconciled = _reconciled(day, stored, witnesses)
-        self._agreements.append(_agreement(reconciled, stored))
-        return reconciled
+        return reconciled_day(day, stored, witnesses)
 
-    def ask_for_trades(
-        self, reconciled: Reconciled, stored: Day | None, every_hole: bool = False
-    ) -> Reconciled:
-        """Let trades decide about the holes of the newest day that coarser candles do not prove.
-
-        With `every_hole`, about all of its holes. Raises ExchangeError.
-        """
-        day, witnesses = reconciled.day, reconciled.witnesses
-        if not self._trades or not witnesses:
-            return reconciled
-        found = examine(_merged(day, stored, reconciled.absent), witnesses)
-        doubts = [
-            Window(proof.start, proof.end)
-            for proof in found.proofs
-            if every_hole or (proof.state == UNCONFIRMED and not found.needs)
-        ]
-        if not doubts:
-            return reconciled
-        longest_first = sorted(doubts, key=lambda hole: hole.start - hole.end)
-        said = {hole: self._trades.look(hole, self._series.granularity) for hole in longest_first}
-        day, dropped = _with_trades(day, stored, witnesses, said.values())
-        shown = [
-            proof
-            for proof in found.proofs
-            if proof.shows_trades and _tries(stored) < _TRIES_BEFORE_UNPROVABLE
-        ]
-        proofs = [
-            proof
-            for hole in doubts
-            for proof in _proofs_by(said[hole], day, dropped)
-            if proof.state == NO_TRADES or not any(_overlap(proof, each) for each in shown)
-        ]
-        reconciled = _reconciled(day, stored, replace(witnesses, by_trades=proofs))
-        self._agreements[-1] = _agreement(reconciled, stored)
-        return reconciled
+    def learn(self, reconciled: Reconciled, stored: Day | None) -> None:
+        """Count what coarser candles say of a day, so that later days begin at reliable ones."""
+        if reconciled.witnesses:
+            merged = merged_day(reconciled.day, stored, reconciled.absent)
+            self._agreements.append(
+                count_relations(examine(merged, reconciled.witnesses).relations)
+            )
 
     def may_precede_listing(self, day: Day) -> bool:
         """Whether no daily candle before the day was seen, though it has a hole."""
@@ -180,7 +136,7 @@ class Reconciler:
 
         Coarser answers that are older than the day's must be asked for again before they blame it.
         """
-        merged = _merged(day, stored)
+        merged = merged_day(day, stored)
         days = [merged, day] if _missing(day, stored).num_rows else [merged]
         witnesses = self._with_needed_levels(days, witnesses)
         for level in examine(merged, witnesses).blaming:
@@ -228,37 +184,10 @@ class Reconciler:
         )
 
 
-def _reconciled(day: Day, stored: Day | None, witnesses: Witnesses) -> Reconciled:
+def reconciled_day(day: Day, stored: Day | None, witnesses: Witnesses) -> Reconciled:
+    """Return the day with its witnesses, and with the stored candles that they disprove."""
     absent = withdrawn(day, _missing(day, stored), witnesses) if stored else empty_candles()
     return Reconciled(day, witnesses, absent)
-
-
-def _agreement(reconciled: Reconciled, stored: Day | None) -> Agreement:
-    merged = _merged(reconciled.day, stored, reconciled.absent)
-    assert reconciled.witnesses
-    return count_relations(examine(merged, reconciled.witnesses).relations)
-
-
-def _with_trades(
-    day: Day, stored: Day | None, witnesses: Witnesses, said: Iterable[TradesOfHole]
-) -> tuple[Day, pa.Table]:
-    """Return the day with candles made of trades, and those candles that are left out.
-
-    These are in buckets of which a coarser candle shows still more.
-    """
-    made = merge_candles(empty_candles(), *(each.candles for each in said))
-    more = examine(_merged(_with_made(day, made), stored), witnesses).more
-    times = made["time"].to_pylist()
-    is_dropped = [any(each.start <= time < each.end for each in more) for time in times]
-    dropped = made.filter(pa.array(is_dropped, pa.bool_()))
-    return _with_made(day, without_candles(made, dropped)), dropped
-
-
-def _with_made(day: Day, made: pa.Table) -> Day:
-    new = without_candles(made, day.candles)
-    times = frozenset(epoch_seconds(new["time"]).tolist())
-    candles = merge_candles(new, day.candles)
-    return replace(day, candles=candles, from_trades=day.from_trades | times)
 
 
 def _unanswered(day: Day, stored: Day | None, witnesses: Witnesses) -> Sequence[Window]:
@@ -276,28 +205,12 @@ def _times(candles: pa.Table, dropped: pa.Table) -> Sequence[datetime]:
     return without_candles(candles, dropped)["time"].to_pylist()
 
 
-def _tries(stored: Day | None) -> int:
-    return stored.evidence.tries if stored and stored.evidence else 0
-
-
-def _overlap(proof: Proof, other: Proof) -> bool:
-    return proof.start < other.end and other.start < proof.end
-
-
-def _proofs_by(said: TradesOfHole, day: Day, dropped: pa.Table) -> Iterator[Proof]:
-    """Yield what trades prove of a hole; nothing if candles made of them were left out."""
-    hole, as_of = said.hole, said.as_of or day.refreshed_at
-    if not said.available:
-        yield Proof(hole.start, hole.end, UNPROVABLE, NO_TRADES_TO_BE_HAD, as_of)
-    elif said.witness and without_candles(said.candles, dropped).num_rows == said.candles.num_rows:
-        yield Proof(hole.start, hole.end, NO_TRADES, said.witness, as_of)
-
-
 def _span(window: Window) -> tuple[datetime, datetime]:
     return window.start, window.end
 
 
-def _merged(day: Day, stored: Day | None, absent: pa.Table | None = None) -> Day:
+def merged_day(day: Day, stored: Day | None, absent: pa.Table | None = None) -> Day:
+    """Return the day over what is stored of it, without the stored candles that are `absent`."""
     return day.merged_with(stored, absent) if stored else day
 
 

@@ -1,7 +1,7 @@
 """Healing: the days that are planned, and that nothing is unexplained afterwards."""
 
 from collections.abc import Callable, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -9,10 +9,11 @@ import pytest
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 from coinbase_assets.automation.collector import Collector, Plan
-from coinbase_assets.automation.healing import plan_healing
+from coinbase_assets.automation.healing import plan_healing, plan_trades
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, RAW_CANDLES
 from coinbase_assets.candles.series import Series
 from coinbase_assets.completeness.ledger import State
+from coinbase_assets.dagster_instance.run_tags import HEALING, WITH_TRADES
 from coinbase_assets.lake.status import series_status
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.lake.test_status import store_days, store_ledger
@@ -102,6 +103,45 @@ def test_heal_plans_nothing_without_holes(collector: Collector, lake: ParquetSto
     store_days(lake, "01-02", "01-03")
     store_ledger(lake, "01", ("01-01T00", "02-01T00", State.NO_TRADES))
     assert plan_healing(collector, [OTHER, HOURS], TODAY) == []
+
+
+EARLIER = {"compared_at": "2024-01-06T00:00:00Z", "missing_buckets": "3"}
+RECENTLY = f"{datetime.now(UTC):%FT%TZ}"
+
+
+def test_heal_plans_days_of_earlier_rule_newest_first(
+    collector: Collector, lake: ParquetStore
+) -> None:
+    store_days(lake, "01-02", "01-03", "01-04", **EARLIER)
+    store_days(lake, "01-05")
+    store_ledger(lake, "01", ("01-01T00", "02-01T00", State.PENDING))
+    plans = plan_healing(collector, [HOURS], TODAY)
+    assert planned(plans) == [["2024-01-02", "2024-01-03", "2024-01-04"]]
+    assert dict(plans[0].tags) == {HEALING: "true"}
+    for requests, first in ((2, 3), (1, 4)):
+        newest = plan_healing(collector, [HOURS], TODAY, most_requests=requests)
+        assert planned(newest) == [[f"2024-01-0{day}" for day in range(first, 5)]]
+
+
+def test_heal_at_night_skips_days_that_are_not_due(
+    collector: Collector, lake: ParquetStore
+) -> None:
+    tried = {"rule": "2", "missing_buckets": "3", "tries": "3"}
+    store_days(lake, "01-02", **tried, compared_at=RECENTLY)
+    store_days(lake, "01-03", **tried, compared_at="2024-01-06T00:00:00Z")
+    store_ledger(lake, "01", ("01-01T00", "02-01T00", State.UNCONFIRMED))
+    by_hand = plan_healing(collector, [HOURS], TODAY)
+    assert planned(by_hand) == [["2024-01-02", "2024-01-03"]]
+    at_night = plan_healing(collector, [HOURS], TODAY, most_requests=100)
+    assert planned(at_night) == [["2024-01-03"]]
+
+
+def test_heal_with_trades_plans_days_with_a_hole(collector: Collector, lake: ParquetStore) -> None:
+    store_days(lake, "01-02", "01-03", "01-05", missing_buckets="3")
+    store_days(lake, "01-04", missing_buckets="0")
+    plans = plan_trades(collector, [HOURS], date(2024, 1, 3), date(2024, 1, 31))
+    assert [list(plan.days) for plan in plans] == [["2024-01-03", "2024-01-05"]]
+    assert dict(plans[0].tags) == {HEALING: WITH_TRADES}
 
 
 @pytest.mark.soak

@@ -23,7 +23,8 @@ from coinbase_assets.candles.series import Granularity
 from coinbase_assets.candles.table import SCHEMA, InvalidCandles
 from coinbase_assets.collection.day_updates import DaysToCollect, DayUpdates
 from coinbase_assets.collection.reconciler import Reconciled
-from coinbase_assets.completeness.examination import Answered, Witnesses, missing_candles
+from coinbase_assets.completeness.examination import Answered, Witnesses
+from coinbase_assets.completeness.weighing import missing_candles
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.io_manager import Update

@@ -291,6 +291,8 @@ def test_help_shown_without_command(new_user: NewUser, run_here: RunHere) -> Non
             "--from 2024-01-02: after --to 2024-01-01; swap them",
         ),
         (["heal", "--series", "ETH-EUR:2m"], "allowed are 1m 5m 15m 1h 6h 1d"),
+        (["heal", "--trades"], "name the days with --from and --to"),
+        (["why", "ETH-EUR:15m", "noon"], "'noon' is not a time; write 2024-01-31T12:00"),
         (["plot"], "Missing option '--series'"),
         (["plot", *ETH, "--to", FUTURE], f"--to {FUTURE}: in the future"),
         (["plot", *ETH, "--out", "a.gif"], "'a.gif': unknown format; end the name with .png or"),
@@ -478,6 +480,16 @@ def test_status_agrees_with_collect(collected: Result, collector: User, run_here
 
 
 @pytest.mark.usefixtures("collected")
+@pytest.mark.usefixtures("collected")
+def test_why_says_state_and_witness(collector: User, run_here: RunHere) -> None:
+    found = run_here(collector, "why", "ETH-EUR:15m", "2024-01-02T10:05")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.startswith("ETH-EUR:15m 2024-01-02T10:00:00Z: traded from 2024-01-0")
+    later = run_here(collector, "why", "ETH-EUR:15m", "2023-06-01")
+    assert "not_collected" in later.stdout
+    assert "`coinbase-assets collect`" in later.stdout
+
+
 def test_status_json(collector: User, run_here: RunHere) -> None:
     result = run_here(collector, "status", "--json")
     assert (result.returncode, result.stderr) == (1, "")

@@ -17,7 +17,7 @@ from coinbase_assets.candles.evidence import Evidence
 from coinbase_assets.candles.series import Series
 from coinbase_assets.collection.day_updates import DaysToCollect, DayUpdates
 from coinbase_assets.collection.reconciler import Reconciled, Reconciler
-from coinbase_assets.completeness.examination import weigh
+from coinbase_assets.completeness.weighing import weigh
 from coinbase_assets.exchange.resource import BlockingExchange, ExchangeResource
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.table_metadata import table_fields

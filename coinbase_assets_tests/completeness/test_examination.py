@@ -20,11 +20,9 @@ from coinbase_assets.completeness.examination import (
     Examination,
     Witnesses,
     examine,
-    missing_candles,
-    weigh,
-    withdrawn,
     witness_levels,
 )
+from coinbase_assets.completeness.weighing import missing_candles, weigh, withdrawn
 from coinbase_assets_tests.stand_in.tables import candle_table
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
