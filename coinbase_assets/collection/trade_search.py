@@ -4,6 +4,7 @@ Trades are asked for by id, not by time. The ids near a time are found by interp
 known ids and times. Guesses cost requests, never truth: a hole is decided by answered trades alone.
 """
 
+import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,11 +25,13 @@ from coinbase_assets.completeness.trade_proofs import (
     judge_hole,
     microseconds,
 )
-from coinbase_assets.exchange.errors import ProductNotFound, TradesNotOffered
+from coinbase_assets.exchange.errors import ExchangeError, ProductNotFound, TradesNotOffered
 from coinbase_assets.exchange.resource import BlockingExchange
 
 if TYPE_CHECKING:
     from coinbase_assets.storage.parquet_store import ParquetStore
+
+log = logging.getLogger(__name__)
 
 MOST_REQUESTS = 20
 """After so many requests for a hole, the search gives up."""
@@ -74,12 +77,16 @@ class TradeSearch:
         self._stretches: Sequence[Stretch] = ()
         self._anchors: TradeAnchors | None = None
         self._offered = True
+        self._answers = True
 
     def look(self, hole: Window, granularity: Granularity) -> TradesOfHole:
-        """Return what trades prove of the hole. Raises ExchangeError, StorageError."""
+        """Return what trades prove of the hole. Raises StorageError.
+
+        After a failed request, no other is sent.
+        """
         found = TradesOfHole(hole, empty_candles())
         asked = set[int | None]()
-        while self._offered:
+        while self._offered and self._answers:
             verdict = judge_hole(self._stretches, hole)
             if verdict and not verdict.doubted:
                 candles = fold_trades(verdict.trades, granularity)
@@ -108,6 +115,11 @@ class TradeSearch:
             page = self._exchange.fetch_trades(self._product, after)
         except (TradesNotOffered, ProductNotFound):
             self._offered = False
+            return False
+        except ExchangeError as error:
+            # Candles are worth more than a proof: what is in doubt stays in doubt.
+            log.warning("%s; holes in doubt stay unconfirmed", error)
+            self._answers = False
             return False
         if not page.trades.num_rows:
             return False

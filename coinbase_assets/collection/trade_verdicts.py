@@ -28,7 +28,7 @@ def settle_by_trades(
 ) -> Reconciled:
     """Return the day with what trades prove, and with candles made of trades.
 
-    They are asked for at holes in doubt, or at `every_hole`. Raises ExchangeError, StorageError.
+    They are asked for at holes in doubt, or at `every_hole`. Raises StorageError.
     """
     day, witnesses = reconciled.day, reconciled.witnesses
     if not witnesses:

@@ -105,14 +105,14 @@ def test_heal_plans_nothing_without_holes(collector: Collector, lake: ParquetSto
     assert plan_healing(collector, [OTHER, HOURS], TODAY) == []
 
 
-EARLIER = {"compared_at": "2024-01-06T00:00:00Z", "missing_buckets": "3"}
 RECENTLY = f"{datetime.now(UTC):%FT%TZ}"
 
 
 def test_heal_plans_days_of_earlier_rule_newest_first(
     collector: Collector, lake: ParquetStore
 ) -> None:
-    store_days(lake, "01-02", "01-03", "01-04", **EARLIER)
+    earlier, days = "2024-01-06T00:00:00Z", ("01-02", "01-03", "01-04")
+    store_days(lake, *days, compared_at=earlier, missing_buckets="3")
     store_days(lake, "01-05")
     store_ledger(lake, "01", ("01-01T00", "02-01T00", State.PENDING))
     plans = plan_healing(collector, [HOURS], TODAY)
@@ -126,9 +126,9 @@ def test_heal_plans_days_of_earlier_rule_newest_first(
 def test_heal_at_night_skips_days_that_are_not_due(
     collector: Collector, lake: ParquetStore
 ) -> None:
-    tried = {"rule": "2", "missing_buckets": "3", "tries": "3"}
-    store_days(lake, "01-02", **tried, compared_at=RECENTLY)
-    store_days(lake, "01-03", **tried, compared_at="2024-01-06T00:00:00Z")
+    for day, compared_at in (("01-02", RECENTLY), ("01-03", "2024-01-06T00:00:00Z")):
+        tried = {"rule": "2", "tries": "3", "compared_at": compared_at}
+        store_days(lake, day, settled=False, missing_buckets="3", **tried)
     store_ledger(lake, "01", ("01-01T00", "02-01T00", State.UNCONFIRMED))
     by_hand = plan_healing(collector, [HOURS], TODAY)
     assert planned(by_hand) == [["2024-01-02", "2024-01-03"]]
@@ -151,8 +151,9 @@ def test_heal_job_requests_unexplained_days_until_none_left(
     losing = True
 
     def lose_rows(number: int, product: str, params: Mapping[str, str]) -> str | None:
-        of_the_fourth = params["start"] >= "2024-01-03T23:50"
-        return "middle" if losing and of_the_fourth and params["granularity"] == "900" else None
+        of_the_fourth = params.get("start", "") >= "2024-01-03T23:50"
+        lost = losing and of_the_fourth and params["granularity"] == "900"
+        return "middle" if lost else None
 
     with StandInExchange(rate=None, faults=lose_rows) as exchange:
         settings = settings_for(exchange.url, "ETH-EUR:15m")

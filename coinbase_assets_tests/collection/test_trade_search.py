@@ -48,15 +48,23 @@ def holes() -> list[Window]:
 
 @contextmanager
 def searching(
-    folder: Path, lake: ParquetStore, trades: Mapping[str, TradeTape], allowed: int = 1_000
+    folder: Path,
+    lake: ParquetStore,
+    trades: Mapping[str, TradeTape],
+    allowed: int = 1_000,
+    failing: bool = False,
 ) -> Iterator[tuple[TradeSearch, StandInExchange]]:
     with StandInExchange(
-        rate=None, clock=lambda: NOW, markets={PRODUCT: THIN}, trades=trades
+        rate=None,
+        clock=lambda: NOW,
+        markets={PRODUCT: THIN},
+        trades=trades,
+        faults=(lambda number, product, params: "500") if failing else None,
     ) as exchange:
         resource = ExchangeResource(
             api_url=exchange.url,
             requests_per_second=1000,
-            give_up_after=10,
+            give_up_after=0.1 if failing else 10,
             budget_path=str(folder / "budget.sqlite"),
         )
         with resource.get_client() as client:
@@ -137,6 +145,18 @@ def test_trades_product_without_endpoint(tmp_path: Path, lake: ParquetStore) -> 
         found = [search.look(hole, ONE) for hole in holes()[:5]]
         assert len(exchange.requests) == 2
     assert {(each.witness, each.available) for each in found} == {("", False)}
+
+
+def test_trades_that_fail_leave_the_doubt(
+    tmp_path: Path, lake: ParquetStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    with searching(tmp_path, lake, {PRODUCT: tape()}, failing=True) as (search, exchange):
+        found = [search.look(hole, ONE) for hole in holes()[:3]]
+        requests = len(exchange.requests)
+    assert {(each.witness, each.available) for each in found} == {("", True)}
+    assert "holes in doubt stay unconfirmed" in caplog.text
+    assert caplog.text.count("stay unconfirmed") == 1
+    assert requests >= 1
 
 
 @pytest.mark.parametrize("allowed", [0, 1, 2])
