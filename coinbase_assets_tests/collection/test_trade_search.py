@@ -28,7 +28,7 @@ NOW = (START + 30 * DAY).timestamp()
 
 
 def tape(**options: Any) -> TradeTape:
-    first, end = (int((START + n * DAY).timestamp()) for n in (-20, 20))
+    first, end = (int((START + n * DAY).timestamp()) for n in (-6, 6))
     return TradeTape(market=THIN, start=first, end=end, **options)
 
 
@@ -168,7 +168,7 @@ def test_trades_stop_at_the_allowance(tmp_path: Path, lake: ParquetStore, allowe
 
 
 def test_trades_after_the_newest_trade_prove_nothing(tmp_path: Path, lake: ParquetStore) -> None:
-    later = START + 25 * DAY
+    later = START + 10 * DAY
     found, requests = look(tmp_path, lake, Window(later, later + MINUTE))
     assert (found.witness, found.available) == ("", True)
     assert requests <= 2

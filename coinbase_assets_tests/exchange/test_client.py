@@ -27,6 +27,7 @@ from coinbase_assets.exchange.errors import (
     InvalidAnswer,
     ProductNotFound,
     RateLimited,
+    RequestRefused,
 )
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.exchange.responses import parse_candles_response
@@ -256,10 +257,10 @@ def test_fetch_candles_requests_unknown_product_once(fetch: Fetch) -> None:
 def test_fetch_candles_sends_refused_request_once(fetch: Fetch) -> None:
     with (
         StandInExchange(faults=lambda *_: "400") as exchange,
-        pytest.raises(ExchangeError, match=r"answered 400 .*Bad request") as failure,
+        pytest.raises(RequestRefused, match=r"answered 400 .*Bad request") as failure,
     ):
         fetch(exchange.url)
-    assert type(failure.value) is ExchangeError
+    assert type(failure.value) is RequestRefused
     assert str(failure.value).startswith(f"{FIRST_WINDOW}, attempt 1: ")
     assert len(exchange.requests) == 1
 

@@ -16,6 +16,7 @@ from coinbase_assets.exchange.errors import (
     ExchangeUnavailable,
     InvalidAnswer,
     RateLimited,
+    RequestRefused,
 )
 from coinbase_assets.exchange.products import PRODUCT_SCHEMA, Catalogue
 from coinbase_assets_tests.exchange.conftest import (
@@ -87,7 +88,7 @@ def test_fetch_products_waits_for_budget(budget_file: Path) -> None:
     [
         ("500", ExchangeUnavailable, "answered 500 "),
         ("429", RateLimited, "answered 429 "),
-        ("404", ExchangeError, "answered 404 .* to http://.*/products$"),
+        ("404", RequestRefused, "answered 404 .* to http://.*/products$"),
         ("html", InvalidAnswer, "not JSON: '<html>"),
         ("empty", InvalidAnswer, "the list of products is empty$"),
     ],
