@@ -1,9 +1,11 @@
 """A day of candles: what is known about it, how it is merged and stored. Pure: no I/O."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +22,13 @@ from coinbase_assets.candles.table import (
     merge_candles,
     without_candles,
 )
-from coinbase_assets.table_metadata import is_number, table_fields, with_fields
+from coinbase_assets.table_metadata import table_fields, with_fields
 
 # The exchange revises young candles. Candles fetched this long after the end of their day are
 # final.
 SETTLED_AFTER = timedelta(hours=24)
+# A bucket's number in its day, or a range of them.
+_RANGE = re.compile(r"([0-9]{1,4})(?:-([0-9]{1,4}))?")
 # Longer than from an answer to the end of its run's put.
 _LONGEST_WAIT = timedelta(hours=1)
 
@@ -154,10 +158,19 @@ class Day:
                 "missing_buckets": str(self.empty_buckets),
                 "digest": candles_digest(self.candles),
                 **(self.evidence.to_fields() if self.evidence else {}),
-                **({"from_trades": format_seconds(self.from_trades)} if self.from_trades else {}),
+                **self._made_of_trades(),
                 **first_and_last(self.candles),
             },
         )
+
+    def _made_of_trades(self) -> Mapping[str, str]:
+        """Return a field with the numbers of the buckets whose candles are made of trades."""
+        if not self.from_trades:
+            return {}
+        first, step = int(self.start.timestamp()), self.series.granularity.seconds
+        return {
+            "from_trades": format_numbers({(time - first) // step for time in self.from_trades})
+        }
 
     @classmethod
     def from_table(cls, series: Series, start: datetime, table: pa.Table) -> "Day":
@@ -173,19 +186,29 @@ class Day:
             datetime.fromisoformat(fields["answered_through"]),
             int(fields["requests"]),
             Evidence.from_fields(fields),
-            from_trades=parse_seconds(fields.get("from_trades", "")),
+            from_trades=frozenset(
+                int(start.timestamp()) + number * series.granularity.seconds
+                for number in parse_numbers(fields.get("from_trades", ""))
+            ),
             least_version=int(fields["version"]),
         )
 
 
-def format_seconds(times: Collection[int]) -> str:
-    """Return bucket starts in epoch seconds as a field, such as `1704067200,1704067260`."""
-    return ",".join(map(str, sorted(times)))
+def format_numbers(numbers: Collection[int]) -> str:
+    """Return whole numbers as ranges, such as `0-4,9`: a day's buckets take at most 4 kB."""
+    ordered = sorted(numbers)
+    runs = [
+        [number for _, number in run]
+        for _, run in groupby(enumerate(ordered), key=lambda pair: pair[1] - pair[0])
+    ]
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
 
 
-def parse_seconds(text: str) -> frozenset[int]:
-    """Return the bucket starts in the field of `format_seconds`."""
-    return frozenset(int(part) for part in text.split(",") if is_number(part))
+def parse_numbers(text: str) -> frozenset[int]:
+    """Return the numbers in the ranges of `format_numbers`; what is not readable is left out."""
+    ranges = (_RANGE.fullmatch(part) for part in text.split(","))
+    ends = [(int(match[1]), int(match[2] or match[1])) for match in ranges if match]
+    return frozenset(number for first, last in ends for number in range(first, last + 1))
 
 
 def refreshed_at(fields: Mapping[str, str]) -> datetime:

@@ -1,9 +1,9 @@
 """How often the exchange's coarser candles agreed with a series, granularity by granularity.
 
-Recordings differ: minutes may hold trades that their hour or their day has lost, on every day. A
-granularity that loses trades, or that shows more on nearly all days, is no witness. One that shows
-more now and then is a witness of losses. Which ones are is learned for each series from its newest
-days, so that it is a function of the lake. Pure: no I/O.
+A granularity that shows more on nearly all days is wrong itself, and is no witness. One that shows
+more now and then is a witness of losses. One that has lost trades blames nothing, so it does no
+harm. Which ones are witnesses is learned for each series from its newest days, so that it is a
+function of the lake. Pure: no I/O.
 """
 
 import re
@@ -15,8 +15,8 @@ import numpy as np
 from coinbase_assets.candles.series import Granularity
 from coinbase_assets.completeness.folding import Relation
 
-MOST_LESS, MOST_MORE = 0.05, 0.8
-"""The shares of a witness's candles that may show less, and more, than the series."""
+MOST_MORE = 0.8
+"""The share of a witness's candles that may show more than the series."""
 DAYS_REMEMBERED = 30
 """How many of the newest days say which granularities are reliable."""
 # With fewer candles than this a granularity counts as reliable: doubt costs requests, not truth.
@@ -41,9 +41,7 @@ class Counts:
 
     @property
     def is_reliable(self) -> bool:
-        return self.compared < _FEWEST or (
-            self.less <= MOST_LESS * self.compared and self.more <= MOST_MORE * self.compared
-        )
+        return self.compared < _FEWEST or self.more <= MOST_MORE * self.compared
 
 
 Agreement = Mapping[Granularity, Counts]

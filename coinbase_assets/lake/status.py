@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from coinbase_assets.candles.calendar import DAY, day_start, month_range, months_between
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, RAW_CANDLES, Dataset
-from coinbase_assets.candles.days import is_settled, parse_seconds
+from coinbase_assets.candles.days import is_settled, parse_numbers
 from coinbase_assets.candles.evidence import RULE
 from coinbase_assets.candles.series import Series
 from coinbase_assets.completeness.agreement import Agreement, newest_agreement
@@ -111,7 +111,7 @@ def series_status(store: "ParquetStore", series: Series, today: date) -> SeriesS
         disagreements=_disagreements(days),
         buckets=_buckets(_blobs(store, series, CANDLE_COVERAGE)),
         from_trades=sum(
-            len(parse_seconds(blob.fields.get("from_trades", ""))) for blob in days.values()
+            len(parse_numbers(blob.fields.get("from_trades", ""))) for blob in days.values()
         ),
         agreement=newest_agreement(blob.fields for blob in days.values()),
     )

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from coinbase_assets.candles.calendar import DAY
-from coinbase_assets.candles.days import Day
+from coinbase_assets.candles.days import Day, format_numbers, parse_numbers
 from coinbase_assets.candles.evidence import Evidence
 from coinbase_assets.candles.proofs import UNCONFIRMED, Proof
 from coinbase_assets.candles.series import Series
@@ -131,6 +131,30 @@ def test_day_from_table_restores_day(hours: list[int]) -> None:
     after = Day.from_table(SERIES, START, before.to_table("https://exchange"))
     assert after == before
     assert after.candles.schema.equals(SCHEMA, check_metadata=True)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [([], ""), ([7], "7"), ([3, 1, 2], "1-3"), ([0, 2, 3, 9], "0,2-3,9"), ([*range(24)], "0-23")],
+)
+def test_numbers_are_stored_as_ranges(numbers: list[int], text: str) -> None:
+    assert format_numbers(numbers) == text
+    assert parse_numbers(text) == frozenset(numbers)
+
+
+def test_numbers_of_a_day_take_4_kb_at_most() -> None:
+    assert len(format_numbers(range(0, 1440, 2))) < 4_000
+    assert parse_numbers("x,1-,-3,4,99999,5-6") == {4, 5, 6}
+
+
+def test_day_remembers_candles_made_of_trades() -> None:
+    made = frozenset({int(at(1).timestamp()), int(at(5).timestamp())})
+    before = replace(day([1, 2, 5], at(50)), from_trades=made)
+    table = before.to_table("")
+    assert table_fields(table)["from_trades"] == "1,5"
+    assert Day.from_table(SERIES, START, table).from_trades == made
+    merged = day([1, 2], at(60)).merged_with(before)
+    assert merged.from_trades == {int(at(5).timestamp())}
 
 
 # Merging

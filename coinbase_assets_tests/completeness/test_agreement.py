@@ -36,17 +36,13 @@ def test_agreement_unreadable(text: str) -> None:
     ("agreement", "first"),
     [
         ({}, DAY),
-        ({DAY: Counts(0, 2)}, DAY),
-        ({DAY: Counts(0, 3)}, SIX),
-        ({DAY: Counts(19, 1)}, DAY),
-        ({DAY: Counts(18, 2)}, SIX),
+        ({DAY: Counts(0, 9)}, DAY),
+        ({DAY: Counts(0, 0, 2)}, DAY),
+        ({DAY: Counts(0, 0, 3)}, SIX),
         ({DAY: Counts(2, 0, 8)}, DAY),
         ({DAY: Counts(1, 0, 9)}, SIX),
-        (
-            {DAY: Counts(0, 0, 9), SIX: Counts(0, 9), HOUR: Counts(83, 17)},
-            QUARTER,
-        ),
-        (dict.fromkeys(LEVELS, Counts(0, 9)), FIVE),
+        ({DAY: Counts(0, 0, 9), SIX: Counts(0, 0, 9), HOUR: Counts(50, 20, 30)}, HOUR),
+        (dict.fromkeys(LEVELS, Counts(0, 0, 9)), FIVE),
     ],
 )
 def test_coarsest_reliable(agreement: dict[Granularity, Counts], first: Granularity) -> None:
