@@ -5,7 +5,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -22,7 +22,8 @@ from coinbase_assets.candles.datasets import (
     RAW_CANDLES,
     Dataset,
 )
-from coinbase_assets.candles.days import is_settled
+from coinbase_assets.candles.days import SETTLED_AFTER, is_settled
+from coinbase_assets.candles.evidence import Evidence, waits
 from coinbase_assets.candles.rollups import touched_months
 from coinbase_assets.candles.series import CandleSeries, Granularity, RollupGranularity, Series
 from coinbase_assets.candles.table import InvalidCandles
@@ -93,10 +94,18 @@ class Collector:
         self.store = store
 
     def plan(self, series: Series, days: Sequence[str], again: bool = False) -> Plan:
-        """Plan to collect the days; without `again`, no settled day that Dagster has recorded."""
+        """Plan to collect the days; without `again`, no final day that Dagster has recorded.
+
+        Final days are settled, or have a hole that cannot be proven for now.
+        """
         blobs = self._blobs(series, RAW_CANDLES, days)
         recorded = self._recorded(_key(series, RAW_CANDLES))
-        done = {day for day, blob in blobs.items() if is_settled(blob.fields) and day in recorded}
+        now = datetime.now(UTC)
+        done = {
+            day
+            for day, blob in blobs.items()
+            if day in recorded and (is_settled(blob.fields) or _waits(day, blob, now))
+        }
         due = [day for day in days if again or day not in done]
         return Plan(series, days, list(adjoining(due, days_per_run(series.granularity))))
 
@@ -238,6 +247,14 @@ class Collector:
 
 def _key(series: CandleSeries, dataset: Dataset) -> dg.AssetKey:
     return dg.AssetKey(dataset.asset_key(series))
+
+
+def _waits(day: str, blob: StoredBlob, now: datetime) -> bool:
+    """Whether the stored day has an unproven hole that is not due again, and is old enough."""
+    evidence = Evidence.from_fields(blob.fields)
+    if not evidence or evidence.compared_at < day_start(day) + DAY + SETTLED_AFTER:
+        return False
+    return waits(blob.fields, now)
 
 
 def _months(days: Sequence[str]) -> list[str]:

@@ -14,7 +14,9 @@ from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.evidence import is_due_again
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.windows import MAX_CANDLES
+from coinbase_assets.completeness.ledger import State
 from coinbase_assets.dagster_instance.run_tags import HEALING, RETRIED, WITH_TRADES
+from coinbase_assets.lake.day_states import days_table
 from coinbase_assets.lake.status import series_status
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 
 HEAL_JOB = "heal_candles"
+_HOLES = (State.NO_TRADES, State.UNCONFIRMED, State.UNPROVABLE, State.PENDING)
 # A night's requests for all series, about eight minutes of the exchange's limit.
 _REQUESTS_A_NIGHT = 5_000
 
@@ -85,9 +88,16 @@ def _days_to_heal(
     now = datetime.now(UTC)
     blobs = store.list_partitions(RAW_CANDLES.folder(series))
     due = {day for day, blob in blobs.items() if is_due_again(blob.fields, now)}
+    due &= _days_with_holes(store, series) if due else set()
     if only_due:
         unexplained -= {day for day in unexplained & blobs.keys() if "tries" in blobs[day].fields}
     return sorted(unexplained | due)
+
+
+def _days_with_holes(store: "ParquetStore", series: Series) -> set[str]:
+    """Return the days with a hole in the product's lifetime, by the ledger."""
+    days = days_table(store, series).to_pylist()
+    return {str(row["day"]) for row in days if any(row[state] for state in _HOLES)}
 
 
 class HealConfig(dg.Config):

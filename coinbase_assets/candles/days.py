@@ -72,7 +72,7 @@ class Day:
         one wrong Date header settles nothing.
         """
         evidence, final = self.evidence, self.start + DAY + SETTLED_AFTER
-        if not self.closed or not evidence or not evidence.is_proven:
+        if not self.closed or not evidence or not evidence.is_final:
             return False
         agrees = self.repeated or not evidence.disagreement
         return agrees and min(self.fetched_at, evidence.compared_at) >= final

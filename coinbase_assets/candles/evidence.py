@@ -21,7 +21,8 @@ class Evidence:
     and `digest` is theirs. `agreement` says of each granularity how many of its candles were
     compared and what they showed, see completeness/agreement.py. `disagreement` says where the
     exchange shows other candles than the day has; it is empty if it shows none. `tries` counts the
-    comparisons in a row that left a hole unproven. `rule` is the version of the rule.
+    comparisons in a row that left a hole unproven. `rule` is the version of the rule. A day that is
+    `outside_lifetime` of its product needs no proof, as long as the lifetime stands.
     """
 
     compared_at: datetime
@@ -32,6 +33,7 @@ class Evidence:
     tries: int = 0
     rule: int = RULE
     stored_digest: str = ""
+    outside_lifetime: bool = False
 
     @property
     def digest(self) -> str:
@@ -46,9 +48,15 @@ class Evidence:
     def is_proven(self) -> bool:
         return all(proof.state == NO_TRADES for proof in self.proofs)
 
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing is left to be found out about the holes."""
+        return self.is_proven or self.outside_lifetime
+
     def to_fields(self) -> Mapping[str, str]:
         """Return the evidence as fields of the day's table."""
         return {
+            **({"outside_lifetime": "true"} if self.outside_lifetime else {}),
             "rule": str(self.rule),
             "compared_at": format_time(self.compared_at),
             "witness": self.witness,
@@ -71,6 +79,7 @@ class Evidence:
             tries=int(fields.get("tries") or 0),
             rule=int(fields.get("rule", 1)),
             stored_digest=fields.get("proofs", ""),
+            outside_lifetime=fields.get("outside_lifetime") == "true",
         )
 
 
@@ -87,6 +96,11 @@ def is_due_again(fields: Mapping[str, str], now: datetime) -> bool:
     if evidence.rule != RULE:
         return True
     return pause is not None and now >= evidence.compared_at + pause
+
+
+def waits(fields: Mapping[str, str], now: datetime) -> bool:
+    """Return whether a stored day has an unproven hole, but is not due again yet."""
+    return bool(fields.get("tries")) and not is_due_again(fields, now)
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,8 @@ class DayUpdates:
                 if traded or lifetimes.may_include(series.product, day.start.date()):
                     every_hole = self.days.all_trades
                     reconciled = settle_by_trades(reconciled, before, trades, every_hole)
+                else:
+                    reconciled = replace(reconciled, outside_lifetime=True)
                 reconciler.learn(reconciled, before)
                 yield reconciled
 
@@ -190,7 +192,8 @@ class DayUpdates:
         evidence = weigh(merged, witnesses, tries)
         if evidence.disagreement:
             self.log.warning(f"{day.series} {day.start:%F}: {evidence.disagreement}")
-        return replace(merged, evidence=evidence)
+        is_outside = fetched.outside_lifetime and not merged.candles.num_rows
+        return replace(merged, evidence=replace(evidence, outside_lifetime=is_outside))
 
     def _store_proofs(self, day: Day) -> None:
         """Store what is known of each hole before the day that names it by its digest."""

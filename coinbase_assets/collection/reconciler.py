@@ -38,12 +38,14 @@ _TIMES_ASKED_AGAIN = 2
 class Reconciled:
     """A day as asked for, perhaps more than once, and its witnesses, if it was examined.
 
-    The `absent` candles, stored before, are withdrawn by the exchange.
+    The `absent` candles, stored before, are withdrawn by the exchange. A day may be
+    `outside_lifetime` of its product.
     """
 
     day: Day
     witnesses: Witnesses | None = None
     absent: pa.Table | None = None
+    outside_lifetime: bool = False
 
 
 class Reconciler:
