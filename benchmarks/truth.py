@@ -97,7 +97,9 @@ def _measure(case: Case) -> Truth:
     """Collect and heal the days, and compare the lake with the truth."""
     days = LEARNING + len(LENGTHS)
     start = int(datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC).timestamp())
-    whole = SyntheticMarket(_PRODUCT, untraded=case.empty)
+    # The higher the price, the lower the volumes: in c, a unit of the last decimal must count.
+    price = 28_000.0 if case.disagreement == "c" else 100.0
+    whole = SyntheticMarket(_PRODUCT, untraded=case.empty, price=price)
     tape = TradeTape(market=whole, start=start - 30 * 86_400, end=start + (days + 30) * 86_400)
     rows = whole.candles(60, start - 86_400, start + (days + 1) * 86_400 - 60, 2e9)
     minutes = Candles(*(np.array(column) for column in zip(*rows, strict=True)))
