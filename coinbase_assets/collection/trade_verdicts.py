@@ -63,7 +63,7 @@ def _with_trades(
 ) -> tuple[Day, pa.Table]:
     """Return the day with candles made of trades, and those candles that are left out.
 
-    These are in buckets of which a coarser candle shows still more.
+    A candle is left out if a coarser candle of its bucket still shows more.
     """
     made = merge_candles(empty_candles(), *(each.candles for each in said))
     more = examine(merged_day(_with_made(day, made), stored), witnesses).more

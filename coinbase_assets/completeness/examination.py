@@ -68,8 +68,8 @@ class Witnesses:
 class Examination:
     """What came of an examination.
 
-    `proofs` have an entry for each run of holes, ascending. `more` are the buckets, of whatever
-    length, of which a coarser candle shows more than the day has. `blaming` are the granularities
+    `proofs` have an entry for each run of holes, ascending. `more` are the buckets, of any
+    length, for which a coarser candle shows more than the day has. `blaming` are the granularities
     that show more. `needs` is a granularity to be asked for first, or None if the examination is
     complete. `relations` has what each granularity says of each of its buckets.
     """
@@ -186,7 +186,7 @@ class _Walk:
         )
 
     def _look_around(self, place: int, window: Window) -> None:
-        """Prove a bucket of which no candle exists by a coarser candle that exists.
+        """Prove an empty bucket by a coarser candle that exists.
 
         That must equal our candles, or the exchange's own of this length.
         """

@@ -180,7 +180,7 @@ def _states_of_day(month: MonthFacts, number: int) -> np.ndarray:
 
 
 def _state_without_proof(month: MonthFacts, number: int, day: DayFacts) -> State:
-    """Return what an answered bucket is of which no proof speaks.
+    """Return the state of an answered bucket for which no proof is stored.
 
     A day is compared in the night after it.
     """

@@ -27,7 +27,7 @@ _ANSWERS = 2
 class Stretch:
     """Trades of answers that overlap, ascending by id, whose times rise with the ids.
 
-    `ids` and `times` (microseconds since 1970) are columns of `trades`. `is_doubted` tells of each
+    `ids` and `times` (microseconds since 1970) are columns of `trades`. `is_doubted` says for each
     trade whether ids between it and the trade before are left out, but by one answer only.
     """
 

@@ -48,7 +48,7 @@ def missing_candles(stored: Day, asked: Day) -> pa.Table:
 
 
 def _disagreement(day: Day, found: Examination) -> str:
-    """Name the buckets, at most three, of which the exchange shows more."""
+    """Name the first three buckets for which the exchange shows more, and count the rest."""
     if not found.more:
         return ""
     shown = ", ".join(f"{window.start:%H:%M} to {window.end:%H:%M}" for window in found.more[:3])

@@ -49,7 +49,7 @@ def all_levels(minutes: Candles, disagreement: Disagreement, seed: int = 1) -> d
 
 
 def _random(times: np.ndarray, seed: int, purpose: int) -> np.ndarray:
-    """Return a number from 0 to 1 for each time, the same whichever other times there are."""
+    """Return a number from 0 to 1 for each time. It depends on that time alone."""
     return np.array([np.random.default_rng((seed, purpose, int(time))).random() for time in times])
 
 
