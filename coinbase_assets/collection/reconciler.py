@@ -173,7 +173,9 @@ class Reconciler:
         answers = [
             answer
             for window in windows
-            if self.allowance.take(len(list(request_windows(*_span(window), granularity))))
+            if self.allowance.take(
+                len(list(request_windows(window.start, window.end, granularity)))
+            )
             for answer in self._exchange.fetch_candles(self._series, window.start, window.end)
         ]
         if not answers:
@@ -205,10 +207,6 @@ def _unanswered(day: Day, stored: Day | None, witnesses: Witnesses) -> Sequence[
 
 def _times(candles: pa.Table, dropped: pa.Table) -> Sequence[datetime]:
     return without_candles(candles, dropped)["time"].to_pylist()
-
-
-def _span(window: Window) -> tuple[datetime, datetime]:
-    return window.start, window.end
 
 
 def merged_day(day: Day, stored: Day | None, absent: pa.Table | None = None) -> Day:

@@ -38,7 +38,9 @@ class Stretch:
 
     def places(self, hole: Window) -> tuple[int, int]:
         """Return the places of the first trade in the hole, and of the first trade after it."""
-        first, after = np.searchsorted(self.times, [microseconds(hole.start), _end(hole)])
+        first, after = np.searchsorted(
+            self.times, [microseconds(hole.start), microseconds(hole.end)]
+        )
         return int(first), int(after)
 
     def spans(self, hole: Window) -> bool:
@@ -73,10 +75,6 @@ class Verdict:
 def microseconds(time: datetime) -> int:
     """Return a time as whole microseconds since 1970."""
     return (time - _EPOCH) // timedelta(microseconds=1)
-
-
-def _end(hole: Window) -> int:
-    return microseconds(hole.end)
 
 
 def judge_hole(stretches: Sequence[Stretch], hole: Window) -> Verdict | None:
