@@ -1,6 +1,6 @@
-"""Markets that lose candles and whose granularities disagree, as recorded ones do.
+"""Markets that have lost candles, or whose candles are wrong, while the truth is known.
 
-The true candles of minutes are given; all others are made of them. Times are epoch seconds, UTC.
+Times are epoch seconds, UTC.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -9,72 +9,37 @@ from typing import Literal
 
 import numpy as np
 
+from coinbase_assets_tests.stand_in.disagreements import LEVELS, Disagreement, all_levels
 from coinbase_assets_tests.stand_in.markets import Candles, Row
 
-LEVELS = (60, 300, 900, 3_600, 21_600, 86_400)
-Disagreement = Literal["a", "b", "c", "d"]
-"""How granularities disagree. a: 0.33 % of 15m volumes differ from their minutes, both ways, and
-longer candles are made of those. b: minutes hold up to 60 % more than their hour in 17 % of hours,
-and more than their day on every day. c: all volumes of days are off by a unit of the eighth
-decimal. d: all candles are made of the same trades."""
 Kind = Literal[
     "one answer",
     "every answer",
     "two levels",
     "up to 1h",
     "masked",
+    "masked fully",
     "every level",
     "altered",
 ]
-"""Where a candle is lost: in the first answer with its bucket; in every answer; in every answer and
-at the next longer granularity; in all up to 1h; in every answer, with 95 % of its volume added to
-another candle; at every granularity. `altered`: it is there, with 5 % more volume."""
+"""Where a candle is lost.
+
+one answer: in the first answer with its bucket. every answer: in all of the series' granularity.
+two levels: at the next longer granularity, too. up to 1h: at all granularities up to that. masked:
+in every answer, with 95 % of its volume added to a candle at least 100 candles earlier. masked
+fully: in every answer, with its volume added to a candle of the same 15m bucket, or if none is left
+there, of the same hour, 6 hours or day. every level: at every granularity; trades alone know it.
+altered: not lost, but with wrong values in every answer, see `_altered`."""
 
 _LOST_UP_TO: Mapping[str, int] = {"two levels": 2, "up to 1h": 3_600, "every level": 86_400}
 
 
-def all_levels(minutes: Candles, disagreement: Disagreement, seed: int = 1) -> dict[int, Candles]:
-    """Return the candles of all granularities, made of the minutes."""
-    levels, made_of = {60: minutes}, minutes
-    for seconds in LEVELS[1:]:
-        made = made_of.aggregate(seconds)
-        if disagreement == "a" and seconds == 900:
-            made_of = made = _differing(made, seed)
-        if disagreement == "b" and seconds == 3_600:
-            made_of = made = _lacking(made, seed)
-        if disagreement == "c" and seconds == 86_400:
-            made = made._replace(volume=np.round(made.volume + 1e-8, 8))
-        levels[seconds] = made
-    return levels
-
-
-def _random(times: np.ndarray, seed: int, purpose: int) -> np.ndarray:
-    """Return a number from 0 to 1 for each time. It depends on that time alone."""
-    return np.array([np.random.default_rng((seed, purpose, int(time))).random() for time in times])
-
-
-def _differing(candles: Candles, seed: int) -> Candles:
-    chosen = _random(candles.time, seed, 0) < 0.0033
-    factor = np.where(_random(candles.time, seed, 1) < 0.6, 0.93, 1.07)
-    return candles._replace(
-        volume=np.round(np.where(chosen, candles.volume * factor, candles.volume), 8)
-    )
-
-
-def _lacking(candles: Candles, seed: int) -> Candles:
-    """Return hours without a part of their trades: at least one hour of each day."""
-    chosen = (_random(candles.time, seed, 2) < 0.17) | (candles.time % 86_400 == 0)
-    factor = 1 / (1 + 0.6 * _random(candles.time, seed, 3))
-    return candles._replace(
-        volume=np.round(np.where(chosen, candles.volume * factor, candles.volume), 8)
-    )
-
-
 @dataclass
 class LossyMarket:
-    """The exchange's candles of a product, made of `minutes`, some of which it has lost.
+    """The exchange's candles of a product, made of its true `minutes`, some of which it has lost.
 
-    `lost` are starts of buckets of `step` seconds, in which there was trade.
+    `lost` are starts of buckets of `step` seconds, in which there was trade. `levels` are the
+    candles of each granularity (seconds) that it answers.
     """
 
     minutes: Candles
@@ -82,6 +47,7 @@ class LossyMarket:
     kind: Kind
     lost: Collection[int]
     disagreement: Disagreement = "d"
+    levels: dict[int, Candles] = field(init=False, repr=False)
     _seen: set[int] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
@@ -119,11 +85,18 @@ class LossyMarket:
             case "one answer":
                 return true
             case "altered":
-                factor = np.where(is_lost, 1.05, 1.0)
-                return true._replace(volume=np.round(true.volume * factor, 8))
+                return _altered(true, is_lost)
             case "masked":
                 return _masked(true, is_lost).select(~is_lost)
+            case "masked fully":
+                return _masked_fully(true, is_lost).select(~is_lost)
         return true.select(~is_lost)
+
+
+def true_holes(true: Candles, start: int, end: int, step: int) -> Sequence[int]:
+    """Return the starts of the buckets of `step` seconds in which nothing was traded."""
+    buckets = np.arange(start, end, step)
+    return buckets[~np.isin(buckets, true.time)].tolist()
 
 
 def _masked(true: Candles, is_lost: np.ndarray) -> Candles:
@@ -133,3 +106,33 @@ def _masked(true: Candles, is_lost: np.ndarray) -> Candles:
         other = next(n for n in range(max(0, int(place) - 100), -1, -1) if not is_lost[n])
         volume[other] += 0.95 * volume[place]
     return true._replace(volume=np.round(volume, 8))
+
+
+def _masked_fully(true: Candles, is_lost: np.ndarray) -> Candles:
+    """Add each lost volume to the next candle of the shortest bucket that has one left."""
+    volume, kept = true.volume.copy(), np.flatnonzero(~is_lost)
+    for place in np.flatnonzero(is_lost):
+        for length in (900, 3_600, 21_600, 86_400):
+            others = kept[true.time[kept] // length == true.time[place] // length]
+            if others.size:
+                volume[others[np.argmin(abs(others - place))]] += volume[place]
+                break
+    return true._replace(volume=np.round(volume, 8))
+
+
+def _altered(true: Candles, is_altered: np.ndarray) -> Candles:
+    """Return the candles with wrong values.
+
+    Every other one has 5 % more volume and a high 5 % up, the rest have 5 % less volume and close
+    at the low, or at the high if they truly close at the low.
+    """
+    is_more = is_altered & (np.cumsum(is_altered) % 2 == 1)
+    is_less = is_altered & ~is_more
+    other_end = np.where(true.close == true.low, true.high, true.low)
+    factor = np.select([is_more, is_less], [1.05, 0.95], 1.0)
+    volume = np.where(is_altered, np.maximum(1e-8, np.round(true.volume * factor, 8)), true.volume)
+    return true._replace(
+        volume=volume,
+        high=np.where(is_more, np.round(true.high * 1.05, 8), true.high),
+        close=np.where(is_less, other_end, true.close),
+    )
