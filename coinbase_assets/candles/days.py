@@ -41,7 +41,7 @@ class Day:
     clock, it gave the oldest of these answers at `fetched_at`, the newest at `refreshed_at`.
     `requests` is the number of requests sent for the newest answer; a request may serve two days.
     `evidence` is the result of comparing the day with coarser candles, None before the comparison.
-    `repeated` is true if the previous answer held the same candles. `from_trades` has the starts,
+    `repeated` is true if another answer held the same candles. `from_trades` has the starts,
     in epoch seconds, of the candles that were made of the exchange's trades, because it gave no
     candle. The day's version is at least `least_version`.
     """

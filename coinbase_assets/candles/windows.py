@@ -22,6 +22,9 @@ class Window:
     def __str__(self) -> str:
         return f"{self.start:%FT%TZ} until {self.end:%FT%TZ}"
 
+    def lies_in(self, other: "Window") -> bool:
+        return other.start <= self.start and self.end <= other.end
+
 
 def request_windows(start: datetime, end: datetime, granularity: Granularity) -> Iterator[Window]:
     """Yield the fewest windows that cover `start` until `end`, in order."""

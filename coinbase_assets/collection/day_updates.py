@@ -168,7 +168,8 @@ class DayUpdates:
                 revisions = compare_days(before, day, merged)
                 # If an earlier put succeeded unnoticed, `before` holds this very answer.
                 earlier = before.closed and before.refreshed_at < day.refreshed_at
-                merged = replace(merged, repeated=earlier and not revisions.num_rows)
+                is_repeated = merged.repeated or (earlier and not revisions.num_rows)
+                merged = replace(merged, repeated=is_repeated)
             self._record(day, revisions)
             unanswered = _covered(merged, day).num_rows - day.candles.num_rows
             fields = {**count_changes(revisions), "candles_unanswered": str(unanswered)}

@@ -16,7 +16,7 @@ from coinbase_assets.candles.table import (
     merge_candles,
     without_candles,
 )
-from coinbase_assets.candles.windows import Window, join_windows, request_windows
+from coinbase_assets.candles.windows import MAX_CANDLES, Window, join_windows, request_windows
 from coinbase_assets.collection.allowance import Allowance
 from coinbase_assets.collection.coarser_candles import CoarserCandles
 from coinbase_assets.completeness.agreement import (
@@ -89,13 +89,14 @@ class Reconciler:
         witnesses = self._first_witnesses(day)
         for again in range(_TIMES_ASKED_AGAIN + 1):
             witnesses, found = self._examine(day, stored, witnesses)
-            windows = join_windows([*found.suspects, *_unanswered(day, stored, witnesses)])
+            windows = self._affordable([*found.suspects, *_unanswered(day, stored, witnesses)])
             if not windows or again == _TIMES_ASKED_AGAIN:
                 break
             asked = self._ask_again(day, windows)
-            if not asked:
-                break
-            day = asked
+            is_repeated = asked.candles.equals(day.candles) and all(
+                any(map(each.lies_in, windows)) for each in found.suspects
+            )
+            day = replace(asked, repeated=is_repeated)
         return reconciled_day(day, stored, witnesses)
 
     def learn(self, reconciled: Reconciled, stored: Day | None) -> None:
@@ -126,10 +127,11 @@ class Reconciler:
         return daily is not None and daily.as_of < day.start + DAY
 
     def _first_witnesses(self, day: Day) -> Witnesses:
-        first = coarsest_reliable(total_agreement(self._agreements), self._levels)
+        agreement = total_agreement(self._agreements)
+        exact = frozenset(level for level, counts in agreement.items() if counts.is_exact)
         daily = self._daily.of(day)
         known = {Granularity.ONE_DAY: daily} if daily and self._levels[0].delta == DAY else {}
-        return Witnesses(first, known)
+        return Witnesses(coarsest_reliable(agreement, self._levels), known, exact=exact)
 
     def _examine(
         self, day: Day, stored: Day | None, witnesses: Witnesses
@@ -164,22 +166,31 @@ class Reconciler:
             return witnesses
         return replace(witnesses, levels={**witnesses.levels, level: answered})
 
-    def _ask_again(self, day: Day, windows: Sequence[Window]) -> Day | None:
-        """Return the day with what the exchange now answers for these windows.
+    def _affordable(self, suspects: Sequence[Window]) -> Sequence[Window]:
+        """Return the windows to ask for again, as far as the allowance suffices, joined.
 
-        Returns None if the allowance suffices for none of them.
+        A bucket that takes several requests is left out: the exchange's own candles in it differ,
+        so that the same answer is likely.
         """
         granularity = self._series.granularity
-        answers = [
-            answer
-            for window in windows
+        short = [
+            each for each in suspects if each.end - each.start <= MAX_CANDLES * granularity.delta
+        ]
+        return [
+            window
+            for window in join_windows(short)
             if self.allowance.take(
                 len(list(request_windows(window.start, window.end, granularity)))
             )
+        ]
+
+    def _ask_again(self, day: Day, windows: Sequence[Window]) -> Day:
+        """Return the day with what the exchange now answers for these windows."""
+        answers = [
+            answer
+            for window in windows
             for answer in self._exchange.fetch_candles(self._series, window.start, window.end)
         ]
-        if not answers:
-            return None
         return replace(
             day,
             candles=merge_candles(day.candles, *(answer.candles for answer in answers)),

@@ -78,6 +78,8 @@ class TradeSearch:
         self._anchors: TradeAnchors | None = None
         self._offered = True
         self._answers = True
+        # The exchange has no trade below this id; 0 if that is not known.
+        self._lowest = 0
 
     def look(self, hole: Window, granularity: Granularity) -> TradesOfHole:
         """Return what trades prove of the hole. Raises StorageError.
@@ -99,7 +101,7 @@ class TradeSearch:
             asked.add(cursor)
         if asked and self._anchors:
             self._anchors.save()
-        if not self._offered:
+        if not self._offered or (not found.witness and self._precedes_trades(hole)):
             return TradesOfHole(hole, empty_candles(), available=False)
         return found
 
@@ -108,7 +110,7 @@ class TradeSearch:
         return min(page.as_of for page in self._pages)
 
     def _ask(self, after: int | None) -> bool:
-        """Ask for a page of trades; return whether there was an answer with trades."""
+        """Ask for a page of trades; return whether there was an answer that helps."""
         if not self._allowance.take():
             return False
         try:
@@ -121,8 +123,9 @@ class TradeSearch:
             log.warning("%s; holes in doubt stay unconfirmed", error)
             self._answers = False
             return False
+        self._learn_lowest(page.trades, after)
         if not page.trades.num_rows:
-            return False
+            return after is not None
         self._pages.append(page)
         self._stretches = join_answers([each.trades for each in self._pages])
         if self._anchors:
@@ -141,12 +144,27 @@ class TradeSearch:
         before, after = self._anchors.around(start, end)
         if after is None:
             return None
-        before = before or _BEGINNING
+        if entering := [stretch for stretch in self._stretches if stretch.enters(hole)]:
+            return _beyond(entering[0], hole)
+        before = before or Anchor(max(0, self._lowest - 1), _BEGINNING.time)
         if after.id - before.id <= _FEW:
             return self._next_page(after)
         share = 0.5 if asked % 2 else (end - before.time) / max(1, after.time - before.time)
         guess = before.id + int(share * (after.id - before.id)) + MAX_TRADES // 2
         return min(max(guess, before.id + MAX_TRADES // 2), after.id + 1)
+
+    def _learn_lowest(self, trades: pa.Table, after: int | None) -> None:
+        lowest = trades["id"][0].as_py() if trades.num_rows else after
+        if lowest and (lowest == 1 or (after and lowest >= after - 1)):
+            self._lowest = max(self._lowest, lowest)
+
+    def _precedes_trades(self, hole: Window) -> bool:
+        """Whether the hole begins before the oldest trade that the exchange has."""
+        known = self._anchors.all() if self._anchors else ()
+        return any(
+            anchor.id == self._lowest and anchor.time >= microseconds(hole.start)
+            for anchor in known
+        )
 
     def _next_page(self, after: Anchor) -> int:
         """Return the cursor of the page below the pages that reach down from the anchor.
@@ -157,6 +175,12 @@ class TradeSearch:
             if stretch.ids[0] < after.id <= stretch.ids[-1]:
                 return int(stretch.ids[0]) + 1
         return after.id + 1
+
+
+def _beyond(stretch: Stretch, hole: Window) -> int:
+    """Return the cursor of a page that shares a trade with the stretch, and reaches further."""
+    first, _ = stretch.places(hole)
+    return int(stretch.ids[-1]) + MAX_TRADES if first else int(stretch.ids[0]) + 1
 
 
 def _around(doubted: tuple[int, int]) -> int:

@@ -17,6 +17,8 @@ from coinbase_assets.completeness.folding import Relation
 
 MOST_MORE = 0.8
 """The share of a witness's candles that may show more than the series."""
+MOST_SAME = 0.95
+"""The share of an exact granularity's candles that equal the series, or more."""
 DAYS_REMEMBERED = 30
 """How many of the newest days say which granularities are reliable."""
 # With fewer candles than this a granularity counts as reliable: doubt costs requests, not truth.
@@ -38,6 +40,10 @@ class Counts:
     @property
     def compared(self) -> int:
         return self.same + self.less + self.more
+
+    @property
+    def is_exact(self) -> bool:
+        return self.compared >= _FEWEST and self.same >= MOST_SAME * self.compared
 
     @property
     def is_reliable(self) -> bool:

@@ -3,7 +3,8 @@
 Candles of all granularities are made of the same trades. A coarser candle that equals the candles
 in its bucket proves that nothing else was traded there. A coarser candle with less volume, and no
 price beyond, has lost trades itself: it proves nothing and blames nothing. A coarser candle that
-shows more is a doubt. docs/decisions/2026-11-27-no-trades-is-a-proof.md has the measurements.
+shows more is a doubt, and so is one that shows more than the exchange's own candles in it.
+docs/decisions/2026-11-27-no-trades-is-a-proof.md has the measurements.
 
 Pure: no Dagster, no I/O. Where candles of a granularity are needed that were not asked for yet,
 the examination says so.
@@ -21,7 +22,7 @@ from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.days import Day
 from coinbase_assets.candles.proofs import NO_TRADES, SHOWS_MORE, UNCONFIRMED, Proof
 from coinbase_assets.candles.series import Granularity
-from coinbase_assets.candles.windows import Window, join_windows
+from coinbase_assets.candles.windows import Window
 from coinbase_assets.completeness.folding import Folded, Relation, fold, relate
 from coinbase_assets.completeness.hole_statistics import runs
 
@@ -50,13 +51,15 @@ class Answered:
 class Witnesses:
     """What is known for the examination of a day.
 
-    `first` is the coarsest granularity that is reliable for the series. `levels` are the candles
-    that were asked for. `by_trades` says what trades prove of single holes, see TradesOfHole.
+    `first` is the coarsest granularity that is reliable for the series; the `exact` ones hardly
+    ever differ from it. `levels` are the candles that were asked for. `by_trades` says what trades
+    prove of single holes, see TradesOfHole.
     """
 
     first: Granularity
     levels: Mapping[Granularity, Answered] = field(default_factory=dict)
     by_trades: Sequence[Proof] = ()
+    exact: frozenset[Granularity] = frozenset()
 
     @property
     def as_of(self) -> datetime:
@@ -69,21 +72,23 @@ class Examination:
     """What came of an examination.
 
     `proofs` have an entry for each run of holes, ascending. `more` are the buckets, of any
-    length, for which a coarser candle shows more than the day has. `blaming` are the granularities
-    that show more. `needs` is a granularity to be asked for first, or None if the examination is
-    complete. `relations` has what each granularity says of each of its buckets.
+    length, for which a coarser candle shows more than the day has, `less` those for which an exact
+    granularity shows less. `blaming` are the granularities that show more. `needs` is a granularity
+    to be asked for first, or None if the examination is complete. `relations` has what each
+    granularity says of each of its buckets.
     """
 
     proofs: tuple[Proof, ...]
     more: Sequence[Window]
+    less: Sequence[Window]
     blaming: frozenset[Granularity]
     needs: Granularity | None
     relations: Mapping[Granularity, np.ndarray]
 
     @property
     def suspects(self) -> Sequence[Window]:
-        """The buckets to ask for again, ascending, adjoining ones joined."""
-        return join_windows(self.more)
+        """The buckets for which coarser candles differ."""
+        return [*self.more, *self.less]
 
 
 def examine(day: Day, witnesses: Witnesses) -> Examination:
@@ -93,6 +98,7 @@ def examine(day: Day, witnesses: Witnesses) -> Examination:
     return Examination(
         tuple(walk.hole_proofs()),
         walk.more,
+        walk.less(),
         frozenset(walk.blaming),
         next((level for level in walk.levels if level in walk.needs), None),
         walk.relations,
@@ -127,9 +133,21 @@ class _Walk:
     def _look_for_differences(self) -> None:
         """Without a hole, the daily candle alone is looked at, unless it shows more."""
         coarsest = self.levels[0]
-        is_witness = self.witnesses.first == coarsest and coarsest in self.relations
-        if self._beyond or (is_witness and self.relations[coarsest][0] == Relation.MORE):
+        differs = {Relation.LESS} if coarsest in self.witnesses.exact else set()
+        if self.witnesses.first == coarsest:
+            differs.add(Relation.MORE)
+        if self._beyond or (coarsest in self.relations and self.relations[coarsest][0] in differs):
             self._look(0, 0)
+
+    def less(self) -> Sequence[Window]:
+        """Return the buckets for which the finest exact level shows less."""
+        exact = self.witnesses.exact & self.relations.keys()
+        finest = [level for level in self.levels if level in exact][-1:]
+        return [
+            self._window(level, int(bucket))
+            for level in finest
+            for bucket in np.flatnonzero(self.relations[level] == Relation.LESS)
+        ]
 
     @cached_property
     def _beyond(self) -> bool:
@@ -153,7 +171,7 @@ class _Walk:
             case Relation.NOTHING:
                 self._look_around(place, window)
             case Relation.LESS:
-                if place + 1 < len(self.levels):
+                if place + 1 < len(self.levels) and not self._finer_candles_lack(place, bucket):
                     self._look_closer(place, window)
             case _:
                 self.blaming.add(level)
@@ -175,15 +193,19 @@ class _Walk:
         """
         if place + 1 == len(self.levels):
             return False
-        return not self._has(self.levels[place + 1]) or self._make_up(place, place + 1, bucket)
+        finer = place + 1
+        return not self._has(self.levels[finer]) or self._own(place, finer, bucket) == Relation.SAME
 
-    def _make_up(self, place: int, finer: int, bucket: int) -> bool:
-        """Whether the exchange's finer candles, folded, equal its coarser one."""
+    def _finer_candles_lack(self, place: int, bucket: int) -> bool:
+        """Whether the next finer candles of the exchange lack trades of its coarser candle."""
+        finer = place + 1
+        return self._has(self.levels[finer]) and self._own(place, finer, bucket) == Relation.MORE
+
+    def _own(self, place: int, finer: int, bucket: int) -> Relation:
+        """Return how a candle of the exchange relates to its own finer candles."""
         length = self._length(self.levels[place])
-        folded = self._folded(self.levels[finer], length)
-        return bool(
-            relate(self._folded(self.levels[place], length), folded)[bucket] == Relation.SAME
-        )
+        coarse, fine = (self._folded(self.levels[each], length) for each in (place, finer))
+        return Relation(relate(coarse, fine)[bucket])
 
     def _look_around(self, place: int, window: Window) -> None:
         """Prove an empty bucket by a coarser candle that exists.
@@ -196,7 +218,7 @@ class _Walk:
                 return
             bucket = (window.start - self.day.start) // self._length(level)
             same = self._relations(level)[bucket] == Relation.SAME
-            if same or self._make_up(coarser, place, bucket):
+            if same or self._own(coarser, place, bucket) == Relation.SAME:
                 self._prove(window, level)
                 return
 
@@ -267,9 +289,13 @@ class _Walk:
 
     def _doubt_of(self, start: datetime) -> str:
         """Say why nothing proves the hole that begins at `start`."""
-        for level in self.levels:
-            if level in self.relations:
-                bucket = (start - self.day.start) // self._length(level)
-                if self.relations[level][bucket] == Relation.MORE:
-                    return f"the {level} candle {SHOWS_MORE}"
+        for place, level in enumerate(self.levels):
+            if level not in self.relations:
+                continue
+            bucket = (start - self.day.start) // self._length(level)
+            if self.relations[level][bucket] == Relation.MORE:
+                return f"the {level} candle {SHOWS_MORE}"
+            finer = next(iter(self.levels[place + 1 :]), None)
+            if finer in self.relations and self._own(place, place + 1, bucket) == Relation.MORE:
+                return f"the {level} candle shows more than the {finer} candles"
         return "no coarser candle agrees"

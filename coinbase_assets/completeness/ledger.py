@@ -1,10 +1,12 @@
 """The ledger of a month: what each of its buckets is, as intervals. Pure: no Dagster, no I/O."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
+from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
@@ -111,10 +113,17 @@ class MonthFacts:
     def day_start(self, number: int) -> datetime:
         return self.start + number * DAY
 
-    def places(self, proof: Proof, number: int) -> tuple[int, int]:
-        """Return the proof's first bucket, counted from the start of that day, and its end."""
-        step, start = self.series.granularity.delta, self.day_start(number)
-        return max(0, (proof.start - start) // step), max(0, (proof.end - start) // step)
+    @cached_property
+    def places(self) -> Sequence[Sequence[tuple[int, int]]]:
+        """The first bucket of each day's proofs, counted from the month's start, and its end."""
+        return [
+            [self._places(proof, n) for proof in _proofs(day)] for n, day in enumerate(self.days)
+        ]
+
+    def _places(self, proof: Proof, number: int) -> tuple[int, int]:
+        step, least = self.series.granularity.delta, number * self.buckets_a_day
+        first, end = ((time - self.start) // step for time in (proof.start, proof.end))
+        return max(least, first), max(least, end)
 
     def buckets_of(self, day: date) -> tuple[int, int]:
         """The first bucket of a day and that of the next; outside the month, one of its ends."""
@@ -173,9 +182,9 @@ def _states_of_day(month: MonthFacts, number: int) -> np.ndarray:
         return codes
     answered = (day.answered_through - month.day_start(number)) // month.series.granularity.delta
     codes[:answered] = _CODES[_state_without_proof(month, number, day)]
-    for proof in _proofs(day):
-        first, end = month.places(proof, number)
-        codes[first : min(end, answered)] = _CODES[State(proof.state)]
+    begin = number * month.buckets_a_day
+    for proof, (first, end) in zip(_proofs(day), month.places[number], strict=True):
+        codes[first - begin : min(end - begin, answered)] = _CODES[State(proof.state)]
     return codes
 
 
@@ -198,11 +207,9 @@ def _proofs(day: DayFacts | None) -> Sequence[Proof]:
 def _shown_trades(month: MonthFacts) -> Iterator[slice]:
     """Yield the buckets in which the exchange shows trades, whenever the product was traded."""
     for number, day in enumerate(month.days):
-        for proof in _proofs(day):
+        for proof, places in zip(_proofs(day), month.places[number], strict=True):
             if proof.state == State.UNCONFIRMED and proof.shows_trades:
-                first, end = month.places(proof, number)
-                begin = number * month.buckets_a_day
-                yield slice(begin + first, begin + end)
+                yield slice(*places)
 
 
 def _first_traded(month: MonthFacts) -> int:
@@ -279,13 +286,12 @@ def _said_of(
 def _said_by_proofs(
     month: MonthFacts, number: int, span: tuple[int, int], evidence: Evidence
 ) -> Iterator[tuple[str, datetime | None]]:
-    begin, found = number * month.buckets_a_day, False
-    for proof in evidence.proofs:
-        first, end = month.places(proof, number)
-        if begin + first < span[1] and span[0] < begin + end:
-            yield f"{proof.witness}, as of", proof.as_of
-            found = True
-    if not found:
+    places = month.places[number]
+    first = bisect_right(places, span[0], key=itemgetter(1))
+    end = bisect_left(places, span[1], key=itemgetter(0))
+    for proof in evidence.proofs[first:end]:
+        yield f"{proof.witness}, as of", proof.as_of
+    if first >= end:
         yield "no proof is stored", evidence.compared_at
 
 

@@ -3,12 +3,15 @@
 Pure: no Dagster, no I/O.
 """
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 from coinbase_assets.candles.days import Day
 from coinbase_assets.candles.evidence import Evidence
 from coinbase_assets.candles.proofs import NO_TRADES
 from coinbase_assets.candles.table import clip_candles, without_candles
+from coinbase_assets.candles.windows import Window
 from coinbase_assets.completeness.agreement import count_relations, format_agreement
 from coinbase_assets.completeness.examination import Examination, Witnesses, examine
 
@@ -48,9 +51,15 @@ def missing_candles(stored: Day, asked: Day) -> pa.Table:
 
 
 def _disagreement(day: Day, found: Examination) -> str:
-    """Name the first three buckets for which the exchange shows more, and count the rest."""
-    if not found.more:
-        return ""
-    shown = ", ".join(f"{window.start:%H:%M} to {window.end:%H:%M}" for window in found.more[:3])
-    rest = f" and {len(found.more) - 3} more" if len(found.more) > 3 else ""
-    return f"coarser candles show more from {shown}{rest}"
+    """Say for which buckets coarser candles differ."""
+    said = [("more", found.more), ("less", found.less)]
+    return "; ".join(
+        f"coarser candles show {what} from {_first_three(windows)}"
+        for what, windows in said
+        if windows
+    )
+
+
+def _first_three(windows: Sequence[Window]) -> str:
+    shown = ", ".join(f"{window.start:%H:%M} to {window.end:%H:%M}" for window in windows[:3])
+    return shown + (f" and {len(windows) - 3} more" if len(windows) > 3 else "")

@@ -1,8 +1,10 @@
 """Trades decide about holes: at a stand-in exchange over HTTP, with anchors in the lake."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +19,35 @@ from coinbase_assets.collection.trade_search import TradeSearch, TradesOfHole
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
-from coinbase_assets_tests.stand_in.markets import SyntheticMarket
-from coinbase_assets_tests.stand_in.trades import TradeTape
+from coinbase_assets_tests.stand_in.markets import Market, SyntheticMarket
+from coinbase_assets_tests.stand_in.trades import Trade, TradeTape
 
 START = datetime(2024, 1, 10, tzinfo=UTC)
 PRODUCT = "ETH-EUR"
 THIN = SyntheticMarket(PRODUCT, untraded=0.35)
-MINUTE, ONE = timedelta(minutes=1), Granularity.ONE_MINUTE
+HOUR, MINUTE, ONE = timedelta(hours=1), timedelta(minutes=1), Granularity.ONE_MINUTE
+DAYS = 2 * 86_400
 NOW = (START + 30 * DAY).timestamp()
 
 
 def tape(**options: Any) -> TradeTape:
     first, end = (int((START + n * DAY).timestamp()) for n in (-6, 6))
     return TradeTape(market=THIN, start=first, end=end, **options)
+
+
+@dataclass(kw_only=True)
+class BusyTape(TradeTape):
+    """160 trades a minute, of a volume of 1 each."""
+
+    market: Market = THIN
+
+    @cached_property
+    def trades(self) -> Sequence[Trade]:
+        pause = 60_000_000 // 160
+        return [
+            Trade(number + 1, self.start * 1_000_000 + number * pause, "100", "1")
+            for number in range((self.end - self.start) // 60 * 160)
+        ]
 
 
 def holes() -> list[Window]:
@@ -137,7 +155,40 @@ def test_trades_withheld_once_are_asked_for_again(tmp_path: Path, lake: ParquetS
 def test_trades_no_proof_across_restarted_ids(tmp_path: Path, lake: ParquetStore) -> None:
     hole = holes()[100]
     found, _ = look(tmp_path, lake, hole, restart=int(hole.start.timestamp()), first_id=10**6)
-    assert (found.witness, found.available) == ("", True)
+    assert (found.witness, found.available) == ("", False)
+
+
+@pytest.mark.parametrize("minutes", [1, 3, 5, 10, 60])
+def test_trades_bring_back_runs_of_busy_book(
+    tmp_path: Path, lake: ParquetStore, minutes: int
+) -> None:
+    first = int(START.timestamp()) + 10 * 3_600
+    hole = Window(START + 10 * HOUR, START + 10 * HOUR + minutes * MINUTE)
+    with searching(tmp_path, lake, {PRODUCT: BusyTape(start=first - DAYS, end=first + DAYS)}) as (
+        search,
+        exchange,
+    ):
+        found = search.look(hole, ONE)
+        requests = len(exchange.requests)
+    assert found.witness
+    assert found.candles["volume"].to_pylist() == [160.0] * minutes
+    assert requests <= 20
+
+
+def test_trades_before_oldest_trade_are_not_to_be_had(tmp_path: Path, lake: ParquetStore) -> None:
+    before = START - 8 * DAY
+    found, requests = look(tmp_path, lake, Window(before, before + MINUTE))
+    assert (found.witness, found.available) == ("", False)
+    assert requests <= 20
+
+
+def test_trades_before_oldest_trade_that_exchange_still_has(
+    tmp_path: Path, lake: ParquetStore
+) -> None:
+    before = START - 8 * DAY
+    found, requests = look(tmp_path, lake, Window(before, before + MINUTE), first_id=700_000)
+    assert (found.witness, found.available) == ("", False)
+    assert requests <= 20
 
 
 def test_trades_product_without_endpoint(tmp_path: Path, lake: ParquetStore) -> None:

@@ -47,3 +47,11 @@ def test_agreement_unreadable(text: str) -> None:
 )
 def test_coarsest_reliable(agreement: dict[Granularity, Counts], first: Granularity) -> None:
     assert coarsest_reliable(agreement, LEVELS) == first
+
+
+@pytest.mark.parametrize(
+    ("counts", "exact"),
+    [(Counts(2), False), (Counts(3), True), (Counts(95, 5), True), (Counts(94, 3, 3), False)],
+)
+def test_level_is_exact_if_it_hardly_ever_differs(counts: Counts, exact: bool) -> None:
+    assert counts.is_exact is exact

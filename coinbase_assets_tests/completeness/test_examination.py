@@ -95,7 +95,10 @@ def minutes_of(windows: Collection[Window]) -> list[tuple[int, int]]:
 BUSY = [Trade(n, 100 + n % 7 / 10, 1 + n % 5) for n in range(1440)]
 PAUSE = range(630, 660)
 QUIET = without(BUSY, PAUSE)
-LESS = {WHOLE_DAY: QUIET[1:-1], SIX: without(QUIET, range(0, 1440, 100))}
+LESS = {
+    WHOLE_DAY: without(QUIET, range(0, 1440, 100)),
+    SIX: without(QUIET, range(0, 1440, 400)),
+}
 
 
 # Proven
@@ -215,6 +218,34 @@ def test_examine_compares_open_and_close(value: str) -> None:
     changed = 0 if value == "first" else 1439
     theirs = [t._replace(price=100.05) if t.minute == changed else t for t in BUSY]
     assert examine(day(BUSY), witnesses(theirs)).more
+
+
+def test_examine_finer_candles_that_lack_trades_of_a_coarser_one_prove_nothing() -> None:
+    """All candles up to 1h lack five minutes; all from 1h on lack more, elsewhere."""
+    lost, elsewhere = range(600, 605), range(365, 385)
+    gone = without(QUIET, lost)
+    others = {
+        **dict.fromkeys((FIVE, QUARTER), gone),
+        HOUR: without(gone, elsewhere),
+        **dict.fromkeys((SIX, WHOLE_DAY), without(QUIET, elsewhere)),
+    }
+    found = examine(day(gone), witnesses(QUIET, others=others))
+    assert said(found) == [
+        (600, 605, UNCONFIRMED, "the 6h candle shows more than the 1h candles"),
+        (630, 660, UNCONFIRMED, "the 6h candle shows more than the 1h candles"),
+    ]
+
+
+@pytest.mark.parametrize(("exact", "named"), [((WHOLE_DAY, HOUR, FIVE), True), ((), False)])
+def test_examine_exact_level_that_shows_less_is_a_difference(
+    exact: Collection[Granularity], named: bool
+) -> None:
+    altered = [t._replace(volume=t.volume * 1.05) if t.minute == 602 else t for t in BUSY]
+    known = replace(witnesses(BUSY), exact=frozenset(exact))
+    assert minutes_of(examine(day(altered), known).suspects) == ([(600, 605)] if named else [])
+    assert weigh(day(altered), known).disagreement == (
+        "coarser candles show less from 10:00 to 10:05" if named else ""
+    )
 
 
 def test_examine_price_beyond_counts_at_unreliable_level() -> None:
