@@ -14,7 +14,10 @@ import pytest
 # Of each marker: what it says of a test, and the names that occur in the code of such a test.
 NEEDS = {
     "azurite": ("stores blobs in a real Azurite", {"running_azurite", "azurite_by_hand"}),
-    "processes": ("starts processes", {"subprocess", "Services", "run_azurite"}),
+    "processes": (
+        "starts processes",
+        {"subprocess", "Services", "run_azurite", "installed_azurite"},
+    ),
     "browser": ("drives a real Chromium; skipped where there is none", {"sync_playwright"}),
     "servers": (
         "talks to a server in a thread: the stand-in exchange, a webhook, a mail server",
