@@ -123,10 +123,10 @@ class DayUpdates:
         if self.days.live:
             yield from map(Reconciled, days)
             return
-        recent = self._agreements_before(starts[0])
+        nearest = self._agreements_around(starts[0])
         span = (starts[0], starts[-1] + DAY)
         trades = TradeSearch(exchange, self.store, series.product, allowance)
-        reconciler = Reconciler(exchange, series, *span, recent, allowance)
+        reconciler = Reconciler(exchange, series, *span, nearest, allowance)
         lifetimes = Lifetimes(self.store)
         with closing(map_concurrently(self._stored, keys)) as stored:
             for day, before in zip(days, stored, strict=True):
@@ -203,9 +203,10 @@ class DayUpdates:
             table = with_fields(proofs_table(day.evidence.proofs), {"series": str(day.series)})
             self.store.put(path, table, self.store.find([path]).get(path))
 
-    def _agreements_before(self, start: datetime) -> Sequence[Agreement]:
-        """Return what coarser candles said of the days stored before, oldest first."""
-        keys = [f"{start - n * DAY:%F}" for n in range(DAYS_REMEMBERED, 0, -1)]
+    def _agreements_around(self, start: datetime) -> Sequence[Agreement]:
+        """Return what coarser candles said of the stored days around, the nearest last."""
+        nearest_last = sorted(range(-DAYS_REMEMBERED, DAYS_REMEMBERED + 1), key=abs, reverse=True)
+        keys = [f"{start + n * DAY:%F}" for n in nearest_last]
         blobs = self.store.find_partitions(RAW_CANDLES.path(self.days.series), keys)
         fields = (blobs[key].fields for key in keys if key in blobs)
         return [parse_agreement(each.get("agreement", "")) for each in fields]

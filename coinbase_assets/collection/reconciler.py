@@ -51,8 +51,8 @@ class Reconciled:
 class Reconciler:
     """Examines the days of one series from `start` until `end`, taken in order.
 
-    `recent` has the agreement of the days before, oldest first. The daily candles cost a request
-    for 300 days. All other requests count against the allowance.
+    `nearest` has the agreement of stored days around, the nearest last. The daily candles cost a
+    request for 300 days. All other requests count against the allowance.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class Reconciler:
         series: Series,
         start: datetime,
         end: datetime,
-        recent: Sequence[Agreement] = (),
+        nearest: Sequence[Agreement] = (),
         allowance: Allowance | None = None,
     ) -> None:
         own = len(list(request_windows(start, end, series.granularity)))
         self.allowance = allowance or Allowance.of_collection(own)
         self._exchange = exchange
         self._series = series
-        self._agreements = deque(recent, DAYS_REMEMBERED)
+        self._agreements = deque(nearest, DAYS_REMEMBERED)
         self._levels = witness_levels(series.granularity)
         # The day before the first one tells whether anything was traded until then.
         self._daily = CoarserCandles(

@@ -17,7 +17,7 @@ from coinbase_assets.candles.series import Series
 from coinbase_assets.collection.day_updates import DaysToCollect, DayUpdates
 from coinbase_assets.collection.stored_proofs import proofs_path
 from coinbase_assets.storage.parquet_store import ParquetStore
-from coinbase_assets.table_metadata import table_fields
+from coinbase_assets.table_metadata import table_fields, with_fields
 from coinbase_assets_tests.collection.test_reconciler import client_of
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 from coinbase_assets_tests.stand_in.losses import Kind, LossyMarket
@@ -89,6 +89,20 @@ def test_update_makes_lost_candles_of_trades(
     assert made == sorted(market.lost)
     volumes = dict(zip(times(table), table["volume"].to_pylist(), strict=True))
     assert [volumes[time] for time in made] == [row[5] for row in true_rows() if row[0] in made]
+
+
+def test_update_learns_from_later_days_too(tmp_path: Path, lake: ParquetStore) -> None:
+    """All daily candles show more; of the first day, only later days say so."""
+    market = lossy("every answer", 3)
+    day = market.levels[DAY]
+    market.levels[DAY] = day._replace(volume=day.volume + 1)
+    table, _ = store_day(tmp_path, lake, market)
+    assert {*market.lost}.isdisjoint(times(table))
+    for number in (11, 12, 13):
+        later = PATH.replace(KEY, f"2024-01-{number}")
+        lake.put(later, with_fields(table, {"agreement": "1d 0/0/1"}), None)
+    table, _ = store_day(tmp_path, lake, market)
+    assert times(table) == [row[0] for row in true_rows()]
 
 
 def test_update_candle_of_exchange_replaces_that_of_trades(
