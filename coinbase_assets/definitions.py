@@ -9,6 +9,7 @@ import dagster as dg
 from coinbase_assets.assets.candle_chart import build_candle_chart
 from coinbase_assets.assets.candle_coverage import build_candle_coverage
 from coinbase_assets.assets.candle_history import build_candle_history
+from coinbase_assets.assets.candle_lake import CandleLake
 from coinbase_assets.assets.candle_rollup import build_candle_rollup
 from coinbase_assets.assets.checks import build_candle_checks, build_rollup_checks
 from coinbase_assets.assets.market_halts import build_market_halts
@@ -44,7 +45,6 @@ from coinbase_assets.settings import (
     SettingsError,
     load_settings,
 )
-from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.resource import AzureStorageResource
 
 
@@ -74,9 +74,7 @@ def build_definitions(
         resources={
             "exchange": _without_run_config(build_exchange(settings)),
             "lake": _without_run_config(
-                AzureParquetIOManager(
-                    storage=storage or build_storage(settings), container=settings.container
-                )
+                CandleLake(storage=storage or build_storage(settings), container=settings.container)
             ),
         },
         jobs=[build_heal_job(settings.series, settings.start)],

@@ -48,8 +48,11 @@ def _is_time(text: str) -> bool:
 
 
 _RULES: tuple[tuple[re.Pattern[str], Callable[[str], bool]], ...] = (
-    (re.compile(r"rows|version|requests|days|missing_buckets|days_missing|usual_pause"), is_number),
-    (re.compile(r"rule|tries|candles_\w+|buckets_\w+"), is_number),
+    (
+        re.compile(r"rows|bytes|version|requests|days|missing_buckets|days_missing|usual_pause"),
+        is_number,
+    ),
+    (re.compile(r"rule|tries|revisions|revisions_lost|candles_\w+|buckets_\w+"), is_number),
     (re.compile(r"\w+_at|\w+_through|\w+_candle"), _is_time),
 )
 

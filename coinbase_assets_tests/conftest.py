@@ -15,6 +15,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
+from coinbase_assets.candles.blob_rules import LakeRules
 from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.needs import NEEDS, mark_needs
@@ -115,7 +116,7 @@ def lake(connection_string: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection_string)
     monkeypatch.setenv("COINBASE_CONTAINER", container)
     with BlobServiceClient.from_connection_string(connection_string) as service:
-        yield ParquetStore(AzureBlobs(service, container))
+        yield ParquetStore(AzureBlobs(service, container), LakeRules())
 
 
 @pytest.fixture

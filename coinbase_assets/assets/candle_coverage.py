@@ -1,20 +1,22 @@
 """`<product>/<granularity>/candle_coverage`: the state of each bucket of a month, with evidence."""
 
-from collections.abc import Callable, Sequence
-from datetime import date
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from coinbase_assets.assets.partitions import MONTHS_PER_RUN, monthly_partitions
 from coinbase_assets.assets.table_schema import column_metadata
-from coinbase_assets.candles.calendar import DAY, month_range
+from coinbase_assets.candles.calendar import DAY, format_time, month_range
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, RAW_CANDLES
+from coinbase_assets.candles.days import format_numbers
 from coinbase_assets.candles.evidence import RULE, Lifetime, with_trade
-from coinbase_assets.candles.metadata_keys import USUAL_PAUSE
-from coinbase_assets.candles.months import raw_days
+from coinbase_assets.candles.metadata_keys import NOT_COLLECTED_DAYS, OPEN_FROM, USUAL_PAUSE
+from coinbase_assets.candles.months import MADE_OF, raw_days
 from coinbase_assets.candles.proofs import Proof
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import InvalidCandles, epoch_seconds
@@ -24,10 +26,12 @@ from coinbase_assets.completeness.ledger import (
     COVERAGE_SCHEMA,
     DayFacts,
     MonthFacts,
+    State,
     build_ledger,
     count_buckets,
     usual_pause,
 )
+from coinbase_assets.lake.stock import stored_partitions
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.partition_tables import PartitionTables
 from coinbase_assets.storage.paths import PATH_METADATA
@@ -93,7 +97,7 @@ def _lifetimes_with_candles(store: "ParquetStore", series: Series) -> Sequence[L
     So what was learned once never explains what lies between candles of the lake.
     """
     known = Lifetimes(store).get(series.product)
-    blobs = store.list_partitions(RAW_CANDLES.folder(series))
+    blobs = stored_partitions(store, RAW_CANDLES, series)
     traded = sorted(key for key, blob in blobs.items() if blob.fields.get("rows", "0") != "0")
     for key in {*traded[:1], *traded[-1:]}:
         known = with_trade(known, date.fromisoformat(key))
@@ -120,13 +124,28 @@ def ledger_of(
     starts = epoch_seconds(candles["time"])
     ledger = build_ledger(MonthFacts(series, start, days, starts, lifetimes))
     counts = {f"buckets_{state}": str(count) for state, count in count_buckets(ledger).items()}
-    version = table_fields(candles, InvalidCandles)["version"]
+    of_history = table_fields(candles, InvalidCandles)
     pause = usual_pause(ledger) * series.granularity.seconds
     fields = {
         "series": str(series),
-        "version": version,
+        "version": of_history["version"],
         "rule": str(RULE),
+        MADE_OF: of_history.get(MADE_OF, ""),
         USUAL_PAUSE: str(pause),
+        NOT_COLLECTED_DAYS: format_numbers(_not_collected(ledger)),
+        **_open_from(ledger),
         **counts,
     }
     return with_fields(ledger, fields)
+
+
+def _not_collected(ledger: pa.Table) -> set[int]:
+    rows = ledger.filter(pc.equal(ledger["state"], State.NOT_COLLECTED.value)).to_pylist()
+    spans = ((row["start"].day, (row["end"] - timedelta(seconds=1)).day) for row in rows)
+    return {day for first, last in spans for day in range(first, last + 1)}
+
+
+def _open_from(ledger: pa.Table) -> Mapping[str, str]:
+    is_open = pc.equal(ledger["state"], State.OPEN.value)
+    first = pc.min(ledger["start"].filter(is_open)).as_py()
+    return {OPEN_FROM: format_time(first)} if first else {}

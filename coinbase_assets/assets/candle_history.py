@@ -16,6 +16,7 @@ from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES
 from coinbase_assets.candles.months import join_days, unchanged_days
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import InvalidCandles
+from coinbase_assets.lake.stock import stored_partitions
 from coinbase_assets.storage.declared_columns import check_input_columns
 from coinbase_assets.storage.errors import BlobDamaged, PartitionMissing
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
@@ -72,8 +73,7 @@ def build_candle_history(series: Series, start: date) -> dg.AssetsDefinition:
 def _stored_days(store: "ParquetStore", series: Series, months: Sequence[str]) -> PartitionTables:
     """Return the raw days in the lake, at least all those of these months."""
     prefix = os.path.commonprefix(list(months))  # noqa: RUF071 (keys, not folders)
-    folder = f"{RAW_CANDLES.folder(series)}{RAW_CANDLES.partition}="
-    blobs = store.list_partitions(f"{folder}{prefix}")
+    blobs = stored_partitions(store, RAW_CANDLES, series, within=prefix)
 
     def load(day: str) -> pa.Table:
         path = blobs[day].path

@@ -29,6 +29,7 @@ from coinbase_assets.completeness.findings import (
     repeated_times,
 )
 from coinbase_assets.completeness.ledger import State
+from coinbase_assets.lake.stock import stored_partitions
 
 # A raw day stored so recently may be newer than its month: the next run adds it.
 _JUST_STORED = timedelta(minutes=10)
@@ -67,7 +68,7 @@ def _not_collected(month: StoredMonth) -> Sequence[str]:
     findings = intervals_in(month.table, State.NOT_COLLECTED)
     if not findings:
         return []
-    days = month.store.list_partitions(RAW_CANDLES.folder(month.series))
+    days = stored_partitions(month.store, RAW_CANDLES, month.series)
     first, last = min(days, default=""), max(days, default="")
     return [line for line in findings if first <= line[:10] <= last]
 

@@ -22,6 +22,7 @@ from coinbase_assets.dagster_instance.run_tags import (
     PARTITION_RANGE_START_TAG,
     PARTITION_TAG,
 )
+from coinbase_assets.lake.stock import stored_partitions
 from coinbase_assets.monitoring.problems import newest_results
 from coinbase_assets.plain_text import inert
 from coinbase_assets.storage.concurrency import map_concurrently
@@ -46,8 +47,7 @@ class StoredMonth:
     @cached_property
     def raw(self) -> Mapping[str, StoredBlob]:
         """The raw days of the month, by partition key."""
-        template = RAW_CANDLES.path(self.series)
-        return self.store.list_partitions(template.partition("{")[0] + self.key)
+        return stored_partitions(self.store, RAW_CANDLES, self.series, within=self.key)
 
 
 # Returns what contradicts a fact in a month, one line each.
@@ -174,7 +174,7 @@ def _stored_months(
     only = tags.get(PARTITION_TAG)
     first = tags.get(PARTITION_RANGE_START_TAG, only) or ""
     last = tags.get(PARTITION_RANGE_END_TAG, only) or "9999"
-    stored = store.list_partitions(dataset.folder(series))
+    stored = stored_partitions(store, dataset, series)
     months = [key for key in stored if month_of(first) <= key <= month_of(last) or key in failed]
     return map_concurrently(
         lambda key: StoredMonth(series, key, store.get(stored[key].path), store), months

@@ -3,7 +3,7 @@
 import gc
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -24,7 +24,6 @@ from coinbase_assets.candles.datasets import (
 )
 from coinbase_assets.candles.days import SETTLED_AFTER, is_settled
 from coinbase_assets.candles.evidence import Evidence, waits
-from coinbase_assets.candles.rollups import touched_months
 from coinbase_assets.candles.series import CandleSeries, Granularity, RollupGranularity, Series
 from coinbase_assets.candles.table import InvalidCandles
 from coinbase_assets.candles.windows import request_windows
@@ -33,6 +32,8 @@ from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.dagster_instance.orphaned_runs import run_lock
 from coinbase_assets.dagster_instance.run_tags import range_tags
 from coinbase_assets.exchange.errors import ExchangeError, ExchangeUnavailable, ProductRemoved
+from coinbase_assets.lake.inventory import Inventory, inspect
+from coinbase_assets.lake.mending import mend
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.stored_blob import StoredBlob
 
@@ -96,11 +97,13 @@ class Collector:
     def plan(self, series: Series, days: Sequence[str], again: bool = False) -> Plan:
         """Plan to collect the days; without `again`, no final day that Dagster has recorded.
 
-        Final days are settled, or have a hole that cannot be proven for now.
+        Final days are settled, or have a hole that cannot be proven for now. Days that the lake has
+        lost are planned, too.
         """
-        blobs = self._blobs(series, RAW_CANDLES, days)
         recorded = self._recorded(_key(series, RAW_CANDLES))
-        now = datetime.now(UTC)
+        inventory = inspect(self.store, series)
+        days = sorted({*days} | self._lost_days(inventory, recorded))
+        blobs, now = inventory.days, datetime.now(UTC)
         done = {
             day
             for day, blob in blobs.items()
@@ -108,6 +111,32 @@ class Collector:
         }
         due = [day for day in days if again or day not in done]
         return Plan(series, days, list(adjoining(due, days_per_run(series.granularity))))
+
+    def _lost_days(self, inventory: Inventory, recorded: Collection[str]) -> set[str]:
+        """Return the days that have a partition, were stored once, and are gone.
+
+        Those before the first stored day were perhaps stored in another container.
+        """
+        first = min(inventory.days, default="9999")
+        lost = {day for day in recorded if day > first} - inventory.days.keys()
+        if inventory.lacks_listing:
+            lost |= {first, max(inventory.days)}
+        lost |= {*inventory.lost_days}
+        return {day for day in lost if day >= str(self._start(inventory.series))}
+
+    def _start(self, series: Series) -> date:
+        raw = self._job.asset_layer.asset_graph.get(_key(series, RAW_CANDLES))
+        partitions = raw.partitions_def
+        assert isinstance(partitions, dg.TimeWindowPartitionsDefinition)
+        return partitions.start.date()
+
+    def is_stale(self, series: Series) -> bool:
+        """Whether something is to be mended, or to be built from the lake."""
+        inventory = inspect(self.store, series, self.rollups(series))
+        return bool(
+            [*self._stale_months(inventory), *inventory.outdated, *inventory.lost_revisions]
+            or any(map(inventory.stale_rollup_months, inventory.rollups))
+        )
 
     def collect_all(
         self, plans: Iterable[Plan], outage: Failure | None = None
@@ -122,11 +151,13 @@ class Collector:
             yield outcome
 
     def collect(self, plan: Plan) -> Outcome:
-        """Collect the days, rebuild the months that are older than their days, and the rollups."""
-        raw = [_key(plan.series, RAW_CANDLES)]
+        """Collect the days, rebuild what is not made of the days in the lake, and mend it."""
+        failed = self._run_all([_key(plan.series, RAW_CANDLES)], plan.runs, plan.tags)
+        inventory = inspect(self.store, plan.series)
+        mend(self.store, inventory)
         errors = [
-            self._run_all(raw, plan.runs, plan.tags),
-            self._run_all(self._monthly_assets(plan), self._stale_months(plan)),
+            failed,
+            self._run_all(self._monthly_assets(plan.series), self._stale_months(inventory)),
             *(self._run_all(assets, [keys]) for keys, assets in self._rollup_runs(plan).items()),
         ]
         error = next((error for error in errors if error), None)
@@ -165,26 +196,25 @@ class Collector:
         # The objects of a run form cycles. Free them now, or those of many runs pile up.
         gc.collect()
 
-    def _monthly_assets(self, plan: Plan) -> Sequence[dg.AssetKey]:
+    def _monthly_assets(self, series: Series) -> Sequence[dg.AssetKey]:
         with_halts = HALTS in self._job.asset_layer.executable_asset_keys
-        return monthly_assets([plan.series], with_halts)
+        return monthly_assets([series], with_halts)
 
-    def _stale_months(self, plan: Plan) -> Iterator[Sequence[str]]:
-        """Yield the months of each run: those with a day newer than the month itself."""
-        collected = {month_of(day) for days in plan.runs for day in days}
-        newest: dict[str, int] = {}
-        for day, storage_id in self._recorded(_key(plan.series, RAW_CANDLES)).items():
-            newest[month_of(day)] = max(storage_id, newest.get(month_of(day), 0))
-        built = [self._recorded(key) for key in self._monthly_assets(plan)]
-        stale = [
-            month
-            for month in _months(plan.days)
-            if month in newest
-            and (month in collected or newest[month] > min(asset.get(month, 0) for asset in built))
-        ]
-        return adjoining(stale, MONTHS_PER_RUN)
+    def _stale_months(self, inventory: Inventory) -> Iterator[Sequence[str]]:
+        """Yield the months of each run: those that are not made of the days in the lake.
 
-    def _rollups(self, series: Series) -> list[CandleSeries]:
+        Months that Dagster has not recorded are built, too. A month that holds a lost day is left
+        as it is.
+        """
+        built = [self._recorded(key) for key in self._monthly_assets(inventory.series)]
+        months = {*map(month_of, inventory.days)}
+        unrecorded = {month for month in months if any(month not in each for each in built)}
+        kept = {*map(month_of, inventory.lost_days)}
+        stale = ({*inventory.stale_months} | unrecorded) - kept
+        first = f"{self._start(inventory.series):%Y-%m}"
+        return adjoining(sorted(month for month in stale if month >= first), MONTHS_PER_RUN)
+
+    def rollups(self, series: Series) -> list[CandleSeries]:
         """Return the rollups of this series that the job has."""
         history = self._job.asset_layer.asset_graph.get(_key(series, CANDLE_HISTORY))
         paths = [key.path for key in history.child_keys if key.path[-1] == CANDLE_ROLLUP.name]
@@ -192,19 +222,17 @@ class Collector:
         return [CandleSeries(series.product, each) for each in RollupGranularity if each in names]
 
     def _rollup_runs(self, plan: Plan) -> Mapping[Sequence[str], Sequence[dg.AssetKey]]:
-        """Return ranges of months, each with the rollups that are older than the history there."""
-        history = self._recorded(_key(plan.series, CANDLE_HISTORY))
+        """Return ranges of months, each with the rollups that are made of another history."""
+        if not (rollups := self.rollups(plan.series)):
+            return {}
+        inventory = inspect(self.store, plan.series, rollups)
+        first = f"{self._start(plan.series):%Y-%m}"
         runs = defaultdict[Sequence[str], list[dg.AssetKey]](list)
-        for rollup in self._rollups(plan.series):
+        for rollup in rollups:
             key = _key(rollup, CANDLE_ROLLUP)
-            built = self._recorded(key)
-            stale = {
-                rollup_month
-                for month in _months(plan.days)
-                for rollup_month in touched_months(rollup.granularity, month)
-                if rollup_month in history and history.get(month, 0) > built.get(rollup_month, 0)
-            }
-            for months in adjoining(sorted(stale), MONTHS_PER_RUN):
+            unrecorded = inventory.history.keys() - self._recorded(key)
+            stale = {*inventory.stale_rollup_months(rollup)} | unrecorded
+            for months in adjoining(sorted(m for m in stale if m >= first), MONTHS_PER_RUN):
                 runs[tuple(months)].append(key)
         return runs
 
@@ -217,7 +245,7 @@ class Collector:
             (CANDLE_COVERAGE.name, series, CANDLE_COVERAGE, months),
             *(
                 (f"{CANDLE_ROLLUP.name} {rollup.granularity}", rollup, CANDLE_ROLLUP, months)
-                for rollup in self._rollups(series)
+                for rollup in self.rollups(series)
             ),
         ]
         return [

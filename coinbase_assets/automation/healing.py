@@ -12,12 +12,15 @@ from coinbase_assets.automation.collector import Collector, Plan
 from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.evidence import is_due_again
-from coinbase_assets.candles.series import Series
+from coinbase_assets.candles.series import CandleSeries, Series
 from coinbase_assets.candles.windows import MAX_CANDLES
 from coinbase_assets.completeness.ledger import State
 from coinbase_assets.dagster_instance.run_tags import HEALING, RETRIED, WITH_TRADES
 from coinbase_assets.lake.day_states import days_table
+from coinbase_assets.lake.inventory import inspect
+from coinbase_assets.lake.mending import share_of_night, verify
 from coinbase_assets.lake.status import series_status
+from coinbase_assets.lake.stock import stored_partitions
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 
 if TYPE_CHECKING:
@@ -42,8 +45,8 @@ def plan_healing(
 
     So are days that an earlier rule compared, and days with a hole that could not be proven and
     that are due again. With `most_requests`, for all series together, plans the newest days, and
-    leaves out days that are not due. Returns no plan for a series that has no such day. Raises
-    StorageError.
+    leaves out days that are not due. Returns no plan for a series that has no such day, and nothing
+    to be built again from the lake. Raises StorageError.
     """
     plans = []
     for each in series:
@@ -52,9 +55,24 @@ def plan_healing(
         if most_requests is not None:
             a_day = -(-(DAY // each.granularity.delta) // MAX_CANDLES)
             wanted = wanted[-max(1, most_requests // len(series) // a_day) :]
-        if wanted:
-            plans.append(_plan(collector, each, wanted, "true"))
+        plan = _plan(collector, each, wanted, "true")
+        if plan.days or collector.is_stale(each):
+            plans.append(plan)
     return plans
+
+
+def verify_series(
+    store: "ParquetStore",
+    series: Series,
+    rollups: Sequence[CandleSeries] = (),
+    night: date | None = None,
+) -> Sequence[str]:
+    """Read the blobs of a series, or the share of a night, and return damaged ones' paths.
+
+    Raises StorageError.
+    """
+    blobs = inspect(store, series, rollups).blobs
+    return verify(store, share_of_night(blobs, night) if night else blobs)
 
 
 def plan_trades(
@@ -63,7 +81,7 @@ def plan_trades(
     """Plan the stored days from `first` to `last` that have a hole, to be healed by all trades."""
     plans = []
     for each in series:
-        blobs = collector.store.list_partitions(RAW_CANDLES.folder(each))
+        blobs = stored_partitions(collector.store, RAW_CANDLES, each)
         days = [
             day
             for day, blob in sorted(blobs.items())
@@ -86,7 +104,7 @@ def _days_to_heal(
     status = series_status(store, series, today)
     unexplained = {day for interval in status.unexplained for day in interval.days}
     now = datetime.now(UTC)
-    blobs = store.list_partitions(RAW_CANDLES.folder(series))
+    blobs = stored_partitions(store, RAW_CANDLES, series)
     due = {day for day, blob in blobs.items() if is_due_again(blob.fields, now)}
     due &= _days_with_holes(store, series) if due else set()
     if only_due:
@@ -133,6 +151,9 @@ def build_heal_job(series: Sequence[Series], start: date) -> dg.JobDefinition:
         first = max(start, date.fromisoformat(config.first or str(start)))
         last = date.fromisoformat(config.last or str(date.max))
         today = datetime.now(UTC).date()
+        for each in chosen:
+            for path in verify_series(lake.store, each, collector.rollups(each), today):
+                context.log.warning(f"{path} is damaged")
         plans = plan_healing(collector, chosen, today, first, last, config.most_requests)
         context.log.info(f"{sum(plan.requests for plan in plans)} requests")
         for outcome in collector.collect_all(plans):

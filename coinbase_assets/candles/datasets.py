@@ -4,9 +4,19 @@ An asset's key and the paths of its blobs both derive from its dataset. So a mod
 of an asset without importing the asset's module.
 """
 
+import re
 from dataclasses import dataclass
+from datetime import date
 
-from coinbase_assets.candles.series import CandleSeries
+from coinbase_assets.candles.series import CandleSeries, is_product, parse_candle_series
+
+_PATH = re.compile(
+    r"(?P<name>[a-z_]+)/"
+    r"(product=(?P<product>[^/=]+)/granularity=(?P<granularity>[^/=]+)/)?"
+    r"((?P<partition>date|month|product)=(?P<key>[^/=]+)/)?"
+    r"(?P<file>[^/]+)"
+)
+_MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,15 @@ class Dataset:
         return f"{self.folder(series)}{partition}{self.file}"
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a file of the lake belongs: its dataset, its series if it has one, its partition."""
+
+    dataset: Dataset
+    series: CandleSeries | None
+    key: str
+
+
 RAW_CANDLES = Dataset("raw_candles", "date", "candles.parquet")
 CANDLE_HISTORY = Dataset("candle_history", "month", "candles.parquet")
 CANDLE_COVERAGE = Dataset("candle_coverage", "month", "coverage.parquet")
@@ -54,3 +73,49 @@ PRODUCTS = Dataset("products", "", "products.parquet")
 LISTINGS = Dataset("listings", "product", "listing.parquet")
 # Trade ids and their times, from which a search for the trades of a time begins.
 TRADE_ANCHORS = Dataset("trade_anchors", "product", "anchors.parquet")
+
+_WITH_SERIES = {
+    each.name: each
+    for each in (
+        RAW_CANDLES,
+        CANDLE_HISTORY,
+        CANDLE_COVERAGE,
+        CANDLE_ROLLUP,
+        CANDLE_CHART,
+        CANDLE_REVISIONS,
+        PROOFS,
+    )
+}
+_SHARED = {each.name: each for each in (MARKET_HALTS, LISTINGS, TRADE_ANCHORS)}
+
+
+def place_of(path: str) -> Place | None:
+    """Return the place of a blob's path; None for a path that the lake does not use."""
+    if not (match := _PATH.fullmatch(path)):
+        return None
+    has_series, key = match["product"] is not None, match["key"] or ""
+    dataset = (_WITH_SERIES if has_series else _SHARED).get(match["name"])
+    if not dataset or (match["partition"] or "") != dataset.partition:
+        return None
+    if not is_key(dataset, key) or dataset.file not in (match["file"], CANDLE_REVISIONS.file):
+        return None
+    try:
+        name = f"{match['product']}:{match['granularity']}"
+        return Place(dataset, parse_candle_series(name) if has_series else None, key)
+    except ValueError:
+        return None
+
+
+def is_key(dataset: Dataset, key: str) -> bool:
+    """Return whether a partition of the dataset can have this key."""
+    match dataset.partition:
+        case "month":
+            return _MONTH.fullmatch(key) is not None
+        case "product":
+            return is_product(key)
+        case "date":
+            try:
+                return f"{date.fromisoformat(key):%F}" == key
+            except ValueError:
+                return False
+    return not key

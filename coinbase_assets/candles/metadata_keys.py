@@ -6,3 +6,7 @@ FAILED_MONTHS = "failed_months"
 DELISTED = "delisted"
 # Of a ledger's blob: the longest usual time between two candles, in seconds.
 USUAL_PAUSE = "usual_pause"
+# Of a ledger's blob: the start of its first open interval.
+OPEN_FROM = "open_at"
+# Of a ledger's blob: the days, as numbers in the month, of which something is not collected.
+NOT_COLLECTED_DAYS = "days_not_collected"

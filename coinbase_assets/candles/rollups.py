@@ -19,7 +19,7 @@ from coinbase_assets.candles.calendar import (
     months_between,
 )
 from coinbase_assets.candles.days import first_and_last
-from coinbase_assets.candles.months import raw_days, with_raw_days
+from coinbase_assets.candles.months import MADE_OF, months_digest, raw_days, with_raw_days
 from coinbase_assets.candles.series import BucketLength, Rollup
 from coinbase_assets.candles.table import (
     COLUMNS,
@@ -106,6 +106,9 @@ def roll_up(rollup: Rollup, month: str, history: Sequence[pa.Table]) -> pa.Table
         "source": str(rollup.made_of),
         "version": str(
             sum(int(table_fields(table, InvalidCandles)["version"]) for table in history)
+        ),
+        MADE_OF: months_digest(
+            [table_fields(table, InvalidCandles).get(MADE_OF) for table in history]
         ),
         "candles_left_out": str(longer.num_rows - candles.num_rows),
         **first_and_last(candles),

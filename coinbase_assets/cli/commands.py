@@ -8,7 +8,8 @@ from pathlib import Path
 import dagster as dg
 
 from coinbase_assets.automation.collector import Collector, Outcome, Plan
-from coinbase_assets.automation.healing import plan_healing, plan_trades
+from coinbase_assets.automation.healing import plan_healing, plan_trades, verify_series
+from coinbase_assets.candles.blob_rules import LakeRules
 from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.series import Series
 from coinbase_assets.cli.console import console, errors
@@ -57,24 +58,30 @@ def heal_series(
     last: date | None,
     dry: bool,
     trades: bool,
+    verify: bool,
 ) -> bool:
     """Collect again the days from `first` to `last` that have an unexplained interval.
 
-    With `trades`, all stored days with a hole, whose trades are read as well. Returns whether all
-    of these days were collected. If `dry`, only prints the days.
+    With `trades`, all stored days with a hole, whose trades are read as well. With `verify`, reads
+    all files first. Returns whether all of these days were collected. If `dry`, only prints them.
     """
     series, today = _distinct_series(settings, series), datetime.now(UTC).date()
 
     def plan(collector: Collector) -> list[Plan]:
         begin = max(settings.start, first or settings.start)
+        for each in series if verify else ():
+            damaged = verify_series(collector.store, each, collector.rollups(each))
+            console.print(f"{each}: {len(damaged)} damaged files{_after_colon(damaged)}")
         if trades:
             plans = plan_trades(collector, series, begin, last or today)
         else:
             plans = plan_healing(collector, series, today, begin, last or today)
         if not plans:
-            console.print(f"Nothing to heal: every bucket from {begin} on is explained.")
+            console.print(
+                f"Nothing to heal: all is explained from {begin} on, and no file is damaged."
+            )
         for healing in plans:
-            console.print(f"{healing.series}: {_listed(healing.days)}")
+            console.print(f"{healing.series}: {_listed(healing.days) or 'built from the lake'}")
         return plans
 
     return _run_plans(settings, series, plan, "Healing", dry)
@@ -110,7 +117,7 @@ def _run_plans(
             )
             raise KeyboardInterrupt from None
         if not dry:
-            print_status(console, store, series)
+            print_status(console, store, series, settings.rollups)
     _print_failures(outcomes)
     return not any(outcome.failed for outcome in outcomes)
 
@@ -135,7 +142,7 @@ def _collect(
                 outage = unknown_host(settings.api_url) if requests else None
                 return list(collector.collect_all(plans, outage))
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
-            print_status(console, store, [plan.series for plan in plans])
+            print_status(console, store, [plan.series for plan in plans], settings.rollups)
             raise
 
 
@@ -149,8 +156,8 @@ def show_status(settings: Settings, as_json: bool) -> bool:
         incidents = load_state(instance).incidents
         if as_json:
             windows = {each: freshness_windows(each, settings) for each in settings.series}
-            return print_json(store, windows, incidents)
-        complete = print_status(console, store, settings.series)
+            return print_json(store, windows, incidents, settings.rollups)
+        complete = print_status(console, store, settings.series, settings.rollups)
         for incident in incidents:
             for name, problems in incident.standing_texts.items():
                 console.print(f"Since {incident.began}, {name}: {'; '.join(problems)}")
@@ -190,7 +197,7 @@ def _stored_series(store: ParquetStore) -> str:
 @contextmanager
 def _store(settings: Settings) -> Iterator[ParquetStore]:
     with open_container(settings.container, settings.storage_account) as source:
-        yield ParquetStore(source)
+        yield ParquetStore(source, LakeRules())
 
 
 @contextmanager
@@ -222,6 +229,10 @@ def _message(error: Exception) -> str:
         return str(error)
     remedy = _UNREACHABLE if isinstance(error, ExchangeUnreachable) else ""
     return f"Error: {error}{remedy}"
+
+
+def _after_colon(names: Sequence[str]) -> str:
+    return f": {_listed(names)}" if names else ""
 
 
 def _listed(names: Sequence[str]) -> str:

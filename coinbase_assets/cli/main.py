@@ -71,13 +71,20 @@ def collect(series: Sequence[Series], first: date | None, last: date | None, aga
 @click.option(
     "--trades", is_flag=True, help="Read all trades of the days with a gap; needs --from."
 )
+@click.option("--verify", is_flag=True, help="Read every file first, and find damaged ones.")
 def heal(
-    series: Sequence[Series], first: date | None, last: date | None, dry_run: bool, trades: bool
+    series: Sequence[Series],
+    first: date | None,
+    last: date | None,
+    dry_run: bool,
+    trades: bool,
+    verify: bool,
 ) -> None:
-    """Collect the days that have unexplained gaps.
+    """Collect the days that have unexplained gaps, and mend the lake.
 
-    These are days with unconfirmed holes, and days that were not collected. --trades finds what the
-    exchange has lost in all its candles: of each day with a gap, it reads the trades.
+    These are days with unconfirmed holes, and days that were not collected, or whose files are
+    damaged. --trades finds what the exchange has lost in all its candles: of each day with a gap,
+    it reads the trades.
     """
     settings = load_settings()
     refuse_reversed(first, last)
@@ -88,7 +95,7 @@ def heal(
     with without_garbage_collection():
         from coinbase_assets.cli.commands import heal_series
 
-    if not heal_series(settings, series or settings.series, first, last, dry_run, trades):
+    if not heal_series(settings, series or settings.series, first, last, dry_run, trades, verify):
         sys.exit(1)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from coinbase_assets.candles.calendar import format_time
-from coinbase_assets.candles.series import Series
+from coinbase_assets.candles.series import Rollup, Series
 from coinbase_assets.cli.console import PlainConsole
 from coinbase_assets.completeness.ledger import State
 from coinbase_assets.lake.portable_json import to_json
@@ -19,31 +19,57 @@ _MOST_NAMED = 5
 _MOST_OF_EVIDENCE = 300
 
 
-def print_status(console: PlainConsole, store: ParquetStore, series: Sequence[Series]) -> bool:
-    """Print a line per series, then the unexplained intervals. Returns whether all are complete."""
+def print_status(
+    console: PlainConsole,
+    store: ParquetStore,
+    series: Sequence[Series],
+    rollups: Sequence[Rollup] = (),
+) -> bool:
+    """Print a line per series, then what is unexplained or damaged.
+
+    Returns whether all series, and their rollups, are complete.
+    """
     now = datetime.now(UTC)
-    statuses = [series_status(store, each, now.date()) for each in series]
+    statuses = [_status(store, each, now, rollups) for each in series]
     rows = [_HEADINGS, *(_cells(status, now) for status in statuses)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         console.print("  ".join(cells).rstrip())
     for status in statuses:
-        lines = list(_unexplained_lines(status))
+        lines = [*status.damage, *_unexplained_lines(status)]
         if counts := _unproven(status):
             console.print(f"{status.series}: {counts}")
         for line in lines[:_MOST_NAMED]:
             console.print(line)
         if len(lines) > _MOST_NAMED:
             console.print(f"{status.series}: {len(lines) - _MOST_NAMED} more; see status --json")
+    if foreign := _foreign(statuses):
+        console.print(foreign)
     console.print(f"Container {store.container_uri}; the history is in candle_history/")
     return all(status.complete for status in statuses)
+
+
+def _status(
+    store: ParquetStore, series: Series, now: datetime, rollups: Sequence[Rollup]
+) -> SeriesStatus:
+    of_series = [rollup for rollup in rollups if rollup.made_of == series]
+    return series_status(store, series, now.date(), of_series)
+
+
+def _foreign(statuses: Sequence[SeriesStatus]) -> str:
+    """Say how many files do not belong to the lake; "" if there is none."""
+    paths = [path for status in statuses for path in status.foreign]
+    if not paths:
+        return ""
+    return f"{len(paths)} files do not belong to the lake and are left alone, such as {paths[0]}"
 
 
 def print_json(
     store: ParquetStore,
     windows: Mapping[Series, FreshnessWindows],
     incidents: Sequence[Incident] = (),
+    rollups: Sequence[Rollup] = (),
 ) -> bool:
     """Print a JSON array with an object per series. Returns whether all series are complete."""
     now, objects, complete = datetime.now(UTC), [], True
@@ -51,7 +77,7 @@ def print_json(
         name: texts for incident in incidents for name, texts in incident.standing_texts.items()
     }
     for series, window in windows.items():
-        status = series_status(store, series, now.date())
+        status = _status(store, series, now, rollups)
         through = status.answered_through
         objects.append(
             _as_json(status, now)
@@ -133,6 +159,8 @@ def _as_json(status: SeriesStatus, now: datetime) -> dict[str, object]:
             for interval in status.unexplained
         ],
         "disagreements": dict(status.disagreements),
+        "damage": list(status.damage),
+        "foreign": list(status.foreign),
         "buckets": {state.value: count for state, count in status.buckets.items()},
         "from_trades": status.from_trades,
         "agreement": {level.value: vars(counts) for level, counts in status.agreement.items()},

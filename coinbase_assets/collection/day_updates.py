@@ -172,7 +172,11 @@ class DayUpdates:
                 merged = replace(merged, repeated=is_repeated)
             self._record(day, revisions)
             unanswered = _covered(merged, day).num_rows - day.candles.num_rows
-            fields = {**count_changes(revisions), "candles_unanswered": str(unanswered)}
+            fields = {
+                **count_changes(revisions),
+                **self._count_revisions(stored, day, revisions),
+                "candles_unanswered": str(unanswered),
+            }
             return with_fields(merged.to_table(self.fetched_from), fields)
 
         return replacement
@@ -181,6 +185,16 @@ class DayUpdates:
         if revisions.num_rows:
             path = revisions_path(day)
             self.store.put(path, revisions, self.store.find([path]).get(path))
+
+    def _count_revisions(
+        self, stored: StoredBlob | None, day: Day, newest: pa.Table
+    ) -> Mapping[str, str]:
+        """Return how many files hold revisions of the day, and how many were lost."""
+        kept = dict(stored.fields) if stored else {}
+        if newest.num_rows:
+            folder = revisions_path(day).rpartition("/")[0]
+            kept["revisions"] = str(len(self.store.list(f"{folder}/")))
+        return {name: kept[name] for name in ("revisions", "revisions_lost") if name in kept}
 
     def _merged(self, fetched: Reconciled, before: Day | None) -> Day:
         """Return the day that replaces `before`. Raises InvalidCandles."""

@@ -4,19 +4,25 @@ The exchange's own candles come first. Days that were not collected come from a 
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from datetime import UTC, datetime
 
 import pyarrow as pa
 
 from coinbase_assets.candles.calendar import adjoining, days_between, month_range, months_between
-from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP, LISTINGS, Dataset
+from coinbase_assets.candles.datasets import (
+    CANDLE_HISTORY,
+    CANDLE_ROLLUP,
+    LISTINGS,
+    Dataset,
+    place_of,
+)
 from coinbase_assets.candles.months import answered_days
-from coinbase_assets.candles.series import CandleSeries, parse_candle_series
+from coinbase_assets.candles.series import CandleSeries
 from coinbase_assets.candles.table import SCHEMA, clip_candles, conform, merge_candles
 from coinbase_assets.lake.errors import SeriesNotFound
+from coinbase_assets.lake.stock import stored_partitions
 from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.errors import PartitionMissing
 from coinbase_assets.storage.parquet_store import ParquetStore
@@ -36,18 +42,13 @@ def stored_series(store: ParquetStore) -> list[CandleSeries]:
 
     Folders whose names are no series are not ours, and left out.
     """
-    paths = (
-        path for dataset in (CANDLE_HISTORY, CANDLE_ROLLUP) for path in store.list(dataset.folder())
+    places = (
+        place_of(path)
+        for dataset in (CANDLE_HISTORY, CANDLE_ROLLUP)
+        for path in store.list(dataset.folder())
     )
-    folders = {tuple(path.split("/")[1:3]) for path in paths}
-    names = (":".join(part.partition("=")[2] for part in folder) for folder in folders)
-    return sorted(_parsed(names), key=lambda series: (series.product, series.granularity.seconds))
-
-
-def _parsed(names: Iterable[str]) -> Iterator[CandleSeries]:
-    for name in names:
-        with suppress(ValueError):
-            yield parse_candle_series(name)
+    found = {place.series for place in places if place and place.series}
+    return sorted(found, key=lambda series: (series.product, series.granularity.seconds))
 
 
 def stream_months(
@@ -88,7 +89,7 @@ def _stored_months(store: ParquetStore, series: CandleSeries) -> AbstractSet[str
     months = {
         month
         for dataset in (CANDLE_HISTORY, CANDLE_ROLLUP)
-        for month in store.list_partitions(dataset.folder(series))
+        for month in stored_partitions(store, dataset, series)
     }
     if not months:
         listed = ", ".join(map(str, stored_series(store))) or "no history; collect some first"

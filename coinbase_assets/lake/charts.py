@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from coinbase_assets.candles.calendar import DAY, day_start, month_of
-from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY
+from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, Dataset
 from coinbase_assets.candles.rollups import coarsen_candles
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import clip_candles, conform, empty_candles
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA
+from coinbase_assets.lake.stock import stored_partitions
 from coinbase_assets.storage.concurrency import map_concurrently
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ DAYS = 30
 
 def last_candle(store: "ParquetStore", series: Series) -> datetime | None:
     """Return the start of the newest candle's bucket; None without candles."""
-    months = store.list_partitions(CANDLE_HISTORY.folder(series)).values()
+    months = stored_partitions(store, CANDLE_HISTORY, series).values()
     times = [blob.fields["last_candle"] for blob in months if blob.fields.get("last_candle")]
     return max(map(datetime.fromisoformat, times), default=None)
 
@@ -42,22 +43,24 @@ def draw_days(
 
     start, end = day_start(str(first)), day_start(str(last + DAY))
     step = drawing.drawn_step(series, start, end)
-    months = _tables(store, CANDLE_HISTORY.folder(series), first, last)
+    months = _tables(store, CANDLE_HISTORY, series, first, last)
     # Each month is coarsened as it comes, since the candles of years may not fit into memory.
     parts = [coarsen_candles(clip_candles(conform(month), start, end), step) for month in months]
     candles = pa.concat_tables([empty_candles(), *parts])
     if not candles.num_rows:
         return None
     begin = calendar_until - (completeness_calendar.DAYS - 1) * DAY
-    ledgers = _tables(store, CANDLE_COVERAGE.folder(series), begin, calendar_until)
+    ledgers = _tables(store, CANDLE_COVERAGE, series, begin, calendar_until)
     ledger = pa.concat_tables([COVERAGE_SCHEMA.empty_table(), *ledgers])
     calendar = completeness_calendar.build_calendar(ledger, calendar_until)
     return drawing.draw_candles(candles, series, start, end, calendar)
 
 
-def _tables(store: "ParquetStore", folder: str, first: date, last: date) -> Iterator[pa.Table]:
+def _tables(
+    store: "ParquetStore", dataset: Dataset, series: Series, first: date, last: date
+) -> Iterator[pa.Table]:
     """Yield the tables of all months from `first` to `last`, without fields."""
-    blobs = store.list_partitions(folder)
+    blobs = stored_partitions(store, dataset, series)
     paths = [
         blobs[key].path
         for key in sorted(blobs)

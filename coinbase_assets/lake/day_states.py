@@ -11,6 +11,7 @@ from coinbase_assets.candles.datasets import CANDLE_COVERAGE
 from coinbase_assets.candles.series import Series
 from coinbase_assets.completeness.ledger import State
 from coinbase_assets.lake.status import ledger_rows
+from coinbase_assets.lake.stock import stored_partitions
 
 if TYPE_CHECKING:
     from coinbase_assets.storage.parquet_store import ParquetStore
@@ -77,7 +78,7 @@ def days_table(store: "ParquetStore", series: Series) -> pa.Table:
     Columns: `day`, then a column for each state. Raises StorageError.
     """
     counts: dict[date, dict[str, int]] = {}
-    for blob in store.list_partitions(CANDLE_COVERAGE.folder(series)).values():
+    for blob in stored_partitions(store, CANDLE_COVERAGE, series).values():
         for row in ledger_rows(store, blob.path):
             for day, buckets in _buckets_by_day(row["start"], row["end"], series):
                 of_day = counts.setdefault(day, dict.fromkeys(State, 0))

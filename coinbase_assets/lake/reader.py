@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 
-from coinbase_assets.candles.datasets import CANDLE_HISTORY
+from coinbase_assets.candles.blob_rules import LakeRules
+from coinbase_assets.candles.datasets import CANDLE_HISTORY, place_of
 from coinbase_assets.candles.series import CandleSeries, Series, parse_candle_series
 from coinbase_assets.candles.table import SCHEMA
 from coinbase_assets.lake.candle_months import stored_series, stream_months
@@ -77,7 +78,7 @@ class Lake:
             container = self._resources.enter_context(open_container(container, account))
         self._source = ClosableSource(container, self._resources)
         self._resources.callback(self._source.close)
-        self._store = ParquetStore(self._source)
+        self._store = ParquetStore(self._source, LakeRules())
 
     def __enter__(self) -> Self:
         return self
@@ -184,10 +185,16 @@ class Lake:
         if kind not in TABLES:
             raise ValueError(f"{kind!r} is not a table of the lake; there are {', '.join(TABLES)}")
         table = TABLES[kind]
-        files = BlobFileSystem(self._source, report)
+        blobs = {
+            path: blob
+            for path, blob in self._store.survey(table.prefix).items()
+            if place_of(path) or path == table.prefix
+        }
+        damage = {path: blob.damage for path, blob in blobs.items() if blob.damage}
+        files = BlobFileSystem(self._source, report, damage)
         self._resources.callback(files.close)
         return ds.dataset(
-            list(self._store.list(table.prefix)),
+            list(blobs),
             schema=table.schema,
             format="parquet",
             filesystem=PyFileSystem(files),

@@ -5,16 +5,18 @@ Computed from the lake alone; the exchange is not asked.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from coinbase_assets.candles.calendar import DAY, day_start, month_range, months_between
-from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, RAW_CANDLES, Dataset
+from coinbase_assets.candles.datasets import CANDLE_COVERAGE
 from coinbase_assets.candles.days import is_settled, parse_numbers
 from coinbase_assets.candles.evidence import RULE
-from coinbase_assets.candles.series import Series
+from coinbase_assets.candles.metadata_keys import NOT_COLLECTED_DAYS, OPEN_FROM
+from coinbase_assets.candles.series import CandleSeries, Series
 from coinbase_assets.completeness.agreement import Agreement, newest_agreement
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State
+from coinbase_assets.lake.inventory import inspect
 from coinbase_assets.storage.errors import BlobDamaged
 from coinbase_assets.storage.stored_blob import StoredBlob
 
@@ -51,7 +53,8 @@ class SeriesStatus:
     exchange has answered for the time up to `answered_through`. `disagreements` says, by day, how
     its candles differ from the exchange's coarser candles. `buckets` counts the buckets of the
     ledger by state. `from_trades` is the number of candles made of trades. `agreement` says of each
-    granularity how its candles compared with those of the newest days.
+    granularity how its candles compared with those of the newest days. `damage` says in lines what
+    is damaged, missing or outdated, `foreign` are paths that do not belong to the lake.
     """
 
     series: Series
@@ -68,17 +71,19 @@ class SeriesStatus:
     buckets: Mapping[State, int]
     from_trades: int
     agreement: Agreement
+    damage: Sequence[str] = ()
+    foreign: Sequence[str] = ()
 
     @property
     def complete(self) -> bool:
-        """Whether days are collected and each of their buckets is explained."""
-        return bool(self.days) and not self.unexplained
+        """Whether days are collected, each of their buckets is explained, and all is sound."""
+        return bool(self.days) and not self.unexplained and not self.damage
 
     @property
     def explained(self) -> float:
         """The share of the time that is explained, from 0 to 1; 0 if no day is collected."""
         if not self.unexplained:
-            return float(self.complete)
+            return float(bool(self.days))
         end = min(_midnight(self.today), day_start(self.days[-1]) + DAY)
         unexplained = sum(
             (interval.end - interval.start for interval in self.unexplained), timedelta(0)
@@ -92,11 +97,14 @@ class SeriesStatus:
         return now - self.last_candle - self.series.granularity.delta
 
 
-def series_status(store: "ParquetStore", series: Series, today: date) -> SeriesStatus:
-    """Compute the status of a series. Raises StorageError."""
-    months = _blobs(store, series, CANDLE_HISTORY)
-    days = _blobs(store, series, RAW_CANDLES)
-    unexplained = list(_unexplained(store, series, list(days), today)) if days else []
+def series_status(
+    store: "ParquetStore", series: Series, today: date, rollups: Sequence[CandleSeries] = ()
+) -> SeriesStatus:
+    """Compute the status of a series, and of its rollups. Raises StorageError."""
+    inventory = inspect(store, series, rollups)
+    months, days = inventory.history, inventory.days
+    ledgers = inventory.stocks[CANDLE_COVERAGE].by_key
+    unexplained = list(_unexplained(store, ledgers, list(days), today)) if days else []
     return SeriesStatus(
         series=series,
         today=today,
@@ -109,11 +117,13 @@ def series_status(store: "ParquetStore", series: Series, today: date) -> SeriesS
         answered_through=max(_times(days, "answered_through"), default=None),
         unexplained=unexplained,
         disagreements=_disagreements(days),
-        buckets=_buckets(_blobs(store, series, CANDLE_COVERAGE)),
+        buckets=_buckets(ledgers),
         from_trades=sum(
             len(parse_numbers(blob.fields.get("from_trades", ""))) for blob in days.values()
         ),
         agreement=newest_agreement(blob.fields for blob in days.values()),
+        damage=list(inventory.problems(datetime.now(UTC))),
+        foreign=inventory.foreign,
     )
 
 
@@ -138,26 +148,48 @@ def _disagreements(days: Blobs) -> dict[str, str]:
 
 
 def _unexplained(
-    store: "ParquetStore", series: Series, days: Sequence[str], today: date
+    store: "ParquetStore", ledgers: Blobs, days: Sequence[str], today: date
 ) -> Iterator[UnexplainedInterval]:
     """Yield what is unexplained from the first collected day to the last before today, in order."""
     first, last = day_start(days[0]), day_start(days[-1])
     end = min(_midnight(today), last + DAY)
-    ledgers = _blobs(store, series, CANDLE_COVERAGE)
     for month in months_between(first, max(first, end)):
-        for interval in _unexplained_in_month(store, month, ledgers.get(month), today):
+        span = (first, end)
+        for interval in _unexplained_in_month(store, month, ledgers.get(month), span, today):
             start, stop = max(interval.start, first), min(interval.end, end)
             if start < stop:
                 yield UnexplainedInterval(start, stop, interval.state, interval.evidence)
 
 
 def _unexplained_in_month(
-    store: "ParquetStore", month: str, ledger: StoredBlob | None, today: date
+    store: "ParquetStore",
+    month: str,
+    ledger: StoredBlob | None,
+    span: tuple[datetime, datetime],
+    today: date,
 ) -> Iterator[UnexplainedInterval]:
     if ledger is None:
         yield UnexplainedInterval(*month_range(month), State.NOT_COLLECTED, "no ledger is stored")
-    elif any(int(ledger.fields[f"buckets_{state}"]) for state in _UNEXPLAINED):
+    elif _may_leave_open(ledger, month, span, _midnight(today)):
         yield from _unexplained_rows(store, ledger, _midnight(today))
+
+
+def _may_leave_open(
+    ledger: StoredBlob, month: str, span: tuple[datetime, datetime], now: datetime
+) -> bool:
+    """Whether a month's ledger may have an unexplained row in the span.
+
+    An open row counts if it begins a day before `now`. By the ledger's fields alone.
+    """
+    fields = ledger.fields
+    is_doubted, is_lacking, is_open = (int(fields[f"buckets_{each}"]) > 0 for each in _UNEXPLAINED)
+    first = fields.get(OPEN_FROM)
+    days = {day_start(f"{month}-{n:02}") for n in parse_numbers(fields.get(NOT_COLLECTED_DAYS, ""))}
+    return (
+        is_doubted
+        or (is_lacking and (not days or any(span[0] <= day < span[1] for day in days)))
+        or (is_open and (first is None or datetime.fromisoformat(first) < now - DAY))
+    )
 
 
 def _unexplained_rows(
@@ -182,9 +214,7 @@ def ledger_rows(store: "ParquetStore", path: str) -> list[dict[str, Any]]:
         for field in COVERAGE_SCHEMA
     )
     if not has_columns or {*table["state"].unique().to_pylist()} - {*State}:
-        raise BlobDamaged(
-            f"{store.uri(path)}: not a ledger; delete the blob and materialise the partition again"
-        )
+        raise BlobDamaged(f"{store.uri(path)}: not a ledger; materialise the partition again")
     return table.to_pylist()
 
 
@@ -210,10 +240,6 @@ def _settled_through(
 
 def _midnight(day: date) -> datetime:
     return day_start(str(day))
-
-
-def _blobs(store: "ParquetStore", series: Series, dataset: Dataset) -> Blobs:
-    return store.list_partitions(dataset.folder(series))
 
 
 def _times(blobs: Blobs, field: str) -> list[datetime]:

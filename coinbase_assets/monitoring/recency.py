@@ -15,6 +15,7 @@ import dagster as dg
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, RAW_CANDLES, Dataset
 from coinbase_assets.candles.metadata_keys import USUAL_PAUSE
 from coinbase_assets.candles.series import Series
+from coinbase_assets.lake.stock import stored_partitions
 from coinbase_assets.monitoring.freshness import FreshnessWindows
 from coinbase_assets.plain_text import inert
 from coinbase_assets.storage.errors import StorageError
@@ -107,10 +108,9 @@ def _newest(
     store: "ParquetStore", series: Series, dataset: Dataset, now: datetime
 ) -> Sequence[StoredBlob]:
     """Returns the blobs of this month, else of the month before, else all of the series."""
-    folder = dataset.path(series).partition("{")[0]
     last_month = now.replace(day=1) - timedelta(days=1)
-    for prefix in (f"{folder}{now:%Y-%m}", f"{folder}{last_month:%Y-%m}", folder):
-        if blobs := store.list(prefix):
+    for within in (f"{now:%Y-%m}", f"{last_month:%Y-%m}", ""):
+        if blobs := stored_partitions(store, dataset, series, within):
             return list(blobs.values())
     return []
 

@@ -79,7 +79,7 @@ class AzureBlobs:
                 validate_content=True,
                 **({} if overwrite else _still(replacing)),
             )
-        return StoredBlob(path, answer["etag"].strip('"'), len(content), dict(fields))
+        return StoredBlob(path, answer["etag"].strip('"'), len(content), dict(fields), md5.hex())
 
     def _upload(self, blob: BlobClient, **upload: Any) -> dict[str, Any]:
         """Upload first: a credential for one container may lack the right to create containers."""
@@ -107,7 +107,14 @@ class AzureBlobs:
 
 
 def _stored(blob: BlobProperties) -> StoredBlob:
-    return StoredBlob(blob.name, blob.etag.strip('"'), blob.size, dict(blob.metadata or {}))
+    return StoredBlob(
+        blob.name,
+        blob.etag.strip('"'),
+        blob.size,
+        dict(blob.metadata or {}),
+        bytes(blob.content_settings.content_md5 or b"").hex(),
+        archived=blob.blob_tier == "Archive",
+    )
 
 
 def _is_folder(blob: BlobProperties) -> bool:

@@ -11,15 +11,16 @@ import atexit
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 from pyarrow.fs import FileInfo, FileSelector, FileSystemHandler, FileType
 
 from coinbase_assets.storage.blob_source import BlobSource
-from coinbase_assets.storage.errors import StorageError
+from coinbase_assets.storage.errors import BlobDamaged, StorageError
 from coinbase_assets.storage.table_sizes import check_parquet
 
 # Seconds after its last read in which a scan that nobody reads any more is expected to end.
@@ -35,13 +36,19 @@ class BlobFileSystem(FileSystemHandler):
     With `report`, it gets the error of a file that cannot be opened, and Arrow gets an empty file,
     which ends the scan: DuckDB can wait for ever for a scan that a Python error ends, because Arrow
     asks for the error's text in one thread while pyarrow's `to_reader` holds the GIL in another.
+
+    Files whose paths are in `damage` cannot be opened; the text is why.
     """
 
     def __init__(
-        self, source: BlobSource, report: Callable[[StorageError], None] | None = None
+        self,
+        source: BlobSource,
+        report: Callable[[StorageError], None] | None = None,
+        damage: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._source = source
         self._report = report
+        self._damage = damage
         self._changed = threading.Condition()
         self._under_way = 0
         self._closed = False
@@ -93,6 +100,8 @@ class BlobFileSystem(FileSystemHandler):
 
     def _read(self, path: str) -> bytes:
         with self._reading():
+            if path in self._damage:
+                raise BlobDamaged(f"{self._source.uri}/{path}: {self._damage[path]}")
             content = self._source.get(path).content
             check_parquet(f"{self._source.uri}/{path}", content)
             return content

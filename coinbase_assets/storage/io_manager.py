@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import dagster as dg
 import pyarrow as pa
@@ -29,11 +29,16 @@ from coinbase_assets.storage.stored_blob import StoredBlob
 from coinbase_assets.table_metadata import all_fields, is_number
 
 if TYPE_CHECKING:
+    from coinbase_assets.storage.blob_rules import BlobRules
     from coinbase_assets.storage.parquet_store import ParquetStore
 
 # Takes the stored blob, or None if there is none. Returns the table that replaces it, or None to
 # keep it.
 Update = Callable[[StoredBlob | None], pa.Table | None]
+
+
+# Fields by which a store recognises its blobs.
+_NOT_SHOWN = ("path", "bytes", "md5", "content")
 
 
 def leave_as_it_is(stored: StoredBlob | None) -> None:
@@ -57,6 +62,8 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
     Resources. `storage` is an AzureStorageResource, dagster-azure's AzureBlobStorageResource, or
     any resource whose `get_client()` is a context manager that yields a BlobServiceClient.
 
+    Rules. A subclass with `rules` notices damaged blobs, and treats them as missing.
+
     Definition metadata. `blob_path` names the blobs (see paths.py). `dagster/column_schema`
     declares the columns of every table (see declared_columns.py).
 
@@ -65,6 +72,7 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
 
     storage: dg.ConfigurableResource
     container: str
+    rules: ClassVar["BlobRules | None"] = None
 
     _store: "ParquetStore" = PrivateAttr()
 
@@ -76,7 +84,7 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
         from coinbase_assets.storage.parquet_store import ParquetStore
 
         with self.storage.get_client() as service:  # type: ignore[attr-defined]
-            self._store = ParquetStore(AzureBlobs(service, self.container))
+            self._store = ParquetStore(AzureBlobs(service, self.container), self.rules)
             yield self
 
     def __repr_args__(self) -> list[tuple[str, str]]:
@@ -184,7 +192,9 @@ def _kept(found: StoredBlob | None, path: str) -> StoredBlob:
 
 def _add_metadata(context: dg.OutputContext, key: str, uri: str, blob: StoredBlob) -> None:
     """Record the blob's URI, size and fields as metadata of the partition's materialisation."""
-    fields = {name: shown_value(text) for name, text in blob.fields.items()}
+    fields = {
+        name: shown_value(text) for name, text in blob.fields.items() if name not in _NOT_SHOWN
+    }
     metadata = {"dagster/uri": uri, "size_bytes": blob.size, **fields}
     if "rows" in metadata:
         metadata["dagster/row_count"] = metadata.pop("rows")

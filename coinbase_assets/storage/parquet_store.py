@@ -1,7 +1,8 @@
 """Tables as Parquet blobs: encoded, decoded and validated. A BlobSource moves the bytes.
 
 A table's fields (see table_metadata.py) are stored in the file and in the blob's metadata, so that
-they are known without downloading the blob.
+they are known without downloading the blob. The file counts. The metadata is believed only if it
+names the path, the size and the MD5 of the blob that was listed; otherwise the file is read.
 """
 
 import hashlib
@@ -9,27 +10,40 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from io import BytesIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from coinbase_assets.plain_text import shown
+from coinbase_assets.storage.blob_rules import AnyTable, BlobRules
 from coinbase_assets.storage.blob_source import BlobSource, Download
 from coinbase_assets.storage.concurrency import map_concurrently
-from coinbase_assets.storage.errors import BlobDamaged, StorageError
+from coinbase_assets.storage.errors import BlobChanged, BlobDamaged, PartitionMissing, StorageError
 from coinbase_assets.storage.stored_blob import StoredBlob
 from coinbase_assets.storage.table_sizes import MOST_BYTES, check_parquet, not_parquet, table_size
 from coinbase_assets.table_metadata import Fields, all_fields
 
 # Larger dictionaries save no space: most values of such columns occur only once.
 _DICTIONARY_BYTES = 1 << 15
+_CONTENT_TYPE = "application/vnd.apache.parquet"
+DAMAGED = "damaged/"
+"""The folder that keeps damaged files which were replaced."""
+_MOST_OF_DAMAGE = 200
 
 
 class ParquetStore:
-    """The tables in a BlobSource. Every method raises StorageError or a subclass of it."""
+    """The tables in a BlobSource. Every method raises StorageError or a subclass of it.
 
-    def __init__(self, source: BlobSource) -> None:
+    A file that breaks the `rules` is damaged. It counts as missing, and the first put keeps it in
+    the folder DAMAGED.
+    """
+
+    def __init__(self, source: BlobSource, rules: BlobRules | None = None) -> None:
         self._source = source
+        self._rules = rules or AnyTable()
+        self._read: dict[tuple[str, str], StoredBlob] = {}
         self.container_uri = source.uri
 
     def uri(self, path: str) -> str:
@@ -42,7 +56,7 @@ class ParquetStore:
         if not wanted:
             return {}
         prefix = os.path.commonprefix(list(wanted))  # noqa: RUF071 (names, not folders)
-        return self._with_fields(blob for blob in self._source.list(prefix) if blob.path in wanted)
+        return _intact(self._survey(b for b in self._source.list(prefix) if b.path in wanted))
 
     def find_partitions(self, template: str, keys: Collection[str]) -> dict[str, StoredBlob]:
         """Return the existing blobs of these partitions, by partition key.
@@ -52,32 +66,76 @@ class ParquetStore:
         keys_by_path = {template.format(partition=key): key for key in keys}
         return {keys_by_path[path]: blob for path, blob in self.find(keys_by_path).items()}
 
-    def list_partitions(self, prefix: str) -> dict[str, StoredBlob]:
-        """Return the blobs whose paths start with the prefix, by partition key.
-
-        The key is the value in the name of the blob's folder: 2024-01 in `.../month=2024-01/`.
-        """
-        return {path.split("/")[-2].split("=")[1]: blob for path, blob in self.list(prefix).items()}
-
     def list(self, prefix: str) -> dict[str, StoredBlob]:
         """Return the blobs whose paths start with the prefix, by path, sorted."""
-        return self._with_fields(self._source.list(prefix))
+        return _intact(self.survey(prefix))
 
-    def _with_fields(self, blobs: Iterable[StoredBlob]) -> dict[str, StoredBlob]:
-        """Return the blobs by path, with fields that can be read.
+    def survey(self, prefix: str) -> dict[str, StoredBlob]:
+        """Return the same as `list`, and damaged blobs, too."""
+        return self._survey(self._source.list(prefix))
 
-        Files whose metadata is missing or damaged are read for them.
-        """
+    def _survey(self, blobs: Iterable[StoredBlob]) -> dict[str, StoredBlob]:
+        """Return the blobs by path. Files whose metadata is not believed are read."""
         listed = list(blobs)
         found = {blob.path: _with_readable_fields(blob) for blob in listed}
-        bare = [found[blob.path] for blob in listed if _lacks_fields(blob, found[blob.path])]
-        return {**found, **{blob.path: blob for blob in map_concurrently(self._read_fields, bare)}}
+        doubted = [
+            found[blob.path]
+            for blob in listed
+            if blob.path.endswith(".parquet") and not self._is_believed(blob)
+        ]
+        return {**found, **{blob.path: blob for blob in map_concurrently(self.examine, doubted)}}
 
-    def _read_fields(self, blob: StoredBlob) -> StoredBlob:
-        with suppress(BlobDamaged):
-            table = self._decode(blob.path, self._source.get(blob.path).content, None, ())
-            return _with_readable_fields(replace(blob, fields=_fields(table)))
-        return blob
+    def _is_believed(self, blob: StoredBlob) -> bool:
+        fields = _with_readable_fields(blob).fields
+        described = {"path": blob.path, "bytes": str(blob.size), "md5": blob.md5}
+        return (
+            fields == blob.fields
+            and "rows" in fields
+            and all(fields.get(name, text) in (text, None) for name, text in described.items())
+            and self._rules.may_describe(blob.path, fields)
+        )
+
+    def examine(self, blob: StoredBlob) -> StoredBlob:
+        """Return the blob as its file says, which is read, once for each ETag."""
+        key = (blob.path, blob.etag)
+        if key not in self._read and not blob.archived:
+            self._read[key] = self._examined(blob)
+        return self._read.get(key, blob)
+
+    def _examined(self, blob: StoredBlob) -> StoredBlob:
+        try:
+            download = self._source.get(blob.path)
+            self._check_md5(blob.path, download)
+            table = self._decode(blob.path, download.content, None, ())
+        except PartitionMissing:
+            return replace(blob, damage="deleted meanwhile")
+        except BlobDamaged as error:
+            damage = str(error).removeprefix(f"{self.uri(blob.path)}: ")
+            return replace(_with_readable_fields(blob), damage=damage)
+        fields = {**_fields(table), **_description(blob.path, download.content)}
+        return replace(
+            _with_readable_fields(replace(blob, fields=fields)),
+            damage=self._rules.find_damage(blob.path, table),
+            is_outdated=not self._is_believed(blob),
+        )
+
+    def distrust(self, blob: StoredBlob) -> None:
+        """Drop the blob's metadata, so that everybody reads its file.
+
+        Does nothing if another writer has changed it meanwhile.
+        """
+        with suppress(BlobChanged):
+            content = self._source.get(blob.path, blob.etag).content
+            self._source.put(blob.path, content, _CONTENT_TYPE, {}, blob)
+
+    def restore_metadata(self, blob: StoredBlob) -> None:
+        """Store the blob again, with metadata that belongs to its bytes.
+
+        Does nothing if another writer has changed it meanwhile.
+        """
+        with suppress(BlobChanged):
+            content = self._source.get(blob.path, blob.etag).content
+            self._source.put(blob.path, content, _CONTENT_TYPE, blob.fields, blob)
 
     def get(
         self,
@@ -100,17 +158,32 @@ class ParquetStore:
     def put(self, path: str, table: pa.Table, replacing: StoredBlob | None) -> StoredBlob:
         """Store the table in one atomic step and return its blob.
 
-        Raises BlobChanged if the stored blob is not `replacing`; for None, if any blob exists.
-        Raises StorageError if the table takes more memory than `get` accepts.
+        Raises BlobChanged if the stored blob is not `replacing`; for None, if any blob exists that
+        is not damaged. Raises StorageError if the table takes more memory than `get` accepts.
         """
+        table = self._rules.seal(path, table)
         content = _encode(table)
         if (size := table_size(content)) > MOST_BYTES:
             raise StorageError(
                 f"{self.uri(path)}: the table takes {size:,} bytes or more, but a partition"
                 f" may take {MOST_BYTES:,}; store it in several partitions"
             )
-        content_type = "application/vnd.apache.parquet"
-        return self._source.put(path, content, content_type, _fields(table), replacing)
+        fields = {**_fields(table), **_description(path, content)}
+        try:
+            return self._source.put(path, content, _CONTENT_TYPE, fields, replacing)
+        except BlobChanged:
+            damaged = self.survey(path).get(path)
+            if replacing or not damaged or not damaged.damage:
+                raise
+        self._keep(damaged)
+        return self._source.put(path, content, _CONTENT_TYPE, fields, damaged)
+
+    def _keep(self, damaged: StoredBlob) -> None:
+        """Store a copy of a damaged file, with the reason, under the time and its path."""
+        kept = f"{DAMAGED}{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}/{damaged.path}"
+        content = self._source.get(damaged.path).content
+        reason = shown(damaged.damage, _MOST_OF_DAMAGE).encode("ascii", "replace").decode()
+        self._source.put(kept, content, _CONTENT_TYPE, {"damage": reason}, overwrite=True)
 
     def put_bytes(self, path: str, content: bytes, content_type: str) -> StoredBlob:
         """Store a file that is not a table in one atomic step, replacing any file there."""
@@ -121,7 +194,7 @@ class ParquetStore:
         if download.md5 and actual != download.md5:
             raise BlobDamaged(
                 f"{self.uri(path)}: the {len(download.content)} bytes do not match the stored MD5;"
-                " delete the blob and materialise the partition again"
+                " materialise the partition again"
             )
 
     def _decode(
@@ -151,22 +224,30 @@ def _with_readable_fields(blob: StoredBlob) -> StoredBlob:
     return replace(blob, fields=Fields(blob.fields, blob.path, BlobDamaged))
 
 
-def _lacks_fields(listed: StoredBlob, readable: StoredBlob) -> bool:
-    is_damaged = readable.fields != listed.fields
-    return listed.path.endswith(".parquet") and (is_damaged or "rows" not in readable.fields)
+def _intact(blobs: dict[str, StoredBlob]) -> dict[str, StoredBlob]:
+    return {path: blob for path, blob in blobs.items() if not blob.damage}
+
+
+def _description(path: str, content: bytes) -> dict[str, str]:
+    """Return the fields by which a blob's metadata is known to belong to its bytes."""
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return {"path": path, "bytes": str(len(content)), "md5": md5}
 
 
 def _encode(table: pa.Table) -> bytes:
     """Return the Parquet file: 0.92 MB for a month of 1m candles, 1.35 MB by pyarrow's defaults."""
     times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
-    buffer = BytesIO()
-    pq.write_table(
-        table,
+    buffer, bare = BytesIO(), table.replace_schema_metadata(None)
+    with pq.ParquetWriter(
         buffer,
+        bare.schema,
         compression="zstd",
         write_page_checksum=True,
         column_encoding=dict.fromkeys(times, "DELTA_BINARY_PACKED"),
         use_dictionary=[name for name in table.column_names if name not in times],
         dictionary_pagesize_limit=_DICTIONARY_BYTES,
-    )
+    ) as writer:
+        writer.write_table(bare)
+        # As metadata of the schema, they would be stored twice.
+        writer.add_key_value_metadata(table.schema.metadata or {})
     return buffer.getvalue()

@@ -52,7 +52,7 @@ def not_parquet(uri: str, error: Exception) -> BlobDamaged:
     """Return the error for a file that Arrow cannot read."""
     return BlobDamaged(
         f"{uri}: not a complete Parquet file ({' '.join(str(error).split())[:200]});"
-        " delete the blob and materialise the partition again"
+        " materialise the partition again"
     )
 
 

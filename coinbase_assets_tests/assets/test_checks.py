@@ -21,6 +21,7 @@ from coinbase_assets.candles.series import Series
 from coinbase_assets.completeness.ledger import State
 from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.dagster_instance.run_tags import range_tags
+from coinbase_assets.lake.stock import stored_partitions
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.table_metadata import with_fields
 from coinbase_assets_tests.running import asset_job, collect_raw, settings_for
@@ -388,5 +389,5 @@ def test_checks_block_coverage_of_broken_history_only(
     assert result.success is bool(built)
     assert failed(evaluations(result)) == {failing}
     assert metadata(evaluations(result)[failing])["failed_months"] == "2024-02"
-    assert list(lake.list_partitions("candle_history/")) == ["2024-01", "2024-02"]
-    assert list(lake.list_partitions("candle_coverage/")) == built
+    assert list(stored_partitions(lake, CANDLE_HISTORY, SERIES)) == ["2024-01", "2024-02"]
+    assert list(stored_partitions(lake, CANDLE_COVERAGE, SERIES)) == built

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -347,7 +348,8 @@ def test_collect_of_lake_copied_through_files_asks_nothing(
         file = tmp_path / str(number)
         file.write_bytes(container.download_blob(path).readall())
         container.upload_blob(path, file.read_bytes(), overwrite=True, metadata=dict(kept))
-    assert series_status(lake, HOURS, date(2024, 2, 3)) == before
+    copied = series_status(lake, HOURS, date(2024, 2, 3))
+    assert replace(copied, damage=()) == replace(before, damage=())
     assert collector.plan(HOURS, DAYS).runs == []
     assert not collector.collect(collector.plan(HOURS, DAYS, again=True)).failed
     assert len(exchange.requests) == asked + 2

@@ -16,7 +16,7 @@ from coinbase_assets.completeness.ledger import State
 from coinbase_assets.dagster_instance.run_tags import HEALING, WITH_TRADES
 from coinbase_assets.lake.status import series_status
 from coinbase_assets.storage.parquet_store import ParquetStore
-from coinbase_assets_tests.lake.test_status import store_days, store_ledger
+from coinbase_assets_tests.lake.test_status import store_days, store_ledger, store_listing
 from coinbase_assets_tests.running import asset_job, settings_for
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 
@@ -41,6 +41,7 @@ def collector(lake: ParquetStore, instance: dg.DagsterInstance) -> Collector:
 def holes(lake: ParquetStore) -> None:
     """Two days with unconfirmed holes, two not collected, and explained holes."""
     store_days(lake, "01-02", "01-03", "01-04", "01-05", "01-08", "01-09")
+    store_listing(lake)
     store_ledger(
         lake,
         "01",
@@ -102,7 +103,8 @@ def test_heal_plans_only_unexplained_days(
 def test_heal_plans_nothing_without_holes(collector: Collector, lake: ParquetStore) -> None:
     store_days(lake, "01-02", "01-03")
     store_ledger(lake, "01", ("01-01T00", "02-01T00", State.NO_TRADES))
-    assert plan_healing(collector, [OTHER, HOURS], TODAY) == []
+    (plan,) = plan_healing(collector, [OTHER, HOURS], TODAY)
+    assert (plan.series, plan.days) == (HOURS, []), "its history is to be built"
 
 
 RECENTLY = f"{datetime.now(UTC):%FT%TZ}"

@@ -8,7 +8,13 @@ import pytest
 from coinbase_assets.candles.calendar import DAY, day_start, month_range
 from coinbase_assets.candles.days import Day
 from coinbase_assets.candles.evidence import Evidence
-from coinbase_assets.candles.months import answered_days, join_days, raw_days, unchanged_days
+from coinbase_assets.candles.months import (
+    answered_days,
+    days_digest,
+    join_days,
+    raw_days,
+    unchanged_days,
+)
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import SCHEMA, InvalidCandles
 from coinbase_assets.table_metadata import table_fields, with_fields
@@ -50,6 +56,8 @@ def test_join_days_holds_all_candles(month: str, length: int) -> None:
         "series": "ETH-EUR:6h",
         "source": "raw_candles",
         "version": str(sum(int(table_fields(day)["version"]) for day in days.values())),
+        "made_of": days_digest({key: table_fields(day) for key, day in days.items()}),
+        "days_held": f"1-{length}",
         "days": str(length),
         "days_missing": "0",
         "first_candle": f"{start:%FT%TZ}",

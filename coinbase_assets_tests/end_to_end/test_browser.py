@@ -18,6 +18,7 @@ from coinbase_assets.candles.datasets import (
     RAW_CANDLES,
 )
 from coinbase_assets.candles.series import Series
+from coinbase_assets.lake.stock import stored_partitions
 from coinbase_assets.storage.azurite import running_azurite
 from coinbase_assets.storage.client import blob_service
 from coinbase_assets.storage.parquet_store import ParquetStore
@@ -167,7 +168,7 @@ def _see_every_day(
     ui: WebUi, lake: ParquetStore, expected: Mapping[Series, Collection[date]]
 ) -> None:
     for series, days in expected.items():
-        stored = lake.list_partitions(RAW_CANDLES.folder(series))
+        stored = stored_partitions(lake, RAW_CANDLES, series)
         assert set(map(str, days)) <= stored.keys()
     ui.open(f"/assets/{RAW}?view=partitions")
     # After midnight there is one more.

@@ -87,7 +87,7 @@ def folder(tmp_path: Path) -> LocalFolder:
     source = LocalFolder(tmp_path)
     store, template = ParquetStore(source), CANDLE_HISTORY.path(HOURS)
     for month, table in (("2024-01", EVERYTHING[:2]), ("2024-02", EVERYTHING[2:])):
-        last = {"last_candle": table["time"][-1].as_py().isoformat()}
+        last = {"last_candle": table["time"][-1].as_py().isoformat(), "series": str(HOURS)}
         store.put(template.format(partition=month), with_fields(table, last), None)
     return source
 

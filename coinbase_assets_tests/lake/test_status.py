@@ -65,6 +65,12 @@ def store_history(lake: ParquetStore, month: str, rows: int, first: str, last: s
     lake.put(path, with_fields(table, fields), None)
 
 
+def store_listing(lake: ParquetStore) -> None:
+    lake.put(
+        "listings/product=ETH-EUR/listing.parquet", pa.table({"first_day": ["2024-01-01"]}), None
+    )
+
+
 def status(lake: ParquetStore, today: date = TODAY) -> SeriesStatus:
     return series_status(lake, HOURS, today)
 
@@ -93,6 +99,7 @@ def test_status_state_explains_or_not(lake: ParquetStore, state: State) -> None:
         ("01-10T06", "01-10T18", state),
         ("01-10T18", "02-01T00", State.NO_TRADES),
     )
+    store_listing(lake)
     found = status(lake)
     if state in EXPLAINED:
         assert (found.complete, found.explained, found.unexplained) == (True, 1.0, [])
@@ -157,7 +164,7 @@ def test_status_of_damaged_ledger_is_one_line(lake: ParquetStore, column: str) -
     fields = table_fields(ledger)
     table = damaged[column] if column in damaged else ledger.drop_columns([column])
     lake.put(path, with_fields(table, fields), lake.list(path)[path])
-    with pytest.raises(BlobDamaged, match=f"{path}: not a ledger; delete the blob"):
+    with pytest.raises(BlobDamaged, match=f"{path}: not a ledger; materialise"):
         status(lake)
 
 
@@ -306,6 +313,8 @@ def test_print_json_keys_of_empty_lake(
             "settled_through": None,
             "open_questions": [],
             "disagreements": {},
+            "damage": [],
+            "foreign": [],
             "buckets": dict.fromkeys(State, 0),
             "from_trades": 0,
             "agreement": {},

@@ -59,7 +59,13 @@ def test_put_stores_fields_in_file_and_blob(lake: ParquetStore, container: Conta
     in_the_file = pq.read_metadata(pa.BufferReader(content)).metadata
     assert in_the_file[b"coinbase_assets.version"] == b"3"
     assert in_the_file[b"coinbase_assets.series"] == b"ETH-EUR:15m"
-    assert stored.fields == {**FIELDS, "rows": "1000"}
+    assert stored.fields == {
+        **FIELDS,
+        "rows": "1000",
+        "path": PATH,
+        "bytes": str(len(content)),
+        "md5": hashlib.md5(content).hexdigest(),
+    }
     assert stored.version == 3
     assert stored.size == len(content)
     assert lake.list("") == {PATH: stored}
@@ -166,9 +172,11 @@ def test_damaged_metadata_is_read_from_file(
 
 def test_damaged_metadata_of_damaged_file_is_one_line(lake: ParquetStore) -> None:
     lake.put_bytes(PATH, b"?", "text")
+    (blob,) = lake.survey("").values()
+    assert blob.damage.startswith("not a complete Parquet file")
     with pytest.raises(BlobDamaged, match=f"^{PATH}: its metadata has no readable 'rows'"):
-        lake.list("")[PATH].fields["rows"]
-    assert lake.list("")[PATH].version == 0
+        blob.fields["rows"]
+    assert (blob.version, lake.list("")) == (0, {})
 
 
 # Only if unchanged
@@ -214,7 +222,8 @@ def test_get_refuses_huge_table(lake: ParquetStore) -> None:
     lake.put_bytes(PATH, buffer.getvalue(), "parquet")
     with pytest.raises(BlobDamaged, match=f"{PATH}: takes .* move the blob elsewhere"):
         lake.get(PATH)
-    assert lake.list("")[PATH].fields == {}
+    assert lake.survey("")[PATH].damage.startswith("takes ")
+    assert lake.list("") == {}
 
 
 def test_get_refuses_huge_blob(lake: ParquetStore) -> None:
