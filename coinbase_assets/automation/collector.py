@@ -102,14 +102,15 @@ class Collector:
         """
         recorded = self._recorded(_key(series, RAW_CANDLES))
         inventory = inspect(self.store, series)
-        days = sorted({*days} | self._lost_days(inventory, recorded))
+        lost = self._lost_days(inventory, recorded)
+        days = sorted({*days} | lost)
         blobs, now = inventory.days, datetime.now(UTC)
         done = {
             day
             for day, blob in blobs.items()
             if day in recorded and (is_settled(blob.fields) or _waits(day, blob, now))
         }
-        due = [day for day in days if again or day not in done]
+        due = [day for day in days if again or day in lost or day not in done]
         return Plan(series, days, list(adjoining(due, days_per_run(series.granularity))))
 
     def _lost_days(self, inventory: Inventory, recorded: Collection[str]) -> set[str]:
