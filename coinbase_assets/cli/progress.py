@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from coinbase_assets import exchange
 from coinbase_assets.candles.windows import Answer
 from coinbase_assets.cli.console import PlainConsole
-from coinbase_assets import exchange
 from coinbase_assets.exchange.budget import BURST
 
 _SECONDS_BETWEEN_LINES = 5.0

@@ -5,7 +5,6 @@ of memory of each byte of text.
 """
 
 import json
-import re
 
 import numpy as np
 
@@ -14,35 +13,42 @@ from coinbase_assets.plain_text import quoted
 
 # The exchange's answers are lists of lists or of objects.
 MOST_LEVELS = 4
+# A product has 21 fields, a candle 6 numbers.
+_MOST_VALUES = 32
 
-# A string may lack its end: the parser refuses it.
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-# An opening bracket is a step up, the int8 1, a closing one a step down, the int8 -1.
-_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
+_QUOTE, _COMMA = b'",'
+# For each character by how many levels it nests what follows.
+_STEPS = np.zeros(256, np.int8)
+_STEPS[list(b"[{")] = 1
+_STEPS[list(b"]}")] = -1
 
 
 def parse_json(body: bytes, most_items: int, items: str) -> object:
     """Return the value of a JSON text in UTF-8; a list holds at most so many `items`.
 
-    Every list and object within the value counts as an item. Raises GarbledAnswer.
+    Every list and object within the value counts as an item, and so do 32 of its other values.
+    Raises GarbledAnswer.
     """
-    steps = np.frombuffer(_outside_strings(body).translate(_STEPS, _NO_BRACKETS), np.int8)
-    if np.cumsum(steps, dtype=np.int32).max(initial=0) > MOST_LEVELS:
-        raise GarbledAnswer(f"nested deeper than {MOST_LEVELS} levels: {_quoted(body)}")
-    if np.count_nonzero(steps == 1) > most_items + 1:
+    characters = _outside_strings(body)
+    steps = _STEPS[characters]
+    is_long = np.count_nonzero(steps == 1) > most_items + 1
+    if is_long or np.count_nonzero(characters == _COMMA) > most_items * _MOST_VALUES:
         raise GarbledAnswer(f"more than {most_items:,} {items}: {_quoted(body)}")
+    if np.cumsum(steps[steps != 0], dtype=np.int32).max(initial=0) > MOST_LEVELS:
+        raise GarbledAnswer(f"nested deeper than {MOST_LEVELS} levels: {_quoted(body)}")
     try:
         return json.loads(body.decode())
     except ValueError as error:
         raise GarbledAnswer(f"not JSON: {_quoted(body)}") from error
 
 
-def _outside_strings(body: bytes) -> bytes:
+def _outside_strings(body: bytes) -> np.ndarray:
+    """Return the characters outside strings, if the text is JSON, and the closing quotes."""
     if b"\\" in body:
-        return _STRING.sub(b"", body)
-    # Three times as fast, which counts for the 10,000 strings of a page of trades.
-    return b"".join(body.split(b'"')[::2])
+        body = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    characters = np.frombuffer(body, np.uint8)
+    quotes = np.cumsum(characters == _QUOTE, dtype=np.uint8)
+    return characters[quotes & 1 == 0]
 
 
 def _quoted(body: bytes) -> str:

@@ -92,7 +92,7 @@ class BoundedTransport:
                     headers=_HEADERS,
                     extensions=extensions,
                 )
-                return await self._answer(request, bounds)
+                return await self._answer(request, bounds, min(_ERROR_SECONDS, seconds / 2))
         except TimeoutError as error:
             cause = f"no whole answer within {seconds:.3g} s"
             raise ExchangeUnreachable(f"no answer from {self._url} ({cause})") from error
@@ -100,10 +100,13 @@ class BoundedTransport:
             cause = str(error) or type(error).__name__
             raise ExchangeUnreachable(f"no answer from {self._url} ({cause})") from error
 
-    async def _answer(self, request: httpx.Request, bounds: Bounds) -> RawAnswer:
+    async def _answer(
+        self, request: httpx.Request, bounds: Bounds, error_seconds: float
+    ) -> RawAnswer:
         response = await self._transport.handle_async_request(request)
         status, headers = response.status_code, response.headers
-        read = _read_whole(response, bounds) if status == 200 else _read_error(response)
+        whole = status == httpx.codes.OK
+        read = _read_whole(response, bounds) if whole else _read_error(response, error_seconds)
         try:
             return RawAnswer(request.url, status, headers, await read)
         finally:
@@ -150,11 +153,11 @@ def _unpacked(packed: bytes | bytearray, most: int) -> bytes:
     return body
 
 
-async def _read_error(response: httpx.Response) -> bytes:
-    """Return the beginning of an error's body: as much as comes soon."""
+async def _read_error(response: httpx.Response, seconds: float) -> bytes:
+    """Return the beginning of an error's body: as much as comes within so many seconds."""
     received = bytearray()
     with suppress(TimeoutError, httpx.RequestError):
-        async with asyncio.timeout(_ERROR_SECONDS):
+        async with asyncio.timeout(seconds):
             async for part in response.aiter_raw():
                 received += part
                 if len(received) >= _ERROR_BYTES:

@@ -18,8 +18,8 @@ from coinbase_assets.plain_text import quoted
 
 DELISTED = "delisted"
 
-# The exchange lists about a thousand products, 0.7 MB (720 products in a recorded answer).
-CATALOGUE_BOUNDS = Bounds(sent=16_000_000, unpacked=16_000_000)
+# The exchange lists about a thousand products, of 650 bytes each (its documentation).
+CATALOGUE_BOUNDS = Bounds(sent=8_000_000, unpacked=8_000_000)
 _MOST_PRODUCTS = 20_000
 _MOST_CHARACTERS = 100
 _NOTHING_STORED = "nothing of this answer is stored"
