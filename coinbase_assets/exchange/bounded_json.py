@@ -47,6 +47,8 @@ def _outside_strings(body: bytes) -> np.ndarray:
     if b"\\" in body:
         body = body.replace(rb"\\", b"").replace(rb"\"", b"")
     characters = np.frombuffer(body, np.uint8)
+    if b'"' not in body:
+        return characters
     quotes = np.cumsum(characters == _QUOTE, dtype=np.uint8)
     return characters[quotes & 1 == 0]
 

@@ -15,7 +15,7 @@ import httpx
 
 from coinbase_assets.environment.network import httpx_options
 from coinbase_assets.exchange.errors import ExchangeUnreachable, GarbledAnswer
-from coinbase_assets.plain_text import quoted
+from coinbase_assets.plain_text import quoted, shown
 
 # For one read, one write, or one connection. The deadline of a request is over all of them.
 _TIMEOUT = httpx.Timeout(20, connect=10).as_dict()
@@ -97,7 +97,7 @@ class BoundedTransport:
             cause = f"no whole answer within {seconds:.3g} s"
             raise ExchangeUnreachable(f"no answer from {self._url} ({cause})") from error
         except httpx.RequestError as error:
-            cause = str(error) or type(error).__name__
+            cause = shown(str(error), 200) or type(error).__name__
             raise ExchangeUnreachable(f"no answer from {self._url} ({cause})") from error
 
     async def _answer(

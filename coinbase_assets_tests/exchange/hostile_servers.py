@@ -118,6 +118,7 @@ NO_HTTP: dict[str, Script] = {
     "headers without end": flood(head, b"A: b\r\n" * 1_000),
     "header without end": flood(lambda: head() + b"A: ", b"a" * 60_000),
     "upgrade": whole(b"", "101 Switching Protocols", Upgrade="websocket", Connection="upgrade"),
+    "header without a name": lambda: iter([head() + b"\x1b" * 50_000 + b"\r\n\r\n[]"]),
     "two lengths": whole(b"[]", Content_length="9"),
     "length below zero": lambda: iter([head(Content_Length="-1") + b"\r\n[]"]),
     "another protocol": lambda: iter([b"SSH-2.0-OpenSSH_9.2p1\r\n"]),

@@ -1,6 +1,7 @@
 """Hostile servers: every answer is bounded, and only declared errors leave the client."""
 
 import asyncio
+import gc
 import json
 import subprocess
 import sys
@@ -235,6 +236,34 @@ def test_brackets_in_strings_are_no_levels() -> None:
     for text in ('["]]]]]]", [[[[1]]]]]', r'["\"]]]]]]", [[[[1]]]]]'):
         with pytest.raises(InvalidAnswer, match="nested deeper than 4 levels"):
             parse_json(text.encode(), 9, "items")
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.parametrize(
+    ("scheme", "proxy", "script"),
+    [
+        ("http", "http", "header"),
+        ("https", "http", "header"),
+        ("https", "http", "nothing"),
+        pytest.param("http", "socks5h", "nothing", marks=pytest.mark.soak),
+    ],
+)
+def test_proxy_that_does_not_answer_is_given_up(
+    budget_file: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, proxy: str, script: str
+) -> None:
+    """httpx itself waits without end for a SOCKS proxy that takes a connection and says nothing."""
+
+    async def ask() -> object:
+        async with a_client(f"{scheme}://exchange.invalid", budget_file, 0.3) as client:
+            return await first_window(client)
+
+    with HostileServer(DRIPS[script]) as server:
+        for name in ("all_proxy", "ALL_PROXY", "http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, server.url.replace("http", proxy))
+        with pytest.raises(ExchangeUnreachable, match=r"no answer from https?://exchange\.invalid"):
+            asyncio.run(ask())
+    # httpx leaves the socket of such a connection to the garbage collector.
+    gc.collect()
 
 
 @pytest.mark.soak
