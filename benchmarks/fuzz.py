@@ -87,9 +87,7 @@ def main(_: int) -> None:
     )
     for outcome, number in counts.most_common():
         print(f"| {outcome} | {number:,} |")
-    print(
-        f"\nslowest {slowest * 1000:.0f} ms, peak memory {before:.0f} MB, in the end {_peak():.0f} MB"
-    )
+    print(f"\nslowest {slowest * 1000:.0f} ms, peak {before:.0f} MB, in the end {_peak():.0f} MB")
 
 
 async def fuzz(answers: int, seed: int = 0) -> tuple[Counter[str], float]:
