@@ -7,7 +7,7 @@ from benchmarks.tables import machine
 
 NAMES = [
     *("startup", "collect", "budget", "backfill", "append", "read", "query", "memory"),
-    *("sensor", "idle", "environments", "truth"),
+    *("sensor", "idle", "environments", "truth", "fuzz"),
 ]
 
 

@@ -1,12 +1,15 @@
 """Locks on files. The operating system releases them when their process ends, even if killed."""
 
 import fcntl
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from coinbase_assets.private_folders import PRIVATE
+
+_SECONDS_BETWEEN_TRIES = 0.1
 
 
 def open_lock(path: Path) -> IO[bytes]:
@@ -23,6 +26,25 @@ def exclusive(path: Path) -> Iterator[None]:
     """Wait for the exclusive lock and hold it during the block."""
     with open_lock(path) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def exclusive_within(
+    path: Path, seconds: float, on_wait: Callable[[], object] = lambda: None
+) -> Iterator[None]:
+    """Hold the exclusive lock during the block; calls `on_wait`, once, if another holds it.
+
+    Raises TimeoutError if the lock is not free within so many seconds.
+    """
+    give_up = time.monotonic() + seconds
+    with open_lock(path) as file:
+        if not try_exclusive(file):
+            on_wait()
+            while not try_exclusive(file):
+                if time.monotonic() > give_up:
+                    raise TimeoutError(f"{path} is locked")
+                time.sleep(_SECONDS_BETWEEN_TRIES)
         yield
 
 

@@ -10,7 +10,14 @@ from select import select
 
 import pytest
 
-from coinbase_assets.file_locks import exclusive, is_held, open_lock, share, try_exclusive
+from coinbase_assets.file_locks import (
+    exclusive,
+    exclusive_within,
+    is_held,
+    open_lock,
+    share,
+    try_exclusive,
+)
 
 HOLDER = """
 import sys
@@ -124,6 +131,27 @@ def test_try_exclusive_fails_while_shared(path: Path) -> None:
         assert not try_exclusive(file)
         other.close()
         assert try_exclusive(file)
+
+
+def test_exclusive_within_waits_says_so_once_and_gives_up(path: Path) -> None:
+    said: list[str] = []
+    with exclusive_within(path, 0, lambda: said.append("waits")):
+        assert is_held(path)
+        assert said == []
+        with (
+            pytest.raises(TimeoutError),
+            exclusive_within(path, 0.3, lambda: said.append("waits")),
+        ):
+            pass
+    assert said == ["waits"]
+    assert not is_held(path)
+
+
+def test_exclusive_within_takes_a_lock_that_becomes_free(path: Path) -> None:
+    with ExitStack() as holder:
+        holder.enter_context(exclusive(path))
+        with exclusive_within(path, 30, holder.close):
+            assert is_held(path)
 
 
 def test_is_held_ignores_shared_and_open_files(path: Path) -> None:

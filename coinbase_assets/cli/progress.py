@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from coinbase_assets import exchange
 from coinbase_assets.candles.windows import Answer
 from coinbase_assets.cli.console import PlainConsole
-from coinbase_assets.exchange import client
 from coinbase_assets.exchange.budget import BURST
 
 _SECONDS_BETWEEN_LINES = 5.0
@@ -28,7 +28,7 @@ def progress(console: PlainConsole, expected: int, rate: float) -> Iterator[None
         transient=True,
     ) as bar:
         handler = _AnswerHandler(console, bar, expected, rate)
-        logger = logging.getLogger(client.__name__)
+        logger = logging.getLogger(exchange.__name__)
         logger.setLevel(logging.INFO)
         logger.addHandler(handler)
         logger.propagate = False
@@ -40,7 +40,7 @@ def progress(console: PlainConsole, expected: int, rate: float) -> Iterator[None
 
 
 class _AnswerHandler(logging.Handler):
-    """Counts the answers that the exchange client logs, and shows its warnings.
+    """Counts the answers that the exchange package logs, and shows its warnings.
 
     The client warns from the third failed attempt on. Until the next answer, only the first warning
     is shown.

@@ -1,11 +1,10 @@
-"""Sends requests to the exchange within the budget, retries them and validates the answers."""
+"""Asks the exchange for candles, trades and products, and validates the answers."""
 
 import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextvars import ContextVar
+from collections.abc import AsyncGenerator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
@@ -19,52 +18,35 @@ from coinbase_assets.candles.series import Granularity, Series
 from coinbase_assets.candles.table import closed_candles
 from coinbase_assets.candles.trades import MAX_TRADES, TradePage
 from coinbase_assets.candles.windows import Answer, Window, request_windows
-from coinbase_assets.environment.network import httpx_options
+from coinbase_assets.exchange.bounded_transport import BoundedTransport
 from coinbase_assets.exchange.budget import RequestBudget
-from coinbase_assets.exchange.errors import (
-    ExchangeError,
-    ExchangeUnreachable,
-    InvalidAnswer,
-    ProductNotFound,
-    RateLimited,
-    RequestRefused,
-    TradesNotOffered,
+from coinbase_assets.exchange.errors import ProductNotFound, RequestRefused, TradesNotOffered
+from coinbase_assets.exchange.products import (
+    CATALOGUE_BOUNDS,
+    Catalogue,
+    parse_products_response,
+    refuse_impossible,
 )
-from coinbase_assets.exchange.products import Catalogue, parse_products_response
-from coinbase_assets.exchange.responses import (
-    GarbledAnswer,
-    exchange_time,
-    parse_candles_response,
-    parse_trades_response,
-    refuse_errors,
-)
-from coinbase_assets.exchange.retries import retrying
+from coinbase_assets.exchange.responses import parse_candles_response, parse_trades_response
+from coinbase_assets.exchange.sender import REQUEST_SECONDS, Page, RequestSender
 
 log = logging.getLogger(__name__)
 
 GIVE_UP_AFTER = 120.0
 # Requests under way: enough to send 10 a second when an answer takes 3 seconds.
 _AHEAD = 30
-_TIMEOUT = httpx.Timeout(20, connect=10)
-# httpx waits for a SOCKS proxy's answers without end.
-_CONNECT_SECONDS = 30.0
 # Seconds for which caches may keep an answer (the exchange's Cache-Control header).
 _CACHE_LIFE = 300
 _EARLIEST = 30
-_LONGEST_PAUSE = 60.0
-
-# The slot of the request that the current task sends next.
-_slot = ContextVar[float]("slot")
-
-# The table in an answer, and the exchange's time when it made the answer.
-_Page = tuple[pa.Table, datetime]
 
 
 class ExchangeClient:
     """A client of the exchange at `api_url`; use it as an async context manager.
 
     Requests keep to `budget`. A request that fails on the way or on the exchange's side is sent
-    again, with growing pauses, for `give_up_after` seconds.
+    again, with growing pauses, for `give_up_after` seconds. Its answer is whole within
+    `request_seconds`, or has failed. `clock` returns this machine's epoch seconds; `transport`
+    stands in for the network. Every method raises ExchangeError, and nothing else.
     """
 
     def __init__(
@@ -73,15 +55,12 @@ class ExchangeClient:
         budget: RequestBudget,
         give_up_after: float = GIVE_UP_AFTER,
         clock: Callable[[], float] = time.time,
+        *,
+        request_seconds: float = REQUEST_SECONDS,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._http = httpx.AsyncClient(
-            base_url=api_url,
-            timeout=_TIMEOUT,
-            headers={"User-Agent": "coinbase-assets"},
-            **httpx_options(api_url),
-        )
-        self._budget = budget
-        self._give_up_after = give_up_after
+        bounded = BoundedTransport(api_url, transport)
+        self._sender = RequestSender(bounded, budget, give_up_after, request_seconds, clock)
         self._clock = clock
         self._as_of = datetime.min.replace(tzinfo=UTC)
 
@@ -94,8 +73,7 @@ class ExchangeClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._http.aclose()
-        self._budget.close()
+        await self._sender.aclose()
 
     async def fetch_candles(
         self,
@@ -113,6 +91,7 @@ class ExchangeClient:
         An answer without candles is confirmed by a second request if `confirm_empty` is true.
         Raises ExchangeError, which names the series, the window and the last cause.
         """
+        refuse_impossible(product)
         ask = partial(self._ask, Series(product, granularity), confirm_empty)
         windows = deque(request_windows(start, end, granularity))
         tasks: deque[tuple[Window, asyncio.Task[Answer]]] = deque()
@@ -139,7 +118,7 @@ class ExchangeClient:
 
     async def fetch_products(self) -> Catalogue:
         """Return all products that the exchange knows. Raises ExchangeError with the last cause."""
-        return Catalogue(*await self._retry("list of products", self._request_products))
+        return Catalogue(*await self._sender.retry("list of products", self._request_products))
 
     async def fetch_trades(self, product: str, after: int | None = None) -> TradePage:
         """Return up to 1,000 trades with ids below `after`; the newest ones if it is None.
@@ -147,13 +126,14 @@ class ExchangeClient:
         Raises ExchangeError: ProductNotFound if the exchange does not know the product,
         TradesNotOffered if it knows the product, but refuses to answer its trades.
         """
+        refuse_impossible(product)
         question = f"trades of {product}" + (f" with ids below {after}" if after else "")
         request = partial(self._request_trades, product, after)
         try:
-            return TradePage(*await self._retry(question, request))
+            return TradePage(*await self._sender.retry(question, request))
         except (ProductNotFound, RequestRefused) as error:
             is_known = partial(self._request_product, product)
-            await self._retry(f"product {product}", is_known)
+            await self._sender.retry(f"product {product}", is_known)
             raise TradesNotOffered(
                 f"{question}: the exchange knows the product, but does not answer its trades"
             ) from error
@@ -162,91 +142,47 @@ class ExchangeClient:
         """Return the answer for the window, with closed candles only."""
         request, variant = partial(self._request_candles, series, window), int(self._clock())
         question = f"{series} {window}"
-        candles, as_of, requests = await self._retry(question, partial(request, count(variant)))
+        candles, as_of, requests = await self._sender.retry(
+            question, partial(request, count(variant))
+        )
         has_begun = as_of >= window.start + series.granularity.delta
         if confirm_empty and has_begun and not candles.num_rows:
             variant += _CACHE_LIFE // 2
-            candles, as_of, more = await self._retry(question, partial(request, count(variant)))
+            candles, as_of, more = await self._sender.retry(
+                question, partial(request, count(variant))
+            )
             requests += more
         closed = closed_candles(candles, series.granularity, as_of)
         answer = Answer(series, window, closed, as_of, requests)
         log.info("answer", extra={"answer": answer})
         return answer
 
-    async def _retry(
-        self, question: str, request: Callable[[], Awaitable[_Page]]
-    ) -> tuple[pa.Table, datetime, int]:
-        """The page that `request` gets, and the number of requests it took."""
-        attempts = retrying(question, self._give_up_after, self._sleep, log)
-        await self._wait_for_slot()
-        try:
-            page: _Page = await attempts(request)
-        except ExchangeError as error:
-            number = attempts.statistics["attempt_number"]
-            kind = InvalidAnswer if isinstance(error, GarbledAnswer) else type(error)
-            raise kind(f"{question}, attempt {number}: {error}") from error
-        return *page, attempts.statistics["attempt_number"]
-
-    async def _sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        await self._wait_for_slot()
-
-    async def _wait_for_slot(self) -> None:
-        _slot.set(await self._budget.wait())
-
-    async def _renew_slot(self, connecting: asyncio.Timeout, event: str, _: object) -> None:
-        """Called by httpx: the connection may have taken longer than the slot is good for."""
-        if event.endswith("send_request_headers.started"):
-            connecting.reschedule(None)
-            await self._budget.renew(_slot.get())
-
     async def _request_candles(
         self, series: Series, window: Window, variants: Iterator[int]
-    ) -> _Page:
+    ) -> Page:
         parameters = _parameters(series.granularity, window, next(variants))
         path = f"/products/{series.product}/candles"
-        response = await self._get(path, parameters, series.product)
-        as_of = exchange_time(response)
+        answer, as_of = await self._sender.get(path, parameters, series.product)
         self._as_of = max(self._as_of, as_of)
         # In a thread, because a busy event loop sends requests late, and so closer to the next
         # requests. The first answer takes longest, because Arrow loads pandas.
-        parse = partial(parse_candles_response, response, series.granularity, window)
+        parse = partial(parse_candles_response, answer, series.granularity, window)
         return await asyncio.to_thread(parse), as_of
 
-    async def _request_products(self) -> _Page:
-        response = await self._get("/products")
-        return parse_products_response(response), exchange_time(response)
+    async def _request_products(self) -> Page:
+        answer, as_of = await self._sender.get("/products", bounds=CATALOGUE_BOUNDS)
+        return await asyncio.to_thread(parse_products_response, answer), as_of
 
-    async def _request_trades(self, product: str, after: int | None) -> _Page:
+    async def _request_trades(self, product: str, after: int | None) -> Page:
         parameters = {"limit": str(MAX_TRADES)} | ({"after": str(after)} if after else {})
-        response = await self._get(f"/products/{product}/trades", parameters, product)
-        as_of = exchange_time(response)
-        return await asyncio.to_thread(parse_trades_response, response), as_of
+        path = f"/products/{product}/trades"
+        answer, as_of = await self._sender.get(path, parameters, product)
+        return await asyncio.to_thread(parse_trades_response, answer), as_of
 
-    async def _request_product(self, product: str) -> _Page:
+    async def _request_product(self, product: str) -> Page:
         """Return an empty table if the exchange knows the product. Raises ProductNotFound."""
-        response = await self._get(f"/products/{product}", None, product)
-        return pa.table({}), exchange_time(response)
-
-    async def _get(
-        self, path: str, parameters: dict[str, str] | None = None, product: str | None = None
-    ) -> httpx.Response:
-        try:
-            async with asyncio.timeout(_CONNECT_SECONDS) as connecting:
-                trace = partial(self._renew_slot, connecting)
-                response = await self._http.get(
-                    path, params=parameters, extensions={"trace": trace}
-                )
-        except (httpx.RequestError, TimeoutError) as error:
-            raise ExchangeUnreachable(
-                f"no answer from {self._http.base_url} ({str(error) or type(error).__name__})"
-            ) from error
-        try:
-            refuse_errors(response, product)
-        except RateLimited as error:
-            await self._budget.pause(min(error.retry_after, _LONGEST_PAUSE))
-            raise
-        return response
+        _, as_of = await self._sender.get(f"/products/{product}", product=product)
+        return pa.table({}), as_of
 
 
 def _parameters(granularity: Granularity, window: Window, variant: int) -> dict[str, str]:

@@ -7,6 +7,7 @@ ExchangeError
 ├── RequestRefused        the exchange refused the request
 │   └── TradesNotOffered  the exchange knows the product, but does not answer its trades
 ├── InvalidAnswer         the answer is not as the documentation promises
+│   └── GarbledAnswer     the answer was damaged on the way
 └── ExchangeUnavailable   the exchange kept failing
     └── ExchangeUnreachable   no answer came back
 """
@@ -50,6 +51,10 @@ class TradesNotOffered(RequestRefused):
 
 class InvalidAnswer(ExchangeError):
     """The answer breaks a rule: it is not JSON, has another shape, or holds impossible values."""
+
+
+class GarbledAnswer(InvalidAnswer):
+    """The answer was damaged on the way: another request may give an intact answer."""
 
 
 class ExchangeUnavailable(ExchangeError):

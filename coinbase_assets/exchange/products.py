@@ -1,4 +1,4 @@
-"""The exchange's list of products as a table. Pure: no Dagster, no I/O.
+"""The exchange's list of products as a table, and their names. Pure: no Dagster, no I/O.
 
 The columns are fields of `GET /products` in the exchange's documentation.
 """
@@ -7,17 +7,20 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
-import httpx
 import pyarrow as pa
 
 from coinbase_assets.candles.catalogue import PRODUCT_SCHEMA
 from coinbase_assets.candles.series import is_product
-from coinbase_assets.exchange.errors import InvalidAnswer
-from coinbase_assets.exchange.responses import GarbledAnswer, parse_list_response
+from coinbase_assets.exchange.bounded_transport import Bounds, RawAnswer
+from coinbase_assets.exchange.errors import GarbledAnswer, InvalidAnswer, ProductNotFound
+from coinbase_assets.exchange.responses import parse_list_response
 from coinbase_assets.plain_text import quoted
 
 DELISTED = "delisted"
 
+# The exchange lists about a thousand products, of 650 bytes each (its documentation).
+CATALOGUE_BOUNDS = Bounds(sent=8_000_000, unpacked=8_000_000)
+_MOST_PRODUCTS = 20_000
 _MOST_CHARACTERS = 100
 _NOTHING_STORED = "nothing of this answer is stored"
 
@@ -35,14 +38,23 @@ class Catalogue:
     requests: int
 
 
-def parse_products_response(response: httpx.Response) -> pa.Table:
+def refuse_impossible(product: str) -> None:
+    """Raise ProductNotFound for a text that no product's name and no part of a path can be."""
+    if not is_product(product):
+        raise ProductNotFound(
+            f"the exchange does not know the product {quoted(product)}:"
+            " a product's name is such as ETH-EUR"
+        )
+
+
+def parse_products_response(answer: RawAnswer) -> pa.Table:
     """Return the products of an answer: columns as in PRODUCT_SCHEMA, ascending by id.
 
     A missing field is null; other fields are ignored. Raises InvalidAnswer: a
     GarbledAnswer if another request may help. An empty list counts as garbled, because the
     exchange always has products.
     """
-    products = parse_list_response(response, "products")
+    products = parse_list_response(answer, _MOST_PRODUCTS, "products")
     if not products:
         raise GarbledAnswer("the list of products is empty")
     rows = [_row(number, product) for number, product in enumerate(products)]

@@ -1,6 +1,6 @@
-"""What an HTTP response of the exchange holds: candles, trades, its time, or an error."""
+"""What an answer of the exchange holds: candles, trades, its clock's time, or an error."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import httpx
@@ -9,105 +9,99 @@ import pyarrow as pa
 from coinbase_assets.candles.parsing import parse_candles
 from coinbase_assets.candles.series import Granularity
 from coinbase_assets.candles.table import InvalidCandles
-from coinbase_assets.candles.trades import InvalidTrades, parse_trades
-from coinbase_assets.candles.windows import Window
+from coinbase_assets.candles.trades import MAX_TRADES, InvalidTrades, parse_trades
+from coinbase_assets.candles.windows import MAX_CANDLES, Window
+from coinbase_assets.exchange.answer_dates import YEARS, exchange_time
+from coinbase_assets.exchange.bounded_json import parse_json
+from coinbase_assets.exchange.bounded_transport import RawAnswer
 from coinbase_assets.exchange.errors import (
     ExchangeError,
     ExchangeUnavailable,
+    GarbledAnswer,
     InvalidAnswer,
     ProductNotFound,
     RateLimited,
     RequestRefused,
 )
-from coinbase_assets.plain_text import quoted, shown
+from coinbase_assets.plain_text import quoted
+
+# The exchange may send a few rows more than were asked for (its documentation).
+_MOST_CANDLES = MAX_CANDLES + 100
+_MOST_TRADES = MAX_TRADES + 100
+_EPOCHS = [datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (YEARS.start, YEARS.stop)]
 
 
-class GarbledAnswer(InvalidAnswer):
-    """The answer was damaged on the way: another request may give an intact answer."""
-
-
-def refuse_errors(response: httpx.Response, product: str | None) -> None:
+def refuse_errors(answer: RawAnswer, product: str | None) -> None:
     """Raise the matching ExchangeError if the response is not a success.
 
     `product` is the product that was asked for, None for the list of products.
     """
-    status = response.status_code
-    answered = f"answered {status} {quoted(response.text, 200)}"
+    status = answer.status
+    answered = f"answered {status} {quoted(answer.beginning, 200)}"
     if status == httpx.codes.NOT_FOUND and product:
         raise ProductNotFound(
             f"the exchange does not know the product {product};"
-            f" {response.url.copy_with(path='/products', query=None)} lists the products it knows"
+            f" {answer.url.copy_with(path='/products', query=None)} lists the products it knows"
         )
     if status == httpx.codes.TOO_MANY_REQUESTS:
-        raise RateLimited(answered, _retry_after(response))
-    if response.is_server_error:
+        raise RateLimited(answered, _retry_after(answer))
+    if status >= 500:
         raise ExchangeUnavailable(answered)
-    if response.is_client_error:
-        raise RequestRefused(f"{answered} to {response.url}")
+    if status >= 400:
+        raise RequestRefused(f"{answered} to {answer.url}")
     if status != httpx.codes.OK:
-        raise ExchangeError(f"{answered} to {response.url}")
+        raise ExchangeError(f"{answered} to {answer.url}")
 
 
-def _retry_after(response: httpx.Response) -> float:
+def _retry_after(answer: RawAnswer) -> float:
     """Return the seconds to wait: as the Retry-After header says, 1 if there is no such header."""
-    value = response.headers.get("Retry-After", "1")
+    value = answer.headers.get("Retry-After", "1")
     try:
-        return float(value) if value.isdecimal() else _seconds_until(value, response)
-    except (ValueError, GarbledAnswer):
+        return float(value) if value.isdecimal() else _seconds_until(value, answer)
+    except (ValueError, OverflowError, GarbledAnswer):
         return 1.0
 
 
-def _seconds_until(date: str, response: httpx.Response) -> float:
+def _seconds_until(date: str, answer: RawAnswer) -> float:
     then = parsedate_to_datetime(date).replace(tzinfo=UTC)
-    return max(0.0, (then - exchange_time(response)).total_seconds())
+    return max(0.0, (then - exchange_time(answer.headers)).total_seconds())
 
 
-def exchange_time(response: httpx.Response) -> datetime:
-    """Return the exchange's time when it made the answer (UTC), or up to 2 s before that time.
-
-    An answer out of a cache is `Age` seconds old. As `Age` is cut to whole seconds, such an answer
-    is taken as one second older. Raises GarbledAnswer.
-    """
-    try:
-        date = parsedate_to_datetime(response.headers["Date"])
-        age = timedelta(seconds=int(response.headers.get("Age", 0)))
-        time = date.replace(tzinfo=date.tzinfo or UTC) - age
-    except (KeyError, ValueError, OverflowError) as error:
-        raise GarbledAnswer(f"no usable Date header ({shown(str(error), 80)})") from error
-    if age < timedelta(0):
-        raise GarbledAnswer(f"no usable Date header (Age {age.total_seconds():.0f} is negative)")
-    return time - timedelta(seconds=1) if age else time
-
-
-def parse_list_response(response: httpx.Response, items: str) -> list[object]:
-    """Return the response's JSON array. `items` names its elements in errors.
-
-    Raises GarbledAnswer.
-    """
-    try:
-        values = response.json()
-    except (ValueError, RecursionError) as error:
-        raise GarbledAnswer(f"not JSON: {quoted(response.text)}") from error
+def parse_list_response(answer: RawAnswer, most: int, items: str) -> list[object]:
+    """Return the answer's JSON array of at most so many `items`. Raises GarbledAnswer."""
+    values = parse_json(answer.body, most, items)
     if not isinstance(values, list):
-        raise GarbledAnswer(f"not a list of {items}: {quoted(response.text)}")
+        raise GarbledAnswer(f"not a list of {items}: {quoted(answer.beginning)}")
+    if len(values) > most:
+        raise GarbledAnswer(f"more than {most:,} {items}: {quoted(answer.beginning)}")
     return values
 
 
-def parse_candles_response(
-    response: httpx.Response, granularity: Granularity, window: Window
-) -> pa.Table:
+def parse_candles_response(answer: RawAnswer, granularity: Granularity, window: Window) -> pa.Table:
     """Return the candles of the window as `parse_candles` does. Raises InvalidAnswer."""
-    rows = parse_list_response(response, "candles")
+    rows = parse_list_response(answer, _MOST_CANDLES, "candles")
     try:
         return parse_candles(rows, granularity, window.start, window.end)
     except InvalidCandles as error:
         raise InvalidAnswer(f"{error}; nothing of this answer is stored") from error
 
 
-def parse_trades_response(response: httpx.Response) -> pa.Table:
+def parse_trades_response(answer: RawAnswer) -> pa.Table:
     """Return the trades as `parse_trades` does. Raises InvalidAnswer."""
-    rows = parse_list_response(response, "trades")
+    rows = parse_list_response(answer, _MOST_TRADES, "trades")
     try:
         return parse_trades(rows)
     except InvalidTrades as error:
         raise InvalidAnswer(f"{error}; nothing of this answer is used") from error
+
+
+def parse_time_response(answer: RawAnswer) -> datetime:
+    """Return the time of the exchange's clock (UTC), its answer to GET /time.
+
+    Raises GarbledAnswer.
+    """
+    told = parse_json(answer.body, 1, "times")
+    epoch = told.get("epoch") if isinstance(told, dict) else None
+    if isinstance(epoch, int | float) and _EPOCHS[0] <= epoch < _EPOCHS[1]:
+        return datetime.fromtimestamp(epoch, UTC)
+    raise GarbledAnswer(f"not a time: {quoted(answer.beginning)}")

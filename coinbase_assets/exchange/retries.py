@@ -5,8 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import tenacity
 
-from coinbase_assets.exchange.errors import ExchangeUnavailable, RateLimited
-from coinbase_assets.exchange.responses import GarbledAnswer
+from coinbase_assets.exchange.errors import ExchangeUnavailable, GarbledAnswer, RateLimited
 
 _WORTH_ANOTHER_TRY = (RateLimited, ExchangeUnavailable, GarbledAnswer)
 _BACKOFF = tenacity.wait_exponential(multiplier=0.25, max=15) + tenacity.wait_random(0, 0.5)

@@ -47,6 +47,7 @@ def running_azurite(data: Path, port: int = PORT) -> Iterator[str]:
     another data folder uses the port.
     """
     server = _Server(port, data.resolve())
+    server.prepare()
     with open_lock(server.users) as users:
         try:
             with exclusive(server.changing):
@@ -103,6 +104,11 @@ class _Server:
 
     def is_running(self) -> bool:
         return self._listener() is _Listener.OURS
+
+    def prepare(self) -> None:
+        """Install Azurite, if it will be needed, before a lock is held that others wait for."""
+        if self._listener() is _Listener.NOTHING:
+            installed_azurite()
 
     def start(self) -> None:
         """Start the server unless it runs, and wait until it answers. Raises AzuriteError."""

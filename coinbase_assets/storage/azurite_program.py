@@ -6,13 +6,14 @@ import logging
 import os
 import shutil
 import stat
+import time
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import CompletedProcess, TimeoutExpired
 from types import ModuleType
 
-from coinbase_assets.file_locks import exclusive
+from coinbase_assets.file_locks import exclusive_within
 from coinbase_assets.storage.errors import AzuriteError
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,15 @@ _VERSION = "3.35.0"
 # What npm installs: `make constraints` writes the lock file, with the hash of each package.
 _NPM = files(__package__) / "azurite_npm"
 _LOCK = "package-lock.json"
+_MAIN = Path("node_modules", "azurite", "dist", "src", "blob", "main.js")
+# An installation takes 10 to 40 s. npm itself tries for a quarter of an hour to reach a registry
+# that does not answer.
+INSTALL_SECONDS = 120.0
+_WAITING = "Waiting for another process, which installs Azurite into %s"
+_REMEDY = (
+    "if the npm registry is unreachable, set or correct HTTPS_PROXY, install Azurite yourself"
+    " (npm install -g azurite), or set AZURE_STORAGE_CONNECTION_STRING to your storage account"
+)
 
 
 def cache_folder(name: str) -> Path:
@@ -63,30 +73,50 @@ def writable_folder(folder: Path, remedy: str) -> Path:
     return folder
 
 
-def installed_azurite() -> Path:
-    """Return the path of Azurite's main script. Installs Azurite if it is missing."""
+def installed_azurite(seconds: float = INSTALL_SECONDS) -> Path:
+    """Return the path of Azurite's main script: this project's own, or the one on the PATH.
+
+    If there is neither, Azurite is installed, within so many seconds, also if another process
+    installs it now. Raises AzuriteError.
+    """
     locked = sha256((_NPM / _LOCK).read_bytes()).hexdigest()[:8]
     folder = cache_folder("") / f"azurite-{_VERSION}-{locked}"
-    main = Path("node_modules", "azurite", "dist", "src", "blob", "main.js")
-    if not (folder / main).exists():
-        with exclusive(folder.with_name(f"{folder.name}.lock")):
-            if not (folder / main).exists():
-                _install(folder)
-    return folder / main
+    if (folder / _MAIN).exists():
+        return folder / _MAIN
+    if on_path := _azurite_on_path():
+        return on_path
+    give_up = time.monotonic() + seconds
+    lock = folder.with_name(f"{folder.name}.lock")
+    try:
+        with exclusive_within(lock, seconds, lambda: log.info(_WAITING, folder)):
+            if not (folder / _MAIN).exists():
+                _install(folder, give_up - time.monotonic())
+    except (TimeoutError, TimeoutExpired):
+        raise AzuriteError(
+            f"azurite {_VERSION} was not installed into {folder} within {seconds:.3g} s; {_REMEDY}"
+        ) from None
+    return folder / _MAIN
+
+
+def _azurite_on_path() -> Path | None:
+    """Return the main script of an Azurite that npm has put on the PATH."""
+    program = shutil.which("azurite")
+    main = Path(program).resolve().parent / "blob" / "main.js" if program else None
+    return main if main and main.is_file() else None
 
 
 def installed_node() -> Path:
     return Path(str(_nodejs().__file__)).parent / "bin" / "node"
 
 
-def _install(folder: Path) -> None:
+def _install(folder: Path, seconds: float) -> None:
     log.info("Installing Azurite %s into %s; this happens once", _VERSION, folder)
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
     for name in ("package.json", _LOCK):
         (unfinished / name).write_bytes((_NPM / name).read_bytes())
-    npm = _npm_ci(unfinished)
+    npm = _npm_ci(unfinished, seconds)
     if npm.returncode:
         raise AzuriteError(
             f"npm could not install azurite {_VERSION} into {folder}: {_cause(npm.stderr)}"
@@ -94,8 +124,8 @@ def _install(folder: Path) -> None:
     unfinished.rename(folder)
 
 
-def _npm_ci(folder: Path) -> CompletedProcess[str]:
-    """Install what the lock file in the folder lists, and nothing else."""
+def _npm_ci(folder: Path, seconds: float) -> CompletedProcess[str]:
+    """Install what the lock file in the folder lists, and nothing else. Raises TimeoutExpired."""
     arguments = ["ci", "--prefix", str(folder)]
     arguments += ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
     # By default npm tries for minutes to reach a registry that is out of reach.
@@ -103,7 +133,12 @@ def _npm_ci(folder: Path) -> CompletedProcess[str]:
     # Node then trusts the certificates that the machine trusts.
     environment = os.environ | {"NODE_USE_SYSTEM_CA": "1"}
     done: CompletedProcess[str] = _nodejs().npm(
-        arguments, return_completed_process=True, capture_output=True, text=True, env=environment
+        arguments,
+        return_completed_process=True,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=seconds,
     )
     return done
 
@@ -118,7 +153,7 @@ def _cause(errors: str) -> str:
                 " set npm_config_registry to a registry that serves packages unchanged"
             )
     message = " ".join(errors.split()).partition(" npm error at ")[0][:300]
-    return f"{message}; if the npm registry is unreachable, set or correct HTTPS_PROXY"
+    return f"{message}; {_REMEDY}"
 
 
 def _nodejs() -> ModuleType:

@@ -1,8 +1,6 @@
 """The client against the stand-in exchange: windows, faults, the rate limit and empty answers."""
 
 import asyncio
-import gc
-import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +14,6 @@ import pyarrow as pa
 import pytest
 
 from coinbase_assets.candles.series import Granularity, Series
-from coinbase_assets.exchange import client
 from coinbase_assets.exchange.budget import BURST, HEADROOM, RequestBudget
 from coinbase_assets.exchange.budget_stores import BudgetFile
 from coinbase_assets.exchange.client import ExchangeClient
@@ -372,17 +369,3 @@ def test_fetch_candles_accepts_unconfirmed_empty_answer(budget_file: Path) -> No
         (answer,) = client.fetch_candles(series, START, START + WINDOW, confirm_empty=False)
     assert answer.candles.num_rows == 0
     assert len(exchange.requests) == answer.requests == 1
-
-
-@pytest.mark.soak
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_silent_socks_proxy_is_given_up(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
-    """httpx itself waits without end for a proxy that takes a connection and says nothing."""
-    monkeypatch.setattr(client, "_CONNECT_SECONDS", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        for name in ("all_proxy", "ALL_PROXY"):
-            monkeypatch.setenv(name, f"socks5h://127.0.0.1:{silent.getsockname()[1]}")
-        with pytest.raises(ExchangeUnreachable, match=r"no answer from http://exchange\.invalid"):
-            fetch("http://exchange.invalid", give_up_after=0.1)
-    # httpx leaves the socket of such a connection to the garbage collector.
-    gc.collect()

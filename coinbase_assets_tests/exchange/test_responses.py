@@ -15,6 +15,7 @@ from coinbase_assets_tests.exchange.conftest import (
     NOW,
     START,
     AlteredExchange,
+    Clock,
     Fetch,
     row,
     with_headers,
@@ -91,5 +92,6 @@ def test_exchange_time_refuses_unusable_date(fetch: Fetch, headers: dict[str, st
 
 @pytest.mark.usefixtures("new_york")
 def test_exchange_time_reads_old_form_as_utc(fetch: Fetch) -> None:
-    with AlteredExchange(change=with_headers(Date="Mon Jan  1 08:30:30 2024")) as exchange:
-        assert fetch(exchange.url)[0].as_of == NOW
+    old_form = with_headers(Date="Mon Jan  1 08:30:30 2024")
+    with AlteredExchange(clock=Clock(), change=old_form) as exchange:
+        assert fetch(exchange.url, clock=Clock())[0].as_of == NOW

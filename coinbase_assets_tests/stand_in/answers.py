@@ -53,6 +53,13 @@ def candles_answer(rows: Sequence[Sequence[Any]]) -> HttpAnswer:
     return json_answer(200, numbers, "public, max-age=300")
 
 
+def time_answer(now: float) -> HttpAnswer:
+    """Return the answer to GET /time, as it is documented; `now` is in epoch seconds."""
+    moment = datetime.fromtimestamp(now, UTC)
+    iso = f"{moment:%FT%T}.{moment.microsecond // 1000:03}Z"
+    return json_answer(200, {"iso": iso, "epoch": round(now, 3)})
+
+
 def trades_answer(trades: Sequence[Trade]) -> HttpAnswer:
     """Return an answer with these trades, given newest first."""
     answer = json_answer(200, [trade.row() for trade in trades])

@@ -24,7 +24,13 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from coinbase_assets_tests.stand_in.answers import NOT_FOUND, HttpAnswer, Origin, json_answer
+from coinbase_assets_tests.stand_in.answers import (
+    NOT_FOUND,
+    HttpAnswer,
+    Origin,
+    json_answer,
+    time_answer,
+)
 from coinbase_assets_tests.stand_in.faults import (
     DAMAGED,
     RATE_LIMITED,
@@ -93,7 +99,7 @@ class StandInExchange:
     `cache_seconds`, a CDN answers the same URL from memory for so long; the Date header of its
     answers is the time now, or that of the origin's answer (`cdn_date`). `early_rows` is the number
     of rows sent before the asked start, as documented. A product without `trades` has no endpoint
-    of trades.
+    of trades. Requests for its time are not in `requests`, but in `time_requests`.
     """
 
     port: int = 0
@@ -112,6 +118,7 @@ class StandInExchange:
     early_rows: int = 0
     trades: Mapping[str, TradeTape] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list, init=False, repr=False)
+    time_requests: list[Request] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.stopping = threading.Event()
@@ -163,6 +170,14 @@ class StandInExchange:
         pause = self.latency + (self.slow_seconds if fault == "slow" else 0.0)
         return answer.with_headers(headers | dict(answer.headers)), pause
 
+    def tell_time(self) -> HttpAnswer:
+        """Return the answer to GET /time: the exchange's clock (documented)."""
+        now = self.clock()
+        allowed = not self._bucket or self._bucket.take()
+        answer = time_answer(now) if allowed else RATE_LIMITED
+        self.time_requests.append(Request(time.monotonic(), "/time", {}, answer.status))
+        return answer.with_headers({"Date": formatdate(now, usegmt=True)})
+
     def _outcome(self, target: str, request: Request, now: float) -> tuple[str, HttpAnswer]:
         number = next(self._numbers)
         if self._bucket and not self._bucket.take():
@@ -189,8 +204,12 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        answer, pause = self.server.exchange.answer(self.path)
-        self.server.exchange.stopping.wait(pause)
+        exchange = self.server.exchange
+        if self.path == "/time":
+            answer, pause = exchange.tell_time(), exchange.latency
+        else:
+            answer, pause = exchange.answer(self.path)
+        exchange.stopping.wait(pause)
         self.close_connection |= answer.sent is not None
         if answer.status:
             self.send_response_only(answer.status)

@@ -369,6 +369,15 @@ def write(folder: Path, name: str, rows: list[list[float]]) -> None:
     pq.write_table(table, folder / f"{name}.parquet")
 
 
+def test_stand_in_tells_its_time(client: httpx.Client) -> None:
+    with StandInExchange(clock=Clock(), rate=0.001, burst=1) as exchange:
+        answer, refused = (client.get(f"{exchange.url}/time") for _ in range(2))
+    assert answer.json() == {"iso": "2024-01-31T00:01:40.250Z", "epoch": NOW}
+    assert [request.status for request in exchange.time_requests] == [200, 429]
+    assert refused.status_code == 429
+    assert exchange.requests == []
+
+
 def test_market_files_served_as_they_are(client: httpx.Client, tmp_path: Path) -> None:
     rows = [[START + 60 * n, 1.5, 3.5, 2.5, 2.75, 0.125] for n in (0, 1, 5, 6)]
     write(tmp_path, "BTC-USD_60_20240101_20240101", rows[1::-1])

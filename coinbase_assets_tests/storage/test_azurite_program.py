@@ -6,14 +6,18 @@ import io
 import json
 import os
 import re
+import socket
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from coinbase_assets.file_locks import exclusive
 from coinbase_assets.storage import azurite_program
 from coinbase_assets.storage.azurite_program import cache_folder, installed_azurite
 from coinbase_assets.storage.errors import AzuriteError
@@ -145,6 +149,78 @@ def test_another_lock_file_is_another_installation(
     registry.tarball = registry.tarball + b"\0"
     lock(tmp_path, sha512(registry.tarball), monkeypatch)
     assert installed_azurite() != before
+
+
+@pytest.fixture
+def silent_registry(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[socket.socket]:
+    """A registry that takes connections, and never answers."""
+    lock(tmp_path, sha512(b""), monkeypatch)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        monkeypatch.setenv("npm_config_registry", f"http://127.0.0.1:{port}/")
+        monkeypatch.setenv("npm_config_cache", str(tmp_path / "npm"))
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        yield silent
+
+
+NOT_INSTALLED = (
+    r"^azurite .* was not installed into \S+ within 2 s; if the npm registry is unreachable, set or"
+    r" correct HTTPS_PROXY, .*, or set AZURE_STORAGE_CONNECTION_STRING to your storage account$"
+)
+
+
+@pytest.mark.usefixtures("silent_registry")
+def test_registry_that_does_not_answer_is_given_up(cache: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(AzuriteError, match=NOT_INSTALLED):
+        installed_azurite(2)
+    assert time.monotonic() - began < 30
+    assert all(folder.suffix == ".unfinished" for folder in cache.glob("azurite-*/"))
+
+
+@pytest.mark.usefixtures("silent_registry")
+def test_who_waits_for_an_installation_says_so_once_and_not_for_ever(
+    cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with pytest.raises(AzuriteError):
+        installed_azurite(0.1)
+    (locked,) = cache.glob("azurite-*.lock")
+    caplog.clear()
+    with exclusive(locked), pytest.raises(AzuriteError, match=NOT_INSTALLED):
+        installed_azurite(2)
+    waiting = f"Waiting for another process, which installs Azurite into {locked.with_suffix('')}"
+    assert caplog.messages == [waiting]
+
+
+def test_who_waited_finds_the_installation_of_the_other(
+    registry: Registry, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock(tmp_path, sha512(registry.tarball), monkeypatch)
+    with ThreadPoolExecutor() as threads:
+        found = [threads.submit(installed_azurite) for _ in range(3)]
+    assert len({each.result() for each in found}) == 1
+    assert len(list(cache.glob("azurite-*/node_modules"))) == 1
+
+
+@pytest.mark.usefixtures("silent_registry")
+def test_azurite_on_the_path_is_used(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = tmp_path / "lib" / "node_modules" / "azurite" / MAIN
+    main.parent.mkdir(parents=True)
+    main.touch()
+    program = main.parents[1] / "azurite.js"
+    program.touch(0o755)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "azurite").symlink_to(program)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    assert installed_azurite(0) == main
+    main.unlink()
+    with pytest.raises(AzuriteError):
+        installed_azurite(0)
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o707])
