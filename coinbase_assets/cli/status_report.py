@@ -17,6 +17,7 @@ from coinbase_assets.storage.parquet_store import ParquetStore
 _HEADINGS = ("series", "candles", "first", "last", "days", "months", "age", "settled", "explained")
 _MOST_NAMED = 5
 _MOST_OF_EVIDENCE = 300
+_MOST_OF_DAMAGE = 600
 
 
 def print_status(
@@ -37,7 +38,8 @@ def print_status(
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         console.print("  ".join(cells).rstrip())
     for status in statuses:
-        lines = [*status.damage, *_unexplained_lines(status)]
+        damage = (shown(line, _MOST_OF_DAMAGE) for line in status.damage)
+        lines = [*damage, *_unexplained_lines(status)]
         if counts := _unproven(status):
             console.print(f"{status.series}: {counts}")
         for line in lines[:_MOST_NAMED]:

@@ -97,16 +97,17 @@ class Inventory:
 
     def stale_rollup_months(self, rollup: CandleSeries) -> Sequence[str]:
         """Return the months of a rollup that are missing, or made of another history."""
-        stored = self.rollups[rollup].by_key
-        return [
-            month
-            for month in self.history
-            if _made_of(stored.get(month)) != months_digest(self._sources(rollup, month))
-        ]
+        stored, digests = self.rollups[rollup].by_key, self._digests_of_history(rollup)
+        return [month for month in digests if _made_of(stored.get(month)) != digests[month]]
 
-    def _sources(self, rollup: CandleSeries, month: str) -> Sequence[str | None]:
-        sources = source_months(rollup.granularity, month)
-        return [_made_of(self.history[key]) for key in sources if key in self.history]
+    def _digests_of_history(self, rollup: CandleSeries) -> Mapping[str, str]:
+        """Return what each month of the rollup should be made of."""
+        made_of = {month: _made_of(blob) for month, blob in self.history.items()}
+        sources = {month: source_months(rollup.granularity, month) for month in made_of}
+        return {
+            month: months_digest([made_of[key] for key in sources[month] if key in made_of])
+            for month in made_of
+        }
 
     @cached_property
     def lost_revisions(self) -> Mapping[str, int]:
@@ -170,21 +171,35 @@ class Inventory:
         return [blob.path for blob in self.outdated]
 
     def _overdue(self, now: datetime) -> Sequence[str]:
-        """Name the months that should have been built by now."""
-        rollups = [
-            (f"{CANDLE_ROLLUP.name} {rollup.granularity} {month}", month)
+        """Name the months that should have been built by now.
+
+        Those that an earlier version built, without a digest, may be all right.
+        """
+        expected = {
+            dataset.name: (self.stocks[dataset].by_key, self._digests_of_days)
+            for dataset in (CANDLE_HISTORY, CANDLE_COVERAGE)
+        } | {
+            f"{CANDLE_ROLLUP.name} {rollup.granularity}": (
+                self.rollups[rollup].by_key,
+                self._digests_of_history(rollup),
+            )
             for rollup in self.rollups
-            for month in self.stale_rollup_months(rollup)
-        ]
-        months = [(f"{CANDLE_HISTORY.name} {month}", month) for month in self.stale_months]
+        }
         answered = {month_of(day): _refreshed_at(blob, now) for day, blob in self.days.items()}
         return [
-            name for name, month in months + rollups if answered.get(month, now) < now - _TO_BUILD
+            f"{name} {month}"
+            for name, (stored, digests) in expected.items()
+            for month, digest in digests.items()
+            if answered.get(month, now) < now - _TO_BUILD and _is_old(stored.get(month), digest)
         ]
 
 
 def _made_of(blob: StoredBlob | None) -> str | None:
     return blob.fields.get(MADE_OF) if blob else None
+
+
+def _is_old(blob: StoredBlob | None, digest: str) -> bool:
+    return blob is None or blob.fields.get(MADE_OF, digest) != digest
 
 
 def _refreshed_at(blob: StoredBlob, default: datetime) -> datetime:
