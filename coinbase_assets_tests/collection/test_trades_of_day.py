@@ -14,6 +14,7 @@ import pytest
 from coinbase_assets.candles.days import parse_numbers
 from coinbase_assets.candles.proofs import read_proofs
 from coinbase_assets.candles.series import Series
+from coinbase_assets.candles.table import empty_candles
 from coinbase_assets.collection.day_updates import DaysToCollect, DayUpdates
 from coinbase_assets.collection.stored_proofs import proofs_path
 from coinbase_assets.storage.parquet_store import ParquetStore
@@ -100,7 +101,7 @@ def test_update_learns_from_later_days_too(tmp_path: Path, lake: ParquetStore) -
     assert {*market.lost}.isdisjoint(times(table))
     for number in (11, 12, 13):
         later = PATH.replace(KEY, f"2024-01-{number}")
-        lake.put(later, with_fields(table, {"agreement": "1d 0/0/1"}), None)
+        lake.put(later, with_fields(empty_candles(), {"agreement": "1d 0/0/1"}), None)
     table, _ = store_day(tmp_path, lake, market)
     assert times(table) == [row[0] for row in true_rows()]
 

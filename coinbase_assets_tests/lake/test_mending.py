@@ -57,7 +57,7 @@ def forged(container: ContainerClient, path: str, blob: Blob) -> None:
     container.get_blob_client(path).set_blob_metadata({**blob.metadata, **described})
 
 
-@pytest.mark.parametrize("path", [DAY, MONTH], ids=["raw", "history"])
+@pytest.mark.parametrize("path", [DAY, pytest.param(MONTH, marks=pytest.mark.soak)])
 def test_verify_finds_value_altered_with_its_metadata(
     path: str,
     damaged: ContainerClient,
@@ -84,6 +84,7 @@ def test_each_blob_is_verified_once_in_thirty_nights() -> None:
     assert max(map(len, nights)) < 60
 
 
+@pytest.mark.soak
 def test_lost_tail_of_restored_lake_is_asked_for(
     damaged: ContainerClient,
     lake: ParquetStore,
@@ -119,6 +120,7 @@ def test_lost_revisions_are_recorded(
     assert blobs_of(damaged)[DAY].metadata["revisions_lost"] == "1"
 
 
+@pytest.mark.soak
 def test_lost_listing_is_asked_for_again(
     lake: ParquetStore, container: ContainerClient, instance: dg.DagsterInstance
 ) -> None:
