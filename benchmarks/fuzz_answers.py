@@ -18,7 +18,7 @@ from coinbase_assets_tests.stand_in.trades import TradeTape
 NOW = datetime(2024, 1, 1, 8, 30, 30, tzinfo=UTC)
 """The exchange's time of every answer, and this machine's."""
 PRODUCT = "BTC-USD"
-# Enough to be told from a coarser granularity, and few, so that an answer is soon made and read.
+# More than an answer of a coarser granularity has, but few, so that answers are fast to make.
 _ROWS = 100
 # Answers recorded from the exchange, beside the project where there are any.
 _RECORDED = Path(__file__).parents[2] / "shared" / "candles" / "responses"

@@ -19,7 +19,7 @@ _MONTH = 30 * DAY
 
 @dataclass(frozen=True)
 class Book:
-    """A true market, of which so many days are collected, from `start` on."""
+    """A true market. From `start` on, `days` days of it are collected."""
 
     name: str
     start: int

@@ -40,7 +40,7 @@ def main(runs: int) -> None:
 
 
 def thin_book(empty: float) -> Book:
-    """Return a synthetic book of which this share of minutes is empty, a day for each length."""
+    """Return a synthetic book with a day for each length; this share of its minutes is empty."""
     market = SyntheticMarket("BTC-EUR", untraded=empty, price=_PRICE)
     return Book.of(f"{empty:.0%} of minutes empty", market, date(2024, 1, 3), len(LENGTHS))
 
@@ -90,7 +90,7 @@ def print_single_candles(place: Workplace, days: int = 27) -> None:
 
 
 def print_month(place: Workplace, empties: Sequence[float] = (0.0, 0.07, 0.35)) -> None:
-    """Print what 31 days of 1m take, of which shares are empty, and the same command again."""
+    """Print the requests for 31 days of 1m, and for the same again, by share of empty minutes."""
     windows = 31 * DAY // 60 / MAX_CANDLES
     print(f"\n**31 days of 1m without losses: {windows:.0f} request windows**\n")
     print("| stand-in | minutes empty | requests | requests / windows | the same again |")

@@ -120,7 +120,7 @@ class Collector:
         """
         first = min(inventory.days, default="9999")
         lost = {day for day in recorded if day > first} - inventory.days.keys()
-        if inventory.lacks_listing:
+        if inventory.lacks_listing and inventory.days:
             lost |= {first, max(inventory.days)}
         lost |= {*inventory.lost_days}
         return {day for day in lost if day >= str(self._start(inventory.series))}
@@ -136,7 +136,7 @@ class Collector:
         inventory = inspect(self.store, series, self.rollups(series))
         return bool(
             [*self._stale_months(inventory), *inventory.outdated, *inventory.lost_revisions]
-            or any(map(inventory.stale_rollup_months, inventory.rollups))
+            or any(self._stale_rollup_months(inventory, each) for each in inventory.rollups)
         )
 
     def collect_all(
@@ -212,8 +212,12 @@ class Collector:
         unrecorded = {month for month in months if any(month not in each for each in built)}
         kept = {*map(month_of, inventory.lost_days)}
         stale = ({*inventory.stale_months} | unrecorded) - kept
-        first = f"{self._start(inventory.series):%Y-%m}"
-        return adjoining(sorted(month for month in stale if month >= first), MONTHS_PER_RUN)
+        return adjoining(self._with_partition(inventory.series, stale), MONTHS_PER_RUN)
+
+    def _with_partition(self, series: Series, months: Collection[str]) -> Sequence[str]:
+        """Return the months that have a partition, ascending."""
+        first = f"{self._start(series):%Y-%m}"
+        return sorted(month for month in months if month >= first)
 
     def rollups(self, series: Series) -> list[CandleSeries]:
         """Return the rollups of this series that the job has."""
@@ -227,15 +231,17 @@ class Collector:
         if not (rollups := self.rollups(plan.series)):
             return {}
         inventory = inspect(self.store, plan.series, rollups)
-        first = f"{self._start(plan.series):%Y-%m}"
         runs = defaultdict[Sequence[str], list[dg.AssetKey]](list)
         for rollup in rollups:
-            key = _key(rollup, CANDLE_ROLLUP)
-            unrecorded = inventory.history.keys() - self._recorded(key)
-            stale = {*inventory.stale_rollup_months(rollup)} | unrecorded
-            for months in adjoining(sorted(m for m in stale if m >= first), MONTHS_PER_RUN):
-                runs[tuple(months)].append(key)
+            for months in adjoining(self._stale_rollup_months(inventory, rollup), MONTHS_PER_RUN):
+                runs[tuple(months)].append(_key(rollup, CANDLE_ROLLUP))
         return runs
+
+    def _stale_rollup_months(self, inventory: Inventory, rollup: CandleSeries) -> Sequence[str]:
+        """Return the months to build: made of another history, or not recorded by Dagster."""
+        unrecorded = inventory.history.keys() - self._recorded(_key(rollup, CANDLE_ROLLUP))
+        stale = {*inventory.stale_rollup_months(rollup)} | unrecorded
+        return self._with_partition(inventory.series, stale)
 
     def _missing(self, series: Series, days: Sequence[str]) -> list[str]:
         """Return the partitions for these days that are not both stored and recorded."""

@@ -8,5 +8,5 @@ DELISTED = "delisted"
 USUAL_PAUSE = "usual_pause"
 # Of a ledger's blob: the start of its first open interval.
 OPEN_FROM = "open_at"
-# Of a ledger's blob: the days, as numbers in the month, of which something is not collected.
+# Of a ledger's blob: the days of the month, as numbers, that are not wholly collected.
 NOT_COLLECTED_DAYS = "days_not_collected"

@@ -100,8 +100,8 @@ def parse_time_response(answer: RawAnswer) -> datetime:
 
     Raises GarbledAnswer.
     """
-    told = parse_json(answer.body, 1, "times")
-    epoch = told.get("epoch") if isinstance(told, dict) else None
+    clock = parse_json(answer.body, 1, "times")
+    epoch = clock.get("epoch") if isinstance(clock, dict) else None
     if isinstance(epoch, int | float) and _EPOCHS[0] <= epoch < _EPOCHS[1]:
         return datetime.fromtimestamp(epoch, UTC)
     raise GarbledAnswer(f"not a time: {quoted(answer.beginning)}")

@@ -46,11 +46,11 @@ def date_header(moment: datetime) -> str:
 class TimelessExchange(StandInExchange):
     """A stand-in exchange that answers so when it is asked for its time."""
 
-    told: HttpAnswer
+    time_given: HttpAnswer
 
     def tell_time(self) -> HttpAnswer:
         super().tell_time()
-        return self.told
+        return self.time_given
 
 
 def wrong_date(moment: datetime = AHEAD) -> AlteredExchange:
@@ -116,7 +116,7 @@ def test_asking_for_the_time_keeps_the_budget(budget_file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "error", "cause"),
+    ("time_given", "error", "cause"),
     [
         (error_answer(404, "NotFound"), InvalidAnswer, "does not tell its time: answered 404"),
         (error_answer(503, "later"), ExchangeUnavailable, "answered 503"),
@@ -131,10 +131,10 @@ def test_asking_for_the_time_keeps_the_budget(budget_file: Path) -> None:
     ],
 )
 def test_exchange_without_usable_time_is_refused(
-    fetch: Fetch, told: HttpAnswer, error: type[ExchangeError], cause: str
+    fetch: Fetch, time_given: HttpAnswer, error: type[ExchangeError], cause: str
 ) -> None:
     with (
-        TimelessExchange(clock=Clock(), told=told) as exchange,
+        TimelessExchange(clock=Clock(), time_given=time_given) as exchange,
         pytest.raises(ExchangeError, match=cause) as refused,
     ):
         fetch(exchange.url, clock=Clock(NOW + DAY), give_up_after=0.01)
@@ -188,10 +188,10 @@ def test_date_check_trusts_the_exchange_from_then_on() -> None:
         left = list(answers)
 
         async def ask() -> datetime:
-            told = left.pop(0)
-            if isinstance(told, ExchangeError):
-                raise told
-            return told
+            time_given = left.pop(0)
+            if isinstance(time_given, ExchangeError):
+                raise time_given
+            return time_given
 
         return ask
 

@@ -59,6 +59,13 @@ def exchange() -> Iterator[StandInExchange]:
         yield exchange
 
 
+@pytest.fixture
+def collector(
+    exchange: StandInExchange, instance: dg.DagsterInstance, lake: ParquetStore
+) -> Collector:
+    return collector_of(exchange.url, instance, lake)
+
+
 @pytest.fixture(scope="module")
 def collected(azurite: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """The blobs of a sound lake, collected once."""
@@ -253,11 +260,10 @@ def test_damage_is_mended_by_plain_collect(
     lake: ParquetStore,
     collected: Lake,
     exchange: StandInExchange,
-    instance: dg.DagsterInstance,
+    collector: Collector,
 ) -> None:
     DAMAGES[name](damaged, collected)
     broken = blobs_of(damaged)
-    collector = collector_of(exchange.url, instance, lake)
     outcome = collector.collect(collector.plan(SERIES, DAYS[-1:]))
     assert not outcome.failed
     assert status_of(damaged, lake).damage == []
@@ -311,14 +317,8 @@ def test_foreign_names_are_named(
 @pytest.mark.soak
 @pytest.mark.parametrize("path", FOREIGN)
 def test_foreign_names_are_left_alone(
-    path: str,
-    damaged: ContainerClient,
-    lake: ParquetStore,
-    collected: Lake,
-    exchange: StandInExchange,
-    instance: dg.DagsterInstance,
+    path: str, damaged: ContainerClient, collected: Lake, collector: Collector
 ) -> None:
     upload(damaged, path, collected[DAY])
-    collector = collector_of(exchange.url, instance, lake)
     assert not collector.collect(collector.plan(SERIES, DAYS[-1:])).failed
     assert blobs_of(damaged)[path] == collected[DAY]

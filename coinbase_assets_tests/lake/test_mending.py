@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from azure.storage.blob import ContainerClient, StandardBlobTier
 
+from coinbase_assets.automation.collector import Collector
 from coinbase_assets.automation.healing import plan_healing, verify_series
 from coinbase_assets.candles.blob_rules import table_digest
 from coinbase_assets.candles.months import join_days
@@ -16,6 +17,7 @@ from coinbase_assets.candles.series import Series
 from coinbase_assets.lake.mending import share_of_night
 from coinbase_assets.storage.parquet_store import DAMAGED, ParquetStore
 from coinbase_assets.storage.stored_blob import StoredBlob
+from coinbase_assets.table_metadata import with_fields
 from coinbase_assets_tests.lake.test_damage import (
     DAY,
     DAYS,
@@ -29,6 +31,7 @@ from coinbase_assets_tests.lake.test_damage import (
     Lake,
     blobs_of,
     collected,
+    collector,
     collector_of,
     damaged,
     exchange,
@@ -42,7 +45,7 @@ from coinbase_assets_tests.lake.test_damage import (
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 from coinbase_assets_tests.stand_in.markets import SyntheticMarket
 
-__all__ = ["collected", "damaged", "exchange"]
+__all__ = ["collected", "collector", "damaged", "exchange"]
 
 LISTING = "listings/product=ETH-EUR/listing.parquet"
 REVISIONS = f"candle_revisions/{DAY.split('/', 1)[1].rpartition('/')[0]}/"
@@ -63,14 +66,12 @@ def test_verify_finds_value_altered_with_its_metadata(
     damaged: ContainerClient,
     lake: ParquetStore,
     collected: Lake,
-    exchange: StandInExchange,
-    instance: dg.DagsterInstance,
+    collector: Collector,
 ) -> None:
     forged(damaged, path, collected[path])
     assert status_of(damaged, lake).damage == []
     assert verify_series(lake, SERIES, ROLLUPS) == [path]
     assert "not those that were stored" in "".join(status_of(damaged, lake).damage)
-    collector = collector_of(exchange.url, instance, lake)
     (plan,) = plan_healing(collector, [SERIES], TODAY)
     assert not collector.collect(plan).failed
     assert values(blobs_of(damaged)[path]).equals(values(collected[path]))
@@ -86,13 +87,9 @@ def test_each_blob_is_verified_once_in_thirty_nights() -> None:
 
 @pytest.mark.soak
 def test_lost_tail_of_restored_lake_is_asked_for(
-    damaged: ContainerClient,
-    lake: ParquetStore,
-    exchange: StandInExchange,
-    instance: dg.DagsterInstance,
+    damaged: ContainerClient, collector: Collector
 ) -> None:
     """The lake was restored from a backup; Dagster has recorded days that came later."""
-    collector = collector_of(exchange.url, instance, lake)
     assert not collector.collect(collector.plan(SERIES, DAYS)).failed
     for path in blobs_of(damaged):
         if DAYS[2] in path or DAYS[3] in path:
@@ -118,6 +115,19 @@ def test_lost_revisions_are_recorded(
         assert not collector.collect(collector.plan(SERIES, DAYS[-1:])).failed
     assert status_of(damaged, lake).damage == []
     assert blobs_of(damaged)[DAY].metadata["revisions_lost"] == "1"
+
+
+def test_lost_listing_of_lake_without_days_plans_nothing(
+    damaged: ContainerClient, lake: ParquetStore, collector: Collector
+) -> None:
+    for path in blobs_of(damaged):
+        if path.startswith(("raw_candles/", "candle_history/", "listings/")):
+            damaged.delete_blob(path)
+    ledger = lake.get(LEDGER.format("2024-01"))
+    stored = lake.find([LEDGER.format("2024-01")])[LEDGER.format("2024-01")]
+    lake.put(stored.path, with_fields(ledger, {"buckets_before_listing": "1"}), stored)
+    assert "first or last day" in status_of(damaged, lake).damage[-1]
+    assert collector.plan(SERIES, []).days == []
 
 
 @pytest.mark.soak
