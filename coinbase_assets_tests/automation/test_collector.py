@@ -331,10 +331,8 @@ def test_collect_into_another_container_begins_anew_and_returns(
             assert series_status(store, HOURS, date(2024, 2, 3)).candles == 24 * len(DAYS)
 
 
-@pytest.mark.parametrize(
-    "kept",
-    [pytest.param({}, id="no metadata", marks=pytest.mark.soak), {"Rows": "24"}],
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("kept", [{}, {"Rows": "24"}], ids=["no metadata", "renamed metadata"])
 def test_collect_of_lake_copied_through_files_asks_nothing(
     exchange: StandInExchange,
     lake: ParquetStore,

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from coinbase_assets_tests.processes import PROJECT
 
 LOST = """
@@ -23,6 +25,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.soak
 def test_lost_interrupt_is_delivered_again() -> None:
     done = run(LOST.format(error="KeyboardInterrupt"))
     assert (done.returncode, done.stdout, done.stderr) == (7, "", "")

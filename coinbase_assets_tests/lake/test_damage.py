@@ -227,7 +227,7 @@ DAMAGES: Mapping[str, Damage] = {
         lambda fields: {name.capitalize(): text for name, text in fields.items()}
     ),
 }
-QUICK = ("raw truncated",)
+QUICK = ("raw truncated", "all metadata capitalised")
 
 
 def status_of(container: ContainerClient, lake: ParquetStore) -> SeriesStatus:

@@ -97,6 +97,7 @@ def test_lost_tail_of_restored_lake_is_asked_for(
     assert collector.plan(SERIES, DAYS[:1]).days == [DAYS[0], *DAYS[2:]]
 
 
+@pytest.mark.soak
 def test_lost_revisions_are_recorded(
     damaged: ContainerClient,
     lake: ParquetStore,
