@@ -29,7 +29,6 @@ from coinbase_assets.candles.rollups import source_months
 from coinbase_assets.candles.series import CandleSeries, Series
 from coinbase_assets.completeness.ledger import State
 from coinbase_assets.lake.stock import Blobs, Stock, take_stock
-from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.stored_blob import StoredBlob
 
 if TYPE_CHECKING:
@@ -217,8 +216,7 @@ def inspect(
     store: "ParquetStore", series: Series, rollups: Sequence[CandleSeries] = ()
 ) -> Inventory:
     """Take the inventory of a series and of its rollups. Raises StorageError."""
-    listed = map_concurrently(lambda dataset: take_stock(store, dataset, series), _OF_SERIES)
-    stocks = dict(zip(_OF_SERIES, listed, strict=True))
+    stocks = {dataset: take_stock(store, dataset, series) for dataset in _OF_SERIES}
     listing = LISTINGS.path().format(partition=series.product)
     ledgers = stocks[CANDLE_COVERAGE].by_key.values()
     names_listing = any(
