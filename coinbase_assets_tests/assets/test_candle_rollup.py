@@ -121,6 +121,7 @@ def test_rollup_sensors_rebuild_touched_months_without_requests(
     ]
 
 
+@pytest.mark.soak
 def test_rollup_collect_builds_touched_rollups_in_few_runs(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:

@@ -229,6 +229,7 @@ def test_raw_spurious_empty_answers_lose_no_candle(
     assert [lake.get(path).num_rows for path in lake.list("raw_candles/")] == [24] * 31
 
 
+@pytest.mark.soak
 def test_raw_streams_days_while_requesting_later(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:

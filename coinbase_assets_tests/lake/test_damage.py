@@ -228,6 +228,7 @@ DAMAGES: Mapping[str, Damage] = {
     ),
 }
 QUICK = ("raw truncated", "all metadata capitalised")
+NOTICED_QUICKLY = ("history deleted", "raw of", "value altered", "ledger row", "rollup empty")
 
 
 def status_of(container: ContainerClient, lake: ParquetStore) -> SeriesStatus:
@@ -239,7 +240,13 @@ def test_sound_lake_has_no_damage(damaged: ContainerClient, lake: ParquetStore) 
     assert (found.damage, found.foreign, found.complete) == ([], [], True)
 
 
-@pytest.mark.parametrize("name", DAMAGES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name.startswith(NOTICED_QUICKLY) else pytest.mark.soak)
+        for name in DAMAGES
+    ],
+)
 def test_damage_is_noticed(
     name: str, damaged: ContainerClient, lake: ParquetStore, collected: Lake
 ) -> None:
