@@ -1,6 +1,9 @@
 """The `dagster.yaml` of an instance is created, kept, brought up to date or refused."""
 
 import re
+import shutil
+import sqlite3
+from contextlib import ExitStack, closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -38,13 +41,22 @@ def old_home(
 ) -> Path:
     """An instance folder of an earlier version, with one run.
 
-    The files of that version and of Dagster's own storages are the same.
+    That version left what it wrote in the -wal files; apart from that, the files are the same.
     """
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    with open_instance(tmp_path) as instance:
-        collect_price(instance)
-    (tmp_path / "dagster.yaml").write_text(request.param)
-    return tmp_path
+    made, home = tmp_path / "made", tmp_path / "home"
+    with open_instance(made):
+        pass
+    with ExitStack() as kept:
+        for name in ("runs.db", "runs/index.db"):
+            connection = kept.enter_context(closing(sqlite3.connect(made / "history" / name)))
+            connection.execute("SELECT * FROM alembic_version").fetchall()
+        with open_instance(made) as instance:
+            collect_price(instance)
+        shutil.copytree(made, home)
+    assert (home / "history" / "runs" / "index.db-wal").stat().st_size
+    (home / "dagster.yaml").write_text(request.param)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    return home
 
 
 def test_shipped_configs_include_the_current_one() -> None:
