@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 INSTALLED_DEV := .venv/installed-dev
 
-.PHONY: install run dev demo test test-fast soak check compat format bench constraints clean
+.PHONY: install run dev demo test test-fast soak check conformance compat format bench constraints clean
 
 install: $(INSTALLED)
 
@@ -46,6 +46,9 @@ check: $(INSTALLED_DEV)
 	    $(BIN)/uv pip compile --quiet --system-certs --python $(BIN)/python --all-extras \
 	        --python-version $$version --constraint constraints.txt --output-file /dev/null \
 	        pyproject.toml || exit 1; done
+
+conformance: $(INSTALLED_DEV)  ## Dagster's own tests of storages, against those of dagster.yaml
+	$(BIN)/python -m coinbase_assets_tests.conformance --numprocesses=2
 
 compat: $(INSTALLED_DEV)  ## every test on every Python here: pinned, lowest, newest versions
 	$(BIN)/python -m coinbase_assets_tests.compat $(PYTHONS)

@@ -140,16 +140,6 @@ def new_instance_at(home: Path) -> dg.DagsterInstance:
             "class": "BatchedSqliteEventLogStorage",
             "config": {"base_dir": str(home / "history" / "runs")},
         },
-        "run_storage": {
-            "module": "coinbase_assets.dagster_instance.sqlite_storage",
-            "class": "KeptSqliteRunStorage",
-            "config": {"base_dir": str(home / "history")},
-        },
-        "schedule_storage": {
-            "module": "coinbase_assets.dagster_instance.sqlite_storage",
-            "class": "KeptSqliteScheduleStorage",
-            "config": {"base_dir": str(home / "schedules")},
-        },
     }
     return dg.DagsterInstance.local_temp(str(home), overrides=overrides)
 

@@ -23,10 +23,7 @@ NEEDS = {
         "talks to a server in a thread: the stand-in exchange, a webhook, a mail server",
         {"ThreadingHTTPServer", "create_server", "Controller"},
     ),
-    "instance": (
-        "opens a Dagster instance, or a storage of one, on disk",
-        {"DagsterInstance", "open_instance", "KeptSqliteRunStorage", "KeptSqliteScheduleStorage"},
-    ),
+    "instance": ("opens a Dagster instance on disk", {"DagsterInstance", "open_instance"}),
 }
 _PACKAGE = __name__.partition(".")[0]
 

@@ -20,10 +20,18 @@ SHIPPED = (
     "f049f4c6ffa7e3ac5e358bf9782063e6124f5b3cb2aabe83c3d423bb54499dda",
     "f6b353899abb3040c1cc8b40410853dea69df26f58d2e418803b783245f12c11",
     "bdbdcf3acef366af0cc07376b1636ae6282f0fad5d242337bc09af69ee75135e",
+    "5adb92894e255bd069f10b46a089c076c771e43fd1424a4e82e60efe7013eee4",
 )
-_MOVED_MODULE = re.compile(
-    r"^\s*module:\s*['\"]?coinbase_assets\.(event_log|sqlite_storage)\b", re.MULTILINE
-)
+_MODULE = r"(?m)^\s*module:\s*['\"]?coinbase_assets\."
+# What to do about modules of earlier versions that an edited copy may name.
+_REMEDIES = {
+    rf"{_MODULE}event_log\b": (
+        "change coinbase_assets.event_log to coinbase_assets.dagster_instance.event_log"
+    ),
+    rf"{_MODULE}(dagster_instance\.)?sqlite_storage\b": (
+        "remove the blocks run_storage and schedule_storage: Dagster's own use the same files"
+    ),
+}
 
 
 class InstanceConfigError(OSError):
@@ -38,13 +46,13 @@ def template() -> Path:
 def update_config(home: Path) -> None:
     """Copy this project's `dagster.yaml` to `home` unless the file there is current or edited.
 
-    Raises InstanceConfigError if the file names modules that have moved since.
+    Raises InstanceConfigError if the file names modules that are gone since.
     """
     config = home / "dagster.yaml"
     if template().exists() and _is_replaceable(config):
         shutil.copy(template(), config)
     elif config.exists():
-        _refuse_moved_modules(config)
+        _refuse_old_modules(config)
 
 
 def _is_replaceable(config: Path) -> bool:
@@ -54,10 +62,10 @@ def _is_replaceable(config: Path) -> bool:
     return text != template().read_bytes() and sha256(text).hexdigest() in SHIPPED
 
 
-def _refuse_moved_modules(config: Path) -> None:
-    moved = sorted(set(_MOVED_MODULE.findall(config.read_text())))
-    if moved:
-        changes = " and ".join(
-            f"coinbase_assets.{name} to coinbase_assets.dagster_instance.{name}" for name in moved
+def _refuse_old_modules(config: Path) -> None:
+    text = config.read_text()
+    remedies = [remedy for module, remedy in _REMEDIES.items() if re.search(module, text)]
+    if remedies:
+        raise InstanceConfigError(
+            f"{config}: names modules of an earlier version; {', and '.join(remedies)}"
         )
-        raise InstanceConfigError(f"{config}: names modules that have moved; change {changes}")

@@ -15,24 +15,13 @@ with requiring_tested_dagster():
         AssetCheckExecutionsTable as AssetCheckExecutionsTable,
     )
     from dagster._core.storage.event_log.schema import (
-        SqlEventLogStorageMetadata as SqlEventLogStorageMetadata,
-    )
-    from dagster._core.storage.event_log.schema import (
         SqlEventLogStorageTable as SqlEventLogStorageTable,
-    )
-
-    # The name of the file with the events of all runs: no public name.
-    from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
-        INDEX_SHARD_NAME as INDEX_SHARD_NAME,
     )
 
     require(
         SqliteEventLogStorage,
-        "_connect",
-        "_initdb",
         "_store_asset_event",
         "_store_asset_event_tags",
-        "conn_string_for_shard",
         "delete_events_for_run",
         "index_connection",
         "index_transaction",

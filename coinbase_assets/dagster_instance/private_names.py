@@ -1,6 +1,6 @@
 """Dagster's private names, which any release of Dagster may change or remove.
 
-Each is imported only here, or in private_event_log_names.py or private_storage_names.py if it loads
+Each is imported only here, or in private_event_log_names.py or private_web_names.py if it loads
 more than `import dagster` does. A comment says why no public name suffices. See
 docs/decisions/2026-11-27-private-names.md.
 """

@@ -1,7 +1,6 @@
 """The event log that stores batches has the same content as Dagster's own."""
 
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+from dagster._core.events import AssetObservationData, StepMaterializationData
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 
 from coinbase_assets.dagster_instance.event_log import BatchedSqliteEventLogStorage
@@ -176,19 +176,46 @@ def test_event_log_failing_batch_leaves_no_index_rows(tmp_path: Path) -> None:
             assert index.scalar(of_run) == 1
 
 
-def test_event_log_creates_run_file_concurrently(tmp_path: Path) -> None:
-    with instance_with(OURS, tmp_path):
-        pass
-    folder = str(tmp_path / "history" / "runs")
-    logs = [BatchedSqliteEventLogStorage(folder) for _ in range(8)]
+MADE = dg.AssetMaterialization(KEY, partition=DAYS[0])
+MADE_LATER = dg.AssetMaterialization(KEY, partition=DAYS[1])
+SEEN = dg.AssetObservation(KEY, partition=DAYS[2])
 
-    def open_run(log: BatchedSqliteEventLogStorage) -> int:
-        with log.run_connection("new") as connection:
-            return len(sa.inspect(connection).get_table_names())
 
-    with ThreadPoolExecutor(len(logs)) as pool:
-        tables = set(pool.map(open_run, logs))
-    assert len(tables) == 1
+def entry(event: dg.AssetMaterialization | dg.AssetObservation, time: float) -> dg.EventLogEntry:
+    """The event as a run records it at a time in seconds."""
+    recorded = (
+        dg.DagsterEvent("ASSET_OBSERVATION", "job", event_specific_data=AssetObservationData(event))
+        if isinstance(event, dg.AssetObservation)
+        else dg.DagsterEvent(
+            "ASSET_MATERIALIZATION", "job", event_specific_data=StepMaterializationData(event)
+        )
+    )
+    return dg.EventLogEntry(None, "debug", "", "run", time, dagster_event=recorded)
+
+
+@pytest.mark.parametrize(
+    ("events", "last"),
+    [
+        ((MADE, SEEN), MADE),
+        ((SEEN, MADE), MADE),
+        ((MADE, SEEN, MADE_LATER, SEEN), MADE_LATER),
+        ((MADE_LATER, MADE), MADE),
+    ],
+)
+def test_event_log_batch_keeps_last_materialization_of_asset(
+    tmp_path: Path,
+    events: Sequence[dg.AssetMaterialization | dg.AssetObservation],
+    last: dg.AssetMaterialization,
+) -> None:
+    found = []
+    for name, storage in (("ours", OURS), ("theirs", THEIRS)):
+        with instance_with(storage, tmp_path / name) as instance:
+            batch = [entry(event, 1.7e9 + place) for place, event in enumerate(events)]
+            instance.event_log_storage.store_event_batch(batch)
+            found.append(instance.get_asset_records([KEY])[0].asset_entry)
+    assert found[0] == found[1]
+    assert found[0].last_materialization_record
+    assert found[0].last_materialization_record.asset_materialization == last
 
 
 def test_event_log_default_folder_is_below_dagster_home(

@@ -1,5 +1,9 @@
 """The `dagster.yaml` of an instance is created, kept, brought up to date or refused."""
 
+import re
+import shutil
+import sqlite3
+from contextlib import ExitStack, closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,7 +21,9 @@ from coinbase_assets.dagster_instance.opening import creating, open_instance
 
 PROJECT_FOLDER = "coinbase_assets.dagster_instance.instance_config.project_folder"
 BEFORE_FOLDERS = Path(__file__).with_name("dagster_before_folders.yaml").read_text()
-MOVED = "coinbase_assets.{0} to coinbase_assets.dagster_instance.{0}"
+WITH_KEPT_STORAGES = Path(__file__).with_name("dagster_with_kept_storages.yaml").read_text()
+MOVE = "change coinbase_assets.event_log to coinbase_assets.dagster_instance.event_log"
+REMOVE = "remove the blocks run_storage and schedule_storage: Dagster's own use the same files"
 
 
 @dg.asset
@@ -29,22 +35,34 @@ def collect_price(instance: dg.DagsterInstance) -> str:
     return dg.materialize([price], instance=instance, run_config=SILENT).run_id
 
 
-@pytest.fixture
-def old_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An instance folder of the version before the modules moved, with one run.
+@pytest.fixture(params=[BEFORE_FOLDERS, WITH_KEPT_STORAGES], ids=["moved", "kept"])
+def old_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Path:
+    """An instance folder of an earlier version, with one run.
 
-    The files of that version and of Dagster's own storages are the same.
+    That version left what it wrote in the -wal files; apart from that, the files are the same.
     """
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    with open_instance(tmp_path) as instance:
-        collect_price(instance)
-    (tmp_path / "dagster.yaml").write_text(BEFORE_FOLDERS)
-    return tmp_path
+    made, home = tmp_path / "made", tmp_path / "home"
+    with open_instance(made):
+        pass
+    with ExitStack() as kept:
+        for name in ("runs.db", "runs/index.db"):
+            connection = kept.enter_context(closing(sqlite3.connect(made / "history" / name)))
+            connection.execute("SELECT * FROM alembic_version").fetchall()
+        with open_instance(made) as instance:
+            collect_price(instance)
+        shutil.copytree(made, home)
+    assert (home / "history" / "runs" / "index.db-wal").stat().st_size
+    (home / "dagster.yaml").write_text(request.param)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    return home
 
 
 def test_shipped_configs_include_the_current_one() -> None:
     assert sha256(template().read_bytes()).hexdigest() == SHIPPED[-1]
-    assert sha256(BEFORE_FOLDERS.encode()).hexdigest() in SHIPPED
+    for earlier in (BEFORE_FOLDERS, WITH_KEPT_STORAGES):
+        assert sha256(earlier.encode()).hexdigest() in SHIPPED
 
 
 def test_open_creates_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,26 +86,33 @@ def test_open_old_home_shows_its_runs_and_goes_on(old_home: Path) -> None:
         assert len(instance.get_runs()) == 2
 
 
-def test_open_refuses_edited_config_with_moved_modules(old_home: Path) -> None:
-    config = old_home / "dagster.yaml"
-    config.write_text(edited := BEFORE_FOLDERS + "# mine\n")
+@pytest.mark.parametrize(
+    ("text", "remedy"), [(BEFORE_FOLDERS, f"{MOVE}, and {REMOVE}"), (WITH_KEPT_STORAGES, REMOVE)]
+)
+def test_open_refuses_edited_config_with_old_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, remedy: str
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    config = tmp_path / "dagster.yaml"
+    config.write_text(edited := text + "# mine\n")
     with (
-        pytest.raises(OSError, match="names modules that have moved") as refused,
-        open_instance(old_home),
+        pytest.raises(OSError, match="names modules of an earlier version") as refused,
+        open_instance(tmp_path),
     ):
         pass
-    assert str(refused.value) == (
-        f"{config}: names modules that have moved;"
-        f" change {MOVED.format('event_log')} and {MOVED.format('sqlite_storage')}"
-    )
+    assert str(refused.value) == f"{config}: names modules of an earlier version; {remedy}"
     assert config.read_text() == edited
-    for name in ("event_log", "sqlite_storage"):
-        before, after = MOVED.format(name).split(" to ")
-        edited = edited.replace(before, after)
-    config.write_text(edited)
-    with open_instance(old_home) as instance:
-        assert len(instance.get_runs()) == 1
+    config.write_text(edited := remedied(edited))
+    with open_instance(tmp_path) as instance:
+        collect_price(instance)
     assert config.read_text() == edited
+
+
+def remedied(config: str) -> str:
+    """Do what the message says."""
+    kept = re.sub(r"(?m)^(run|schedule)_storage:\n( .*\n)+", "", config)
+    before, after = MOVE.removeprefix("change ").split(" to ")
+    return kept.replace(before, after)
 
 
 @pytest.mark.parametrize("text", ["telemetry: {enabled: false}\n", "# coinbase_assets.event_log\n"])
@@ -105,7 +130,7 @@ def test_update_config_without_template_refuses_old_copy(
     update_config(tmp_path)
     assert not (tmp_path / "dagster.yaml").exists()
     (tmp_path / "dagster.yaml").write_text(BEFORE_FOLDERS)
-    with pytest.raises(InstanceConfigError, match="names modules that have moved"):
+    with pytest.raises(InstanceConfigError, match="names modules of an earlier version"):
         update_config(tmp_path)
 
 

@@ -18,8 +18,7 @@ from coinbase_assets.dagster_instance.supported_dagster import TESTED
 
 PACKAGE = Path(coinbase_assets.__file__).parent
 FILES = {
-    f"dagster_instance/private_{part}.py"
-    for part in ("names", "event_log_names", "storage_names", "web_names")
+    f"dagster_instance/private_{part}.py" for part in ("names", "event_log_names", "web_names")
 }
 
 
@@ -99,8 +98,8 @@ def run_with_changed_dagster(folder: Path, module: str, change: str) -> list[str
         ),
         (
             "dagster._core.storage.event_log",
-            "del module.SqliteEventLogStorage._initdb",
-            "type object 'SqliteEventLogStorage' has no attribute '_initdb'",
+            "del module.SqliteEventLogStorage.path_for_shard",
+            "type object 'SqliteEventLogStorage' has no attribute 'path_for_shard'",
         ),
         (
             "dagster._core.instance",
