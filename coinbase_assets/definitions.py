@@ -114,6 +114,8 @@ def build_alerts(
         [key for check in checks for key in check.check_keys],
         parse_destinations(urls.get_secret_value()) if urls else (),
         heartbeat.get_secret_value() if heartbeat else None,
+        settings.start if settings.has_start else None,
+        settings.web_url,
     )
 
 

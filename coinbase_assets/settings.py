@@ -38,6 +38,7 @@ from coinbase_assets.environment.setting_values import (
     parse_series,
     parse_start,
     parse_web_hosts,
+    parse_web_url,
     require_absolute,
     require_container,
     require_heartbeat_url,
@@ -140,9 +141,17 @@ class Settings(BaseSettings):
     web_hosts: Annotated[tuple[str, ...], NoDecode, _parsed_by(parse_web_hosts)] = Field(
         (), alias="COINBASE_WEB_HOSTS"
     )
+    web_url: Annotated[str, AfterValidator(parse_web_url)] | None = Field(
+        None, alias="COINBASE_WEB_URL"
+    )
     dagster_home: Annotated[Path, _checked_by(require_absolute)] = Field(
         default_factory=lambda: project_folder() / ".dagster", alias="DAGSTER_HOME"
     )
+
+    @property
+    def has_start(self) -> bool:
+        """Whether the settings name the day from which on all days must be collected."""
+        return "start" in self.model_fields_set
 
     @property
     def names_storage(self) -> bool:

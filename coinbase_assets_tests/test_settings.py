@@ -418,6 +418,18 @@ def test_settings_refuse_unreadable_env_file(
     assert refusal(monkeypatch).startswith(f"{tmp_path}/.env: not a file; ")
 
 
+def test_web_url_ends_without_slash(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch).web_url is None
+    assert load(monkeypatch, COINBASE_WEB_URL="https://a.com/x/").web_url == "https://a.com/x"
+    message = refusal(monkeypatch, COINBASE_WEB_URL="a.com")
+    assert message.startswith("COINBASE_WEB_URL=a.com: not a URL")
+
+
+def test_has_start_only_if_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not load(monkeypatch).has_start
+    assert load(monkeypatch, COINBASE_START="2024-01-01").has_start
+
+
 def test_web_hosts_are_names(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(monkeypatch).web_hosts == ()
     hosts = load(monkeypatch, COINBASE_WEB_HOSTS=" Candles.example.com, lan ,").web_hosts

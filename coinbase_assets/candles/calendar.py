@@ -57,6 +57,12 @@ def adjoining(keys: Sequence[str], most: int) -> Iterator[Sequence[str]]:
         yield from (run[index : index + most] for index in range(0, len(run), most))
 
 
+def as_ranges(keys: Sequence[str]) -> str:
+    """Return keys of days or of months, ascending, as `2024-01-01..2024-01-09, 2024-02-03`."""
+    runs = adjoining(keys, len(keys))
+    return ", ".join(run[0] if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs)
+
+
 def _number(key: str) -> int:
     """Return the number of a day or month key; consecutive keys have consecutive numbers."""
     year, month, *day = map(int, key.split("-"))

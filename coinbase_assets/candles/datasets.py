@@ -5,6 +5,7 @@ of an asset without importing the asset's module.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -104,6 +105,14 @@ def place_of(path: str) -> Place | None:
         return Place(dataset, parse_candle_series(name) if has_series else None, key)
     except ValueError:
         return None
+
+
+def dataset_of(asset_key: Sequence[str]) -> tuple[Dataset, CandleSeries] | None:
+    """Return the dataset and the series of an asset; None for an asset without a series."""
+    *series, name = asset_key
+    if len(series) != 2 or name not in _WITH_SERIES:
+        return None
+    return _WITH_SERIES[name], parse_candle_series(":".join(series))
 
 
 def is_key(dataset: Dataset, key: str) -> bool:

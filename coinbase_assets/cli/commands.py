@@ -12,9 +12,10 @@ from coinbase_assets.automation.healing import plan_healing, plan_trades, verify
 from coinbase_assets.candles.blob_rules import LakeRules
 from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.series import Series
+from coinbase_assets.cli.alerts import print_incidents
 from coinbase_assets.cli.console import console, errors
 from coinbase_assets.cli.progress import progress
-from coinbase_assets.cli.status_report import print_json, print_status
+from coinbase_assets.cli.status_report import print_json, print_status, print_with_problems
 from coinbase_assets.dagster_instance.opening import open_instance
 from coinbase_assets.dagster_instance.orphaned_runs import fail_orphans
 from coinbase_assets.definitions import build_definitions
@@ -147,21 +148,28 @@ def _collect(
 
 
 def show_status(settings: Settings, as_json: bool) -> bool:
-    """Print the status of each series and its open problems. Returns whether all are complete."""
+    """Print the status of each series and its problems.
+
+    Returns whether all are complete and fresh.
+    """
     with (
         with_storage(settings) as settings,
         _store(settings) as store,
         _instance(settings.dagster_home) as instance,
     ):
         incidents = load_state(instance).incidents
+        windows = {each: freshness_windows(each, settings) for each in settings.series}
         if as_json:
-            windows = {each: freshness_windows(each, settings) for each in settings.series}
             return print_json(store, windows, incidents, settings.rollups)
-        complete = print_status(console, store, settings.series, settings.rollups)
-        for incident in incidents:
-            for name, problems in incident.standing_texts.items():
-                console.print(f"Since {incident.began}, {name}: {'; '.join(problems)}")
-        return complete
+        return print_with_problems(console, store, windows, incidents, settings.rollups)
+
+
+def show_incidents(settings: Settings) -> bool:
+    """Print the open incidents. Returns whether there are any."""
+    with _instance(settings.dagster_home) as instance:
+        incidents = load_state(instance).incidents
+    print_incidents(incidents, datetime.now(UTC))
+    return bool(incidents)
 
 
 def plot_series(

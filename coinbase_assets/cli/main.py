@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from coinbase_assets.candles.series import CandleSeries, Series, parse_candle_series
+from coinbase_assets.cli.alert_commands import alerts
 from coinbase_assets.cli.entry import INTERRUPTED
 from coinbase_assets.cli.logs import prepare_logging
 from coinbase_assets.cli.parameters import (
@@ -104,7 +105,8 @@ def heal(
 def status(as_json: bool) -> None:
     """Show what the lake holds, and any unexplained gaps.
 
-    There is a line for each configured series. The exit status is 1 if a series is not complete.
+    There is a line for each configured series. The exit status is 1 if a series is not complete or
+    is stale.
     """
     settings = load_settings()
     with without_garbage_collection():
@@ -203,29 +205,6 @@ def run_query(sql: str, style: str | None, allow_files: bool) -> None:
         raise click.UsageError(str(error)) from None
 
 
-@cli.group()
-def alerts() -> None:
-    """Test the delivery of alerts."""
-
-
-@alerts.command("test")
-def try_alerts() -> None:
-    """Send a test message to each URL of COINBASE_ALERT_URLS.
-
-    The exit status is 1 if a message was not delivered.
-    """
-    urls = load_settings().alert_urls
-    if not urls:
-        raise click.UsageError(
-            "COINBASE_ALERT_URLS is not set; set it to a URL, for example"
-            " mailto://USER:PASSWORD@HOST"
-        )
-    from coinbase_assets.cli.alerts import send_test_message
-
-    if not send_test_message(urls.get_secret_value()):
-        sys.exit(1)
-
-
 @cli.command()
 def azurite() -> None:
     """Run Azurite, the Azure storage emulator, until Ctrl-C."""
@@ -252,6 +231,9 @@ def dev(port: int) -> None:
         from coinbase_assets.cli.dev import run_dev
 
     run_dev(settings, port)
+
+
+cli.add_command(alerts)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,7 +10,9 @@ from coinbase_assets.completeness.ledger import State
 from coinbase_assets.lake.portable_json import to_json
 from coinbase_assets.lake.status import SeriesStatus, series_status
 from coinbase_assets.monitoring.freshness import FreshnessWindows
-from coinbase_assets.monitoring.incidents import Incident
+from coinbase_assets.monitoring.incidents import Incident, Problem
+from coinbase_assets.monitoring.kinds import TROUBLE, Kind
+from coinbase_assets.monitoring.status_problems import is_fresh, series_problems
 from coinbase_assets.plain_text import shown
 from coinbase_assets.storage.parquet_store import ParquetStore
 
@@ -25,11 +27,8 @@ def print_status(
     store: ParquetStore,
     series: Sequence[Series],
     rollups: Sequence[Rollup] = (),
-) -> bool:
-    """Print a line per series, then what is unexplained or damaged.
-
-    Returns whether all series, and their rollups, are complete.
-    """
+) -> list[SeriesStatus]:
+    """Print a line per series, then what is unexplained or damaged. Returns their statuses."""
     now = datetime.now(UTC)
     statuses = [_status(store, each, now, rollups) for each in series]
     rows = [_HEADINGS, *(_cells(status, now) for status in statuses)]
@@ -49,7 +48,35 @@ def print_status(
     if foreign := _foreign(statuses):
         console.print(foreign)
     console.print(f"Container {store.container_uri}; the history is in candle_history/")
-    return all(status.complete for status in statuses)
+    return statuses
+
+
+def print_with_problems(
+    console: PlainConsole,
+    store: ParquetStore,
+    windows: Mapping[Series, FreshnessWindows],
+    incidents: Sequence[Incident],
+    rollups: Sequence[Rollup],
+) -> bool:
+    """Print the status of the series, and their problems other than holes.
+
+    Returns whether all series are complete and fresh.
+    """
+    statuses = print_status(console, store, list(windows), rollups)
+    now, is_well = datetime.now(UTC), True
+    for status in statuses:
+        window = windows[status.series]
+        problems = series_problems(store, status, window, incidents, rollups, now)
+        for problem in problems:
+            if problem.kind != Kind.INCOMPLETE:
+                console.print(f"{problem.subject}: {_as_line(problem)}")
+        is_well &= status.complete and is_fresh(problems)
+    return is_well
+
+
+def _as_line(problem: Problem) -> str:
+    """Return what is wrong, in a line."""
+    return f"{TROUBLE[problem.kind]}: {problem.text}"
 
 
 def _status(
@@ -73,25 +100,25 @@ def print_json(
     incidents: Sequence[Incident] = (),
     rollups: Sequence[Rollup] = (),
 ) -> bool:
-    """Print a JSON array with an object per series. Returns whether all series are complete."""
-    now, objects, complete = datetime.now(UTC), [], True
-    problems = {
-        name: texts for incident in incidents for name, texts in incident.standing_texts.items()
-    }
+    """Print a JSON array with an object per series.
+
+    Returns whether all series are complete and fresh.
+    """
+    now, objects, is_well = datetime.now(UTC), [], True
     for series, window in windows.items():
         status = _status(store, series, now, rollups)
-        through = status.answered_through
+        problems = series_problems(store, status, window, incidents, rollups, now)
         objects.append(
             _as_json(status, now)
             | {
-                "answered_through": _time(through),
-                "fresh": through is not None and now - through <= window.fail,
-                "problems": problems.get(str(series), []),
+                "answered_through": _time(status.answered_through),
+                "fresh": is_fresh(problems),
+                "problems": [_as_line(problem) for problem in problems],
             }
         )
-        complete &= status.complete
+        is_well &= status.complete and is_fresh(problems)
     print(to_json(objects, indent=2))
-    return complete
+    return is_well
 
 
 def _cells(status: SeriesStatus, now: datetime) -> tuple[str, ...]:

@@ -11,6 +11,9 @@ from coinbase_assets.dagster_instance.supported_dagster import require, requirin
 
 if TYPE_CHECKING:
     # Types of values that public functions take or return; the types themselves are private.
+    from dagster._core.definitions.assets.graph.asset_graph_subset import (
+        AssetGraphSubset as AssetGraphSubset,
+    )
     from dagster._core.execution.backfill import PartitionBackfill as PartitionBackfill
     from dagster._core.execution.context.system import (
         PlanOrchestrationContext as PlanOrchestrationContext,
@@ -28,7 +31,7 @@ with requiring_tested_dagster():
     )
 
     # The state of an asset's freshness: the public API has policies, but not their outcome.
-    from dagster._core.definitions.freshness import FreshnessState
+    from dagster._core.definitions.freshness import FreshnessState as FreshnessState
 
     # Why a run failed: the public API has the run's tag, but not the values.
     from dagster._core.events import RunFailureReason as RunFailureReason
@@ -59,9 +62,14 @@ with requiring_tested_dagster():
 
     CHECK_FAILED = AssetCheckExecutionRecordStatus.FAILED
     EVALUATED_CHECKS = {AssetCheckExecutionRecordStatus.SUCCEEDED, CHECK_FAILED}
+    SUCCESSFUL_BACKFILLS = [BulkActionStatus.COMPLETED, BulkActionStatus.COMPLETED_SUCCESS]
+    UNFINISHED_BACKFILLS = [
+        BulkActionStatus.REQUESTED,
+        BulkActionStatus.CANCELING,
+        BulkActionStatus.FAILING,
+    ]
     ENDED_BACKFILLS = [
-        BulkActionStatus.COMPLETED,
-        BulkActionStatus.COMPLETED_SUCCESS,
+        *SUCCESSFUL_BACKFILLS,
         BulkActionStatus.COMPLETED_FAILED,
         BulkActionStatus.FAILED,
         BulkActionStatus.CANCELED,

@@ -142,6 +142,11 @@ def parse_api_url(text: str) -> str:
     return plain_url(text, "write it without them")
 
 
+def parse_web_url(text: str) -> str:
+    """Return the address of the web UI, without slashes at its end."""
+    return plain_url(text, "write it without them")
+
+
 def parse_web_hosts(text: str) -> tuple[str, ...]:
     """Return the host names in a text like `dagster.example.com,candles.lan`, in lower case."""
     hosts = tuple(host.strip().lower() for host in text.split(",") if host.strip())

@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import dagster as dg
+from pydantic import TypeAdapter
 
 from coinbase_assets.monitoring.destinations import Destination, Message
-from coinbase_assets.monitoring.incidents import Incident, read_incident
-from coinbase_assets.monitoring.problems import Failures
+from coinbase_assets.monitoring.failed_runs import Failures
+from coinbase_assets.monitoring.incidents import Incident
+from coinbase_assets.monitoring.stored_incidents import read_incidents
 
 # The key of the state in the instance.
 _STATE = "coinbase_assets/alerts"
@@ -56,9 +58,9 @@ def load_state(instance: dg.DagsterInstance) -> AlertState:
         return AlertState()
     stored = json.loads(text)
     return AlertState(
-        [read_incident(incident) for incident in stored["incidents"]],
+        read_incidents(stored["incidents"]),
         {
-            key: [Message(**message) for message in messages]
+            key: TypeAdapter(list[Message]).validate_python(messages)
             for key, messages in stored["outbox"].items()
         },
         {

@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import httpx
@@ -12,13 +13,36 @@ from coinbase_assets.candles.series import Series
 from coinbase_assets.environment.alert_urls import silence
 from coinbase_assets.environment.network import httpx_options
 from coinbase_assets.monitoring.alert_state import AlertState, load_state, save_state
-from coinbase_assets.monitoring.backfills import backfill_message, ended_backfills
+from coinbase_assets.monitoring.backfills import (
+    backfill_message,
+    ended_backfills,
+    is_filling,
+)
 from coinbase_assets.monitoring.delivery import deliver
 from coinbase_assets.monitoring.destinations import Destination, Message
+from coinbase_assets.monitoring.failed_runs import update_failures
 from coinbase_assets.monitoring.incidents import update_incidents
-from coinbase_assets.monitoring.problems import find_problems, update_failures, watched_subjects
+from coinbase_assets.monitoring.kinds import TROUBLE, Kind
+from coinbase_assets.monitoring.messages import describe_change
+from coinbase_assets.monitoring.problems import find_problems, watched_subjects
+from coinbase_assets.monitoring.uncollected import uncollected_days
+from coinbase_assets.storage.errors import StorageError
+from coinbase_assets.storage.io_manager import AzureParquetIOManager
+
+if TYPE_CHECKING:
+    from coinbase_assets.storage.parquet_store import ParquetStore
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What the alerts look at, and the address of the web UI, if there is one."""
+
+    series: Sequence[Series]
+    checks: Sequence[dg.AssetCheckKey]
+    start: date | None = None
+    web_url: str | None = None
 
 
 def build_alerts_sensor(
@@ -26,8 +50,14 @@ def build_alerts_sensor(
     checks: Sequence[dg.AssetCheckKey],
     destinations: Sequence[Destination],
     heartbeat_url: str | None,
+    start: date | None,
+    web_url: str | None,
 ) -> dg.SensorDefinition:
-    """The sensor over these series and checks. It also logs each message as a warning."""
+    """Return the sensor over these series and checks. It also logs each message as a warning.
+
+    `start` is the day from which on all days must be collected, if there is one.
+    """
+    watch = Watch(series, checks, start, web_url)
 
     @dg.sensor(
         name="alerts_sensor",
@@ -38,15 +68,17 @@ def build_alerts_sensor(
             " recovered, and one when a back-fill ends. Calls COINBASE_HEARTBEAT_URL every time."
         ),
     )
-    def alerts_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        state, messages = evaluate(
-            context.instance, load_state(context.instance), series, checks, datetime.now(UTC)
-        )
-        for message in messages:
-            log.warning("%s\n%s", message.title, message.body)
-        state = state.with_outbox(messages, destinations)
-        save_state(context.instance, state)
-        _send(context.instance, state, destinations)
+    def alerts_sensor(
+        context: dg.SensorEvaluationContext, lake: dg.ResourceParam[AzureParquetIOManager]
+    ) -> dg.SkipReason:
+        instance, now = context.instance, datetime.now(UTC)
+        since = load_state(instance)
+        state = _publish(instance, *evaluate(instance, since, watch, now), destinations)
+        try:
+            reports = report_backfills(instance, lake.store, state, since, watch, now)
+            state = _publish(instance, *reports, destinations)
+        except StorageError as error:
+            log.warning("ended back-fills are reported later: %s", error)
         if heartbeat_url:
             _call_heartbeat(heartbeat_url)
         return dg.SkipReason(_skip_reason(state))
@@ -55,37 +87,59 @@ def build_alerts_sensor(
 
 
 def evaluate(
-    instance: dg.DagsterInstance,
-    state: AlertState,
-    series: Sequence[Series],
-    checks: Sequence[dg.AssetCheckKey],
-    now: datetime,
+    instance: dg.DagsterInstance, state: AlertState, watch: Watch, now: datetime
 ) -> tuple[AlertState, list[Message]]:
-    """Returns the state as of `now`, and the new messages.
+    """Return the state as of `now`, and the messages about incidents.
 
-    The first evaluation reports neither earlier failed runs nor earlier back-fills.
+    The first evaluation reports no earlier failed runs. The lake is not read, so that the alerts go
+    on while the storage does not answer.
     """
     since = datetime.fromisoformat(state.looked_at) if state.looked_at else now
     failures = update_failures(instance, since, state.failures)
-    problems = find_problems(instance, series, checks, failures)
-    watched = watched_subjects(series, checks, state.failures)
-    update = update_incidents(state.incidents, problems, now, watched)
+    problems = find_problems(instance, watch.series, watch.checks, failures, now)
+    if watch.start:
+        problems += uncollected_days(instance, watch.series, watch.start, now)
+    watched = watched_subjects(watch.series, watch.checks, state.failures)
+    held = {Kind.NOT_COLLECTED} if is_filling(instance) else set[Kind]()
+    update = update_incidents(state.incidents, problems, now, watched, held)
+    messages = [describe_change(change, now, watch.web_url) for change in update.changes]
+    after = replace(state, incidents=update.incidents, failures=failures, looked_at=now.isoformat())
+    return after, messages
+
+
+def report_backfills(
+    instance: dg.DagsterInstance,
+    store: "ParquetStore",
+    state: AlertState,
+    before: AlertState,
+    watch: Watch,
+    now: datetime,
+) -> tuple[AlertState, list[Message]]:
+    """Return the state with the ended back-fills, and messages about those that ended since.
+
+    `before` is the state before this evaluation; without one, nothing is reported. Raises
+    StorageError.
+    """
     ended = ended_backfills(instance, now)
-    new = [b for b in ended if state.looked_at and b.backfill_id not in state.backfills]
-    after = replace(
-        state,
-        incidents=update.incidents,
-        failures=failures,
-        backfills=[backfill.backfill_id for backfill in ended],
-        looked_at=now.isoformat(),
-    )
-    return after, [*update.messages, *(backfill_message(backfill, now) for backfill in new)]
+    new = [b for b in ended if before.looked_at and b.backfill_id not in before.backfills]
+    messages = [backfill_message(each, store, now, watch.web_url) for each in new]
+    return replace(state, backfills=[each.backfill_id for each in ended]), messages
 
 
-def _send(
-    instance: dg.DagsterInstance, state: AlertState, destinations: Sequence[Destination]
-) -> None:
-    """Deliver the outbox. Each delivery is saved at once, so that a crash repeats no message."""
+def _publish(
+    instance: dg.DagsterInstance,
+    state: AlertState,
+    messages: Sequence[Message],
+    destinations: Sequence[Destination],
+) -> AlertState:
+    """Log the messages, save the state, and deliver what is in the outbox. Return the state left.
+
+    Each delivery is saved at once, so that a crash repeats no message.
+    """
+    for message in messages:
+        log.warning("%s\n%s", message.title, message.body)
+    state = state.with_outbox(messages, destinations)
+    save_state(instance, state)
 
     def sent(destination: str, message_id: str) -> None:
         nonlocal state
@@ -94,6 +148,7 @@ def _send(
 
     for failure in deliver(state.outbox, destinations, sent):
         log.warning("alert not delivered, trying again: %s", failure)
+    return state
 
 
 def _call_heartbeat(url: str) -> None:
@@ -106,5 +161,6 @@ def _call_heartbeat(url: str) -> None:
 
 
 def _skip_reason(state: AlertState) -> str:
-    subjects = [subject for incident in state.incidents for subject in incident.standing_texts]
-    return f"Trouble with {', '.join(subjects)}" if subjects else "All is well"
+    standing = [problem for incident in state.incidents for problem in incident.standing]
+    names = dict.fromkeys(f"{p.subject} ({TROUBLE[p.kind]})" for p in standing)
+    return f"Trouble with {', '.join(names)}" if names else "All is well"

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from enum import IntEnum
 
 from coinbase_assets.environment.alert_urls import (
     load_plugin,
@@ -21,6 +22,15 @@ from coinbase_assets.plain_text import inert
 SECONDS = 10.0
 
 
+class Level(IntEnum):
+    """How a message is marked, ascending: apprise has the same names, in lower case."""
+
+    INFO = 1
+    SUCCESS = 2
+    WARNING = 3
+    FAILURE = 4
+
+
 @dataclass(frozen=True)
 class Message:
     """A message for people. `id` is unique and is not sent."""
@@ -28,6 +38,7 @@ class Message:
     id: str
     title: str
     body: str
+    level: Level = Level.INFO
 
 
 class NotDelivered(Exception):
@@ -76,7 +87,8 @@ class Destination:
         try:
             service = Apprise(load_plugin(self._url))
             title, body = inert(public(message.title)), inert(public_lines(message.body))
-            return bool(service.notify(body, title, body_format=NotifyFormat.TEXT))
+            kind = message.level.name.lower()
+            return bool(service.notify(body, title, kind, body_format=NotifyFormat.TEXT))
         except Exception as error:
             logging.getLogger("apprise").exception("%s", error)
             return False

@@ -1,77 +1,88 @@
-"""Incidents: each is reported twice, when it begins and when it is over.
+"""Incidents: what began together, of one kind, is reported when it begins, worsens and ends.
 
 Pure: no Dagster, no I/O. Incidents can be stored as JSON.
 """
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
 
-from coinbase_assets.monitoring.destinations import Message
+from coinbase_assets.monitoring.destinations import Level
+from coinbase_assets.monitoring.kinds import Kind
 
-# If at least this many subjects have problems at the same time, they share one incident.
+# If at least this many subjects have the same kind of problem, they share one incident.
 STORM = 5
+# An incident that has grown this many times is reported once more.
+_GROWTH = 10
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is wrong now.
+    """Something that is wrong now. There is at most one problem of a kind with a subject.
 
-    `subject` names what it is wrong with: a series (`ETH-EUR:15m`), an asset (`products`) or
-    `exchange`. `kind` names the sort of problem, for programs. `text` is a line for people. An
+    `subject` names what it is wrong with: a series (`ETH-EUR:15m`) or an asset (`products`). `text`
+    is a line for people. `size` counts what is wrong, for example holes. `page` is a path in the
+    web UI, `remedy` a line that says what helps, `cause` why it happened; each may be empty. An
     `urgent` problem is reported when it is first seen.
     """
 
     subject: str
-    kind: str
+    kind: Kind
     text: str
+    severity: Level = Level.FAILURE
+    size: int = 1
     urgent: bool = False
+    cause: str = ""
+    page: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
 class Incident:
-    """Subjects whose problems began together, and those of their problems that are still standing.
+    """Subjects with one kind of problem that began together, and the problems still standing.
 
-    An incident without urgent problems is reported only when it is seen for the second time, so
-    that a short disturbance is not reported, and a storm that is still growing is one message.
+    `began` is in ISO 8601. `severity` and `size` are those of the last report; `severity` is None
+    before the first. An incident without urgent problems is reported only when it is seen for the
+    second time, so that a short disturbance is not reported, and a growing storm is one message.
     """
 
     began: str
+    kind: Kind
     subjects: Sequence[str]
     standing: Sequence[Problem]
-    reported: bool = False
+    severity: Level | None = None
+    size: int = 0
 
     @property
     def id(self) -> str:
-        return f"{self.began} {self.subjects[0]}"
+        """Unique among the incidents of all times."""
+        return f"{self.began} {self.kind} {self.subjects[0]}"
 
-    @property
-    def standing_texts(self) -> Mapping[str, Sequence[str]]:
-        """The texts of the standing problems, by subject."""
-        texts = defaultdict[str, list[str]](list)
-        for problem in self.standing:
-            texts[problem.subject].append(problem.text)
-        return texts
+
+class Event(StrEnum):
+    """What happened to an incident."""
+
+    BEGINS = "begins"
+    WORSENS = "worsens"
+    ENDS = "ends"
+
+
+@dataclass(frozen=True)
+class Change:
+    """An incident that has to be reported. `unwatched` are the subjects nobody looks at now."""
+
+    event: Event
+    incident: Incident
+    unwatched: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class IncidentUpdate:
-    """The incidents that are standing now, and the messages about those that began or ended."""
+    """The incidents after an evaluation, and what has to be reported."""
 
-    incidents: Sequence[Incident] = ()
-    messages: Sequence[Message] = field(default_factory=list)
-
-
-def read_incident(stored: Mapping[str, Any]) -> Incident:
-    """Returns the incident that was stored by `asdict`, or in the earlier form without kinds."""
-    if "open" in stored:
-        old = stored["open"]
-        standing = [Problem(subject, "", text) for subject in old for text in old[subject]]
-        return Incident(stored["began"], stored["series"], standing, stored["told"])
-    standing = [Problem(**problem) for problem in stored["standing"]]
-    return Incident(**{**stored, "standing": standing})
+    incidents: Sequence[Incident]
+    changes: Sequence[Change]
 
 
 def update_incidents(
@@ -79,81 +90,84 @@ def update_incidents(
     problems: Sequence[Problem],
     now: datetime,
     watched: Collection[str],
+    held: Collection[Kind] = (),
 ) -> IncidentUpdate:
     """Close, continue and begin incidents according to the problems that there are `now`.
 
-    When one incident is due to be reported, all unreported ones are reported with it. A subject
-    that is no longer `watched` is not reported as recovered.
+    When one incident is due to be reported, all unreported ones of its kind are reported with it.
+    A subject that is no longer `watched` is not reported as recovered. No incident of the `held`
+    kinds begins now.
     """
     continued = [_continued(incident, problems) for incident in before]
-    over = [incident for incident in continued if not incident.standing and incident.reported]
-    standing = [incident for incident in continued if incident.standing]
-    known = {subject for incident in standing for subject in incident.subjects}
-    new = [problem for problem in problems if problem.subject not in known]
-    due = [incident for incident in standing if not incident.reported]
-    reported = [incident for incident in standing if incident.reported]
-    ended = [_end_message(incident, watched) for incident in over]
-    if not due and not any(problem.urgent for problem in new):
-        return IncidentUpdate([*reported, *_unreported(new, now)], ended)
-    began = min([incident.began for incident in due], default=_time(now))
-    begun = _begin([*(p for incident in due for p in incident.standing), *new], began)
-    return IncidentUpdate([*reported, *begun], [*ended, *map(_begin_message, begun)])
+    over = [each for each in continued if not each.standing and each.severity]
+    reported = [each for each in continued if each.standing and each.severity]
+    due = [each for each in continued if each.standing and not each.severity]
+    known = {(name, each.kind) for each in continued for name in each.subjects if each.standing}
+    new = [p for p in problems if (p.subject, p.kind) not in known and p.kind not in held]
+    changes = [change for change in (_end(each, watched) for each in over) if not _is_idle(change)]
+    kept = list[Incident]()
+    for incident in reported:
+        current = _as_reported(incident)
+        worse = _is_worse(incident)
+        kept.append(current if worse else incident)
+        changes += [Change(Event.WORSENS, current)] if worse else []
+    for kind in Kind:
+        begun = _begin(kind, [i for i in due if i.kind == kind], _of(kind, new), now)
+        kept += begun
+        changes += [Change(Event.BEGINS, incident) for incident in begun if incident.severity]
+    return IncidentUpdate(kept, changes)
 
 
 def _continued(incident: Incident, problems: Sequence[Problem]) -> Incident:
-    standing = [problem for problem in problems if problem.subject in incident.subjects]
-    return Incident(incident.began, incident.subjects, standing, incident.reported)
+    standing = [p for p in _of(incident.kind, problems) if p.subject in incident.subjects]
+    return replace(incident, standing=standing)
 
 
-def _unreported(problems: Sequence[Problem], now: datetime) -> list[Incident]:
-    """Returns an unreported incident for each subject."""
-    return [
-        Incident(_time(now), [subject], standing)
-        for subject, standing in _by_subject(problems).items()
-    ]
+def _of(kind: Kind, problems: Sequence[Problem]) -> list[Problem]:
+    return [problem for problem in problems if problem.kind == kind]
 
 
-def _begin(problems: Sequence[Problem], began: str) -> list[Incident]:
-    """Returns an incident for each subject, or a single incident in a storm."""
-    by_subject = dict(sorted(_by_subject(problems).items()))
-    names = list(by_subject)
-    groups = [names] if len(names) >= STORM else [[name] for name in names]
-    return [
-        Incident(began, group, [p for name in group for p in by_subject[name]], reported=True)
-        for group in groups
-    ]
-
-
-def _by_subject(problems: Sequence[Problem]) -> Mapping[str, Sequence[Problem]]:
-    grouped = defaultdict[str, list[Problem]](list)
-    for problem in problems:
-        grouped[problem.subject].append(problem)
-    return grouped
-
-
-def _begin_message(incident: Incident) -> Message:
-    lines = [f"{problem.subject}: {problem.text}" for problem in incident.standing]
-    return Message(f"{incident.id} begins", f"{_title(incident)}: trouble", "\n".join(lines))
-
-
-def _end_message(incident: Incident, watched: Collection[str]) -> Message:
-    recovered = [subject for subject in incident.subjects if subject in watched]
-    unwatched = [subject for subject in incident.subjects if subject not in watched]
-    lines = [f"{', '.join(recovered)}: all is well again."] if recovered else []
-    if unwatched:
-        lines.append(f"{', '.join(unwatched)}: no longer watched.")
-    outcome = "recovered" if recovered else "no longer watched"
-    return Message(
-        f"{incident.id} ends",
-        f"{_title(incident)}: {outcome}",
-        "\n".join([*lines, f"The trouble began at {incident.began}."]),
+def _begin(
+    kind: Kind, due: Sequence[Incident], new: Sequence[Problem], now: datetime
+) -> list[Incident]:
+    """Returns the incidents of a kind that are not reported yet, or are to be reported now."""
+    if not due and not any(problem.urgent for problem in new):
+        return [Incident(_time(now), kind, [problem.subject], [problem]) for problem in new]
+    began = min([incident.began for incident in due], default=_time(now))
+    problems = sorted(
+        [*(p for incident in due for p in incident.standing), *new], key=lambda p: p.subject
     )
+    groups = [problems] if len(problems) >= STORM else [[problem] for problem in problems]
+    return [_as_reported(Incident(began, kind, [p.subject for p in g], g)) for g in groups]
 
 
-def _title(incident: Incident) -> str:
-    number = len(incident.subjects)
-    return incident.subjects[0] if number == 1 else f"{number} series"
+def _as_reported(incident: Incident) -> Incident:
+    return replace(incident, severity=_level(incident), size=_size(incident))
+
+
+def _level(incident: Incident) -> Level:
+    return max(problem.severity for problem in incident.standing)
+
+
+def _is_worse(incident: Incident) -> bool:
+    has_grown = _size(incident) >= _GROWTH * max(1, incident.size)
+    return has_grown or (incident.severity is not None and _level(incident) > incident.severity)
+
+
+def _size(incident: Incident) -> int:
+    return sum(problem.size for problem in incident.standing)
+
+
+def _end(incident: Incident, watched: Collection[str]) -> Change:
+    unwatched = [subject for subject in incident.subjects if subject not in watched]
+    return Change(Event.ENDS, incident, unwatched)
 
 
 def _time(now: datetime) -> str:
     return f"{now:%FT%TZ}"
+
+
+def _is_idle(change: Change) -> bool:
+    """Whether it is only that news is no longer news of anybody."""
+    is_gone = len(change.unwatched) == len(change.incident.subjects)
+    return change.incident.kind.is_news and is_gone

@@ -1,39 +1,47 @@
 """Finds what is wrong, as Dagster has recorded it: stale assets, failed checks, failed runs.
 
-To report another kind of problem, write a function that yields `Problem`s and add it to
-`find_problems`; incidents and messages follow.
+To report another kind of problem, add it to kinds.py, write a function that yields `Problem`s, and
+add it to `find_problems`; incidents and messages follow.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from coinbase_assets.candles.datasets import (
-    CANDLE_COVERAGE,
-    CANDLE_HISTORY,
-    CANDLE_ROLLUP,
-    RAW_CANDLES,
-)
+from coinbase_assets.candles.datasets import CANDLE_REVISIONS, PRODUCTS
+from coinbase_assets.candles.metadata_keys import DELISTED
 from coinbase_assets.candles.series import Series
 from coinbase_assets.dagster_instance.private_names import (
     CHECK_FAILED,
     EVALUATED_CHECKS,
     NOT_FRESH,
+    FreshnessState,
 )
-from coinbase_assets.dagster_instance.run_tags import LIVE, WILL_RETRY_TAG
 from coinbase_assets.environment.secrets import public
+from coinbase_assets.monitoring.destinations import Level
+from coinbase_assets.monitoring.failed_runs import Failures, failed_runs, live_cause
 from coinbase_assets.monitoring.incidents import Problem
+from coinbase_assets.monitoring.kinds import OF_CHECKS, Kind
+from coinbase_assets.monitoring.subjects import WATCHED, page_of, subject_of
 
 if TYPE_CHECKING:
     from coinbase_assets.dagster_instance.private_names import AssetCheckExecutionRecord
 
-_WATCHED = (RAW_CANDLES, CANDLE_HISTORY, CANDLE_COVERAGE, CANDLE_ROLLUP)
-_MOST_RUNS = 200
-
-# By subject and asset: the id of the asset's failed run, and when it failed, in epoch seconds.
-Failures = dict[str, dict[str, tuple[str, float]]]
+_REMEDIES = {
+    Kind.STALE: "collecting goes on by itself once the cause is gone; coinbase-assets status",
+    Kind.INCOMPLETE: "coinbase-assets heal asks the exchange again",
+    Kind.CHANGED: f"the values before are in the table {CANDLE_REVISIONS.name}",
+    Kind.INVALID: "coinbase-assets heal --verify",
+}
+_LEVELS = {
+    FreshnessState.WARN: Level.WARNING,
+    dg.AssetCheckSeverity.WARN: Level.WARNING,
+}
 
 
 def find_problems(
@@ -41,73 +49,107 @@ def find_problems(
     series: Sequence[Series],
     checks: Sequence[dg.AssetCheckKey],
     failures: Failures,
+    now: datetime,
 ) -> list[Problem]:
-    """Returns the problems of these series and checks, and of the failed runs."""
-    return [
-        *_stale_assets(instance, series),
-        *_failed_checks(instance, checks),
-        *_failed_runs(failures),
-    ]
+    """Return the problems of these series and checks, and of the failed runs.
+
+    There is one of each kind with a subject.
+    """
+    delisted = list(_delisted(instance, series))
+    over = {(problem.subject, Kind.STALE) for problem in delisted}
+    found = _merged(
+        [
+            *_failed_checks(instance, checks),
+            *_stale_assets(instance, series),
+            *failed_runs(instance, failures),
+            *delisted,
+        ]
+    )
+    problems = [each for each in found if (each.subject, each.kind) not in over]
+    if not any(each.kind == Kind.STALE for each in problems):
+        return problems
+    cause = live_cause(instance, now)
+    return [replace(p, cause=cause) if p.kind == Kind.STALE else p for p in problems]
 
 
 def watched_subjects(
     series: Sequence[Series], checks: Sequence[dg.AssetCheckKey], failures: Failures
 ) -> set[str]:
-    """Returns the subjects that `find_problems` looks at when it is given the same arguments."""
-    return {*map(str, series), *(_subject_of(check.asset_key) for check in checks), *failures}
+    """Return the subjects that `find_problems` looks at when it is given the same arguments."""
+    return {*map(str, series), *(subject_of(check.asset_key) for check in checks), *failures}
+
+
+def _merged(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Yield a problem for each subject and kind; the first of them has the page and the remedy.
+
+    All stale assets of a series have one cause, so the first text says enough.
+    """
+    key = attrgetter("subject", "kind")
+    for (_, kind), group in groupby(sorted(problems, key=key), key):
+        same = list(group)
+        texts = list(dict.fromkeys(problem.text for problem in same))
+        yield replace(
+            same[0],
+            text=texts[0] if kind == Kind.STALE else "; ".join(texts),
+            severity=max(problem.severity for problem in same),
+            size=1 if kind == Kind.STALE else sum(problem.size for problem in same),
+        )
 
 
 def _stale_assets(instance: dg.DagsterInstance, series: Sequence[Series]) -> Iterator[Problem]:
-    keys = [dg.AssetKey(dataset.asset_key(one)) for one in series for dataset in _WATCHED]
+    keys = [dg.AssetKey(dataset.asset_key(one)) for one in series for dataset in WATCHED]
     for key, record in instance.get_freshness_state_records(keys).items():
         state = record.freshness_state
         if state in NOT_FRESH:
-            text = f"{key.to_user_string()} is not fresh ({state.value})"
-            yield Problem(_subject_of(key), "not_fresh", text)
+            text = f"{key.path[-1]} was not updated in time"
+            yield _problem(key, Kind.STALE, text, _LEVELS.get(state, Level.FAILURE))
 
 
 def _failed_checks(
     instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey]
 ) -> Iterator[Problem]:
     for check, record in newest_results(instance, checks).items():
-        if record.status == CHECK_FAILED:
-            text = f"{check.name}: {_description(record)}"
-            yield Problem(_subject_of(check.asset_key), "check_failed", text)
-
-
-def _failed_runs(failures: Failures) -> Iterator[Problem]:
-    for subject, assets in failures.items():
-        for asset, (run_id, _) in assets.items():
-            text = f"run {run_id[:8]} of {asset} failed"
-            yield Problem(subject, "run_failed", text, urgent=True)
-
-
-def update_failures(instance: dg.DagsterInstance, since: datetime, before: Failures) -> Failures:
-    """Return the failures of `before` and those after `since` that were not resolved.
-
-    A failure is resolved when its asset is materialised later. Not counted are live runs, because
-    the next live run asks for the same candles, and runs that Dagster retries.
-    """
-    failures: Failures = {subject: dict(assets) for subject, assets in before.items()}
-    filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
-    for record in instance.get_run_records(filters, limit=_MOST_RUNS):
-        run, when = record.dagster_run, record.end_time or since.timestamp()
-        if LIVE in run.tags or run.tags.get(WILL_RETRY_TAG) == "true":
+        if record.status != CHECK_FAILED:
             continue
-        for key in run.asset_selection or ():
-            if _is_watched(key):
-                failures.setdefault(_subject_of(key), {})[key.to_user_string()] = run.run_id, when
-    return {
-        subject: left
-        for subject, assets in failures.items()
-        if (left := {a: f for a, f in assets.items() if _is_standing(instance, a, f[1])})
-    }
+        evaluation = _evaluation(record)
+        text = public((evaluation and evaluation.description) or "failed")
+        found = evaluation and evaluation.metadata.get("found")
+        size = found.value if found and isinstance(found.value, int) else 1
+        kind = OF_CHECKS.get(check.name, Kind.INVALID)
+        text = f"{check.name}: {text}" if kind == Kind.INVALID else text
+        severity = evaluation and evaluation.severity
+        level = _LEVELS.get(severity, Level.FAILURE) if severity else Level.FAILURE
+        yield replace(_problem(check.asset_key, kind, text, level), size=size)
+
+
+def _problem(key: dg.AssetKey, kind: Kind, text: str, severity: Level) -> Problem:
+    remedy = _REMEDIES[kind]
+    return Problem(subject_of(key), kind, text, severity, page=page_of(key), remedy=remedy)
+
+
+def _delisted(instance: dg.DagsterInstance, series: Sequence[Series]) -> Iterator[Problem]:
+    key = dg.AssetKey(PRODUCTS.asset_key())
+    event = instance.get_latest_materialization_event(key)
+    materialization = event and event.asset_materialization
+    if not materialization or not (value := materialization.metadata.get(DELISTED)):
+        return
+    products = str(value.value).split(", ")
+    for each in series:
+        if each.product in products:
+            yield Problem(
+                str(each),
+                Kind.DELISTED,
+                "there will be no new candles; the stored ones stay",
+                Level.INFO,
+                page=page_of(key),
+                remedy=f"take {each} out of COINBASE_SERIES when you like",
+            )
 
 
 def newest_results(
     instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey]
 ) -> "Mapping[dg.AssetCheckKey, AssetCheckExecutionRecord]":
-    """Returns the newest result of each check. While a check runs, that is its previous result."""
+    """Return the newest result of each check. While a check runs, that is its previous result."""
     storage = instance.event_log_storage
     newest = dict(storage.get_latest_asset_check_execution_by_key(checks))
     for check, record in list(newest.items()):
@@ -120,23 +162,6 @@ def newest_results(
     return newest
 
 
-def _subject_of(key: dg.AssetKey) -> str:
-    """The series of an asset, as `ETH-EUR:15m`; of an asset that has no series, its name."""
-    return ":".join(key.path[:-1]) or key.path[-1]
-
-
-def _description(record: "AssetCheckExecutionRecord") -> str:
+def _evaluation(record: "AssetCheckExecutionRecord") -> dg.AssetCheckEvaluation | None:
     event = record.event and record.event.dagster_event
-    evaluation = event.asset_check_evaluation_data if event else None
-    return public((evaluation and evaluation.description) or "failed")
-
-
-def _is_watched(asset: dg.AssetKey) -> bool:
-    return asset.path[-1] in {dataset.name for dataset in _WATCHED}
-
-
-def _is_standing(instance: dg.DagsterInstance, asset: str, failed_at: float) -> bool:
-    """Whether the asset was not materialised since. Keys of the old form do not count."""
-    key = dg.AssetKey.from_user_string(asset)
-    event = instance.get_latest_materialization_event(key)
-    return _is_watched(key) and (event is None or event.timestamp <= failed_at)
+    return event.asset_check_evaluation_data if event else None

@@ -16,6 +16,7 @@ from coinbase_assets.candles.datasets import CANDLE_COVERAGE, RAW_CANDLES, Datas
 from coinbase_assets.candles.metadata_keys import USUAL_PAUSE
 from coinbase_assets.candles.series import Series
 from coinbase_assets.lake.stock import stored_partitions
+from coinbase_assets.monitoring.durations import in_words
 from coinbase_assets.monitoring.freshness import FreshnessWindows
 from coinbase_assets.plain_text import inert
 from coinbase_assets.storage.errors import StorageError
@@ -123,4 +124,4 @@ def _times(blobs: Sequence[StoredBlob], field: str) -> list[datetime]:
 def _sentence(what: str, age: timedelta | None, allowed: timedelta) -> str:
     if age is None:
         return NOTHING_COLLECTED
-    return f"{what} {str(age).split('.')[0]} ago; up to {allowed} is usual"
+    return f"{what} {in_words(age)} ago; up to {in_words(allowed)} is usual"

@@ -19,7 +19,7 @@ from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.dagster_instance.run_tags import range_tags
 from coinbase_assets.definitions import build_definitions
 from coinbase_assets.environment.setting_values import parse_rollups
-from coinbase_assets.monitoring.problems import update_failures
+from coinbase_assets.monitoring.failed_runs import update_failures
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.running import asset_job, collect_raw, settings_for

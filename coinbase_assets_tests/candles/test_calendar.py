@@ -6,6 +6,7 @@ import pytest
 
 from coinbase_assets.candles.calendar import (
     adjoining,
+    as_ranges,
     day_start,
     following_months,
     format_time,
@@ -59,3 +60,10 @@ def test_following_months_cross_years() -> None:
 )
 def test_adjoining_splits_at_gaps_and_length(keys: list[str], lists: list[list[int]]) -> None:
     assert [[int(key[-2:]) for key in part] for part in adjoining(keys, 2)] == lists
+
+
+def test_as_ranges_joins_adjoining_keys() -> None:
+    days = ["2023-12-31", "2024-01-01", "2024-01-03"]
+    assert as_ranges(days) == "2023-12-31..2024-01-01, 2024-01-03"
+    assert as_ranges(["2023-12", "2024-01"]) == "2023-12..2024-01"
+    assert as_ranges([]) == ""

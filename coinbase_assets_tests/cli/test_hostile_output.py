@@ -22,6 +22,7 @@ from coinbase_assets.lake.candle_months import stored_series
 from coinbase_assets.lake.query_output import as_csv, as_json, as_shown_csv, as_table
 from coinbase_assets.monitoring.freshness import FreshnessWindows
 from coinbase_assets.monitoring.incidents import Incident, Problem
+from coinbase_assets.monitoring.kinds import Kind
 from coinbase_assets.process_tuning import open_standard_streams
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.table_metadata import with_fields
@@ -71,7 +72,8 @@ def test_print_status_of_hostile_evidence(
     lake: ParquetStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(status_report, "_MOST_NAMED", 1_000)
-    assert not status_report.print_status(console, lake, [HOURS])
+    (found,) = status_report.print_status(console, lake, [HOURS])
+    assert not found.complete
     output = capsys.readouterr().out
     lines = [line for line in output.splitlines() if "unconfirmed: " in line]
     assert_plain(output)
@@ -83,14 +85,15 @@ def test_print_status_of_hostile_evidence(
 def test_print_json_of_hostile_evidence(
     lake: ParquetStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    problems = [Problem(str(HOURS), "", text) for text in HOSTILE]
-    status_report.print_json(lake, {HOURS: WINDOWS}, [Incident("", [str(HOURS)], problems)])
+    problems = [Problem(str(HOURS), Kind.INVALID, text) for text in HOSTILE]
+    incident = Incident("", Kind.INVALID, [str(HOURS)], problems)
+    status_report.print_json(lake, {HOURS: WINDOWS}, [incident])
     output = capsys.readouterr().out
     assert_plain(output)
     assert output.isascii()
     (status,) = json.loads(output)
     assert [interval["evidence"] for interval in status["open_questions"]] == TEXTS
-    assert status["problems"] == HOSTILE
+    assert status["problems"][-len(HOSTILE) :] == [f"a check fails: {text}" for text in HOSTILE]
 
 
 def test_findings_of_hostile_evidence() -> None:

@@ -22,6 +22,9 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 
 from coinbase_assets.cli.main import main
+from coinbase_assets.monitoring.alert_state import AlertState, save_state
+from coinbase_assets.monitoring.incidents import Incident, Problem
+from coinbase_assets.monitoring.kinds import RECOVERY, TROUBLE, Kind
 from coinbase_assets.storage import client as service
 from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.parquet_store import ParquetStore
@@ -371,16 +374,37 @@ def test_alerts_test_prints_result_per_destination(new_user: NewUser, run_here: 
         user = new_user(COINBASE_ALERT_URLS=f"{webhook.url},{mailbox.url}")
         result = run_here(user, "alerts", "test")
         assert (result.returncode, result.stderr) == (0, "")
-        assert result.stdout == "json://127.0.0.1: delivered\nmailto://127.0.0.1: delivered\n"
+        assert result.stdout == "".join(
+            f"{scheme}://127.0.0.1: 8 messages delivered\n" for scheme in ("json", "mailto")
+        )
         webhook.status = 500
         result = run_here(user, "alerts", "test")
     assert (result.returncode, result.stderr) == (1, "")
     assert result.stdout.splitlines() == [
         "json://127.0.0.1: not delivered (refused with status 500)",
-        "mailto://127.0.0.1: delivered",
+        "mailto://127.0.0.1: 8 messages delivered",
     ]
-    assert len(webhook.titles) == 1
-    assert mailbox.titles == webhook.titles * 2 * 2  # tries and recipients
+    assert [title.removeprefix("TEST-USD:1m: ") for title in webhook.titles] == [
+        *TROUBLE.values(),
+        RECOVERY[[*Kind][-1]],
+    ]
+    assert webhook.kinds == ["warning"] * 6 + ["info", "success"]
+    # Each of the two recipients, each of the two times.
+    assert sorted(mailbox.titles) == sorted(webhook.titles * 2 * 2)
+
+
+def test_alerts_list_prints_open_incidents(new_user: NewUser, run_here: RunHere) -> None:
+    user = new_user()
+    result = run_here(user, "alerts", "list")
+    assert (result.returncode, result.stdout) == (0, "No open incidents.\n")
+    began = datetime.now(UTC) - timedelta(hours=3)
+    problem = Problem("ETH-EUR:15m", Kind.STALE, "the exchange last answered 3 hours ago")
+    incident = Incident(f"{began:%FT%TZ}", problem.kind, [problem.subject], [problem])
+    with instance_at(user.environment["DAGSTER_HOME"]) as instance:
+        save_state(instance, AlertState([incident]))
+    result = run_here(user, "alerts", "list")
+    assert result.returncode == 1
+    assert result.stdout == f"ETH-EUR:15m: no recent candles for 3 hours: {problem.text}\n"
 
 
 @pytest.mark.parametrize(

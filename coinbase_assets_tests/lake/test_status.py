@@ -7,14 +7,15 @@ import pyarrow as pa
 import pytest
 from azure.storage.blob import ContainerClient
 
-from coinbase_assets.candles.series import Series
+from coinbase_assets.candles.series import Rollup, RollupGranularity, Series
 from coinbase_assets.candles.table import empty_candles
 from coinbase_assets.cli.console import PlainConsole
-from coinbase_assets.cli.status_report import print_json, print_status
+from coinbase_assets.cli.status_report import print_json, print_status, print_with_problems
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State, count_buckets
 from coinbase_assets.lake.status import SeriesStatus, UnexplainedInterval, series_status
 from coinbase_assets.monitoring.freshness import FreshnessWindows
 from coinbase_assets.monitoring.incidents import Incident, Problem
+from coinbase_assets.monitoring.kinds import Kind
 from coinbase_assets.storage.errors import BlobDamaged
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.table_metadata import table_fields, with_fields
@@ -232,8 +233,8 @@ def test_status_counts_candles_of_history(
 
 
 def printed(lake: ParquetStore, capsys: pytest.CaptureFixture[str]) -> tuple[bool, list[str]]:
-    complete = print_status(PlainConsole(), lake, [HOURS])
-    return complete, capsys.readouterr().out.splitlines()
+    (found,) = print_status(PlainConsole(), lake, [HOURS])
+    return found.complete, capsys.readouterr().out.splitlines()
 
 
 def test_print_status_complete_series(
@@ -246,7 +247,7 @@ def test_print_status_complete_series(
     assert lines[0].split()[-2:] == ["settled", "explained"]
     assert lines[1].split()[-2:] == ["2024-01-30", "complete"]
     assert lines[2] == "ETH-EUR:1h: 2024-01-30 differs from the daily candle"
-    assert print_json(lake, {HOURS: WINDOWS})
+    print_json(lake, {HOURS: WINDOWS})
     (shown,) = json.loads(capsys.readouterr().out)
     assert (shown["complete"], shown["explained"], shown["open_questions"]) == (True, 1, [])
     assert shown["disagreements"] == {"2024-01-30": "differs from the daily candle"}
@@ -320,19 +321,61 @@ def test_print_json_keys_of_empty_lake(
             "agreement": {},
             "answered_through": None,
             "fresh": False,
-            "problems": [],
+            "problems": ["no recent candles: nothing is collected yet"],
         }
     ]
 
 
-@pytest.mark.parametrize(("behind", "fresh"), [(1, True), (3, False)])
-def test_print_json_has_freshness_and_problems(
-    lake: ParquetStore, capsys: pytest.CaptureFixture[str], behind: int, fresh: bool
+@pytest.mark.parametrize(
+    ("behind", "fresh", "problem"),
+    [
+        (timedelta(minutes=30), True, "nothing is collected yet"),
+        (timedelta(minutes=90), True, "the exchange last answered 1 hour 30 minutes ago"),
+        (timedelta(hours=3), False, "the exchange last answered 3 hours ago"),
+    ],
+)
+def test_status_of_late_series(
+    lake: ParquetStore,
+    capsys: pytest.CaptureFixture[str],
+    behind: timedelta,
+    fresh: bool,
+    problem: str,
 ) -> None:
-    through = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=behind)
+    through = datetime.now(UTC).replace(microsecond=0) - behind
     store_days(lake, "01-01", answered_through=f"{through:%FT%TZ}")
-    incidents = [Incident("now", ["ETH-EUR:1h"], [Problem("ETH-EUR:1h", "late", "late")])]
-    print_json(lake, {HOURS: WINDOWS}, incidents)
+    store_ledger(lake, "01", ("01-01T00", "02-01T00", State.TRADED))
+    assert print_json(lake, {HOURS: WINDOWS}) == fresh
     (shown,) = json.loads(capsys.readouterr().out)
     assert shown["answered_through"] == f"{through:%FT%TZ}"
-    assert (shown["fresh"], shown["problems"]) == (fresh, ["late"])
+    assert shown["fresh"] == fresh
+    (text,) = shown["problems"]
+    assert text.startswith(f"no recent candles: {problem}")
+    assert print_with_problems(PlainConsole(), lake, {HOURS: WINDOWS}, [], []) == fresh
+    assert capsys.readouterr().out.splitlines()[-1] == f"ETH-EUR:1h: {text}"
+
+
+def test_status_has_problems_of_configured_series_only(
+    lake: ParquetStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store_days(lake, "01-01", answered_through=f"{datetime.now(UTC):%FT%TZ}")
+    store_ledger(lake, "01", ("01-01T00", "01-01T02", State.UNCONFIRMED))
+    failed = [
+        Problem(name, Kind.RUN_FAILED, "run 1 failed")
+        for name in ("ETH-EUR:1h", "ETH-EUR:4h", "ETH-EUR:6h", "DOGE-USD:1h")
+    ]
+    # The lake itself shows whether a series is stale; what the alerts last saw may be over.
+    stale = Problem("ETH-EUR:1h", Kind.STALE, "late")
+    incidents = [
+        Incident("", problem.kind, [problem.subject], [problem]) for problem in [*failed, stale]
+    ]
+    rollups = [Rollup("ETH-EUR", RollupGranularity.FOUR_HOURS, HOURS)]
+    print_json(lake, {HOURS: WINDOWS}, incidents, rollups)
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert shown["problems"] == [
+        "no recent candles: nothing is collected yet",
+        "unexplained holes: the first of 1 begins at 2024-01-01 00:00 UTC",
+        *["a run failed: run 1 failed"] * 2,
+    ]
+    print_with_problems(PlainConsole(), lake, {HOURS: WINDOWS}, incidents, rollups)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "failed" in line]
+    assert lines == [f"ETH-EUR:{each}: a run failed: run 1 failed" for each in ("1h", "4h")]

@@ -1,5 +1,7 @@
 """Whatever a message holds, no chat and no mail program renders it, and it holds no secret."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 import pytest
 
@@ -50,6 +52,6 @@ def test_problem_of_hostile_description_is_a_line(instance: dg.DagsterInstance) 
             description=f"x{text}".encode(errors="replace").decode(),
         )
         instance.report_runless_asset_event(evaluation)
-        (problem,) = find_problems(instance, [], [CHECK], {})
+        (problem,) = find_problems(instance, [], [CHECK], {}, datetime.now(UTC))
         assert problem.text.isprintable()
         assert len(problem.text) < 2_100

@@ -32,6 +32,7 @@ class Webhook:
     port: int = field(default_factory=free_port)
     titles: list[str] = field(default_factory=list)
     bodies: list[str] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
     asked: int = 0
 
     def __enter__(self) -> Self:
@@ -60,6 +61,7 @@ def _handler(webhook: Webhook) -> type[BaseHTTPRequestHandler]:
             if webhook.status == 200:
                 webhook.titles.append(sent["title"])
                 webhook.bodies.append(sent["message"])
+                webhook.kinds.append(sent["type"])
             if webhook.status:
                 self.send_response(webhook.status)
                 self.end_headers()
