@@ -33,7 +33,7 @@ _BACKFILL_RETRIES = {"DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1"}
 def run_dev(settings: Settings, port: int) -> None:
     """Run web UI, daemon and code server until Ctrl-C or SIGTERM. Raises ServiceError."""
     os.environ |= _BACKFILL_RETRIES
-    os.environ.setdefault("COINBASE_WEB_URL", f"http://{HOST}:{port}")
+    os.environ["COINBASE_WEB_URL"] = settings.web_url or f"http://{HOST}:{port}"
     with with_storage(settings), running_dagster(settings.dagster_home, port) as services:
         click.echo(f"Dagster's web UI: http://{HOST}:{port} (Ctrl-C ends everything)")
         click.echo("Every series is refreshed every 15 minutes, 1m and 5m candles more often.")

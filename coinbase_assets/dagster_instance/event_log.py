@@ -1,7 +1,9 @@
 """Dagster's event log in SQLite, for runs over many partitions."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from dagster import DagsterInvariantViolationError, EventLogEntry, Field, String
 
 from coinbase_assets.dagster_instance.private_event_log_names import (
     ASSET_EVENTS,
+    SQLITE_BUSY_TIMEOUT_SECONDS,
     SqlEventLogStorageTable,
     SqliteEventLogStorage,
 )
@@ -39,6 +42,17 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
     ) -> "BatchedSqliteEventLogStorage":
         return cls(config_value.get("base_dir") or _folder_below_home(), inst_data)
 
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[sa.Connection]:
+        """Connect to a run's database, or to the index, as Dagster does, by a kept engine."""
+        with self._db_lock:
+            engine = _engine(self.conn_string_for_shard(shard))
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            with engine.connect() as connection, connection.begin():
+                yield connection
+
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store the events in their order: those of a run's assets together."""
         for (_, of_assets), group in groupby(events, _run_and_whether_of_asset):
@@ -48,7 +62,7 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
                 super().store_event_batch(list(group))
 
     def _store_asset_events(self, events: Sequence[EventLogEntry]) -> None:
-        """First in the run's own log: an asset's event without a run would be one too many."""
+        """Store them in the run's log first: the index must have no event that the log lacks."""
         inserts = [self.prepare_insert_event(event) for event in events]
         with self.run_connection(events[0].run_id) as connection:
             for insert in inserts:
@@ -57,23 +71,30 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
             results = [connection.execute(insert) for insert in inserts]
             ids = [result.inserted_primary_key[0] for result in results]  # type: ignore[index]
             self._store_asset_event_tags(connection, events, ids)
-            # An asset's own row tells of its newest event of each type.
+            # An asset's row holds its newest event of each type.
             newest = {_asset_and_type(event): id_ for event, id_ in zip(events, ids, strict=True)}
             for event, id_ in zip(events, ids, strict=True):
                 if newest[_asset_and_type(event)] == id_:
                     self._store_asset_event(connection, event, id_)
 
     def delete_events_for_run(self, conn: sa.Connection, run_id: str) -> None:
-        """Delete them, but of the log's newest one only what it tells.
+        """Delete the run's events, but keep the row of the log's newest event, without content.
 
-        SQLite would give its id out again, which sensors' cursors have passed.
+        SQLite would use its id again, which the cursors of sensors have passed.
         """
         events = SqlEventLogStorageTable
         newest = sa.select(sa.func.max(events.c.id)).scalar_subquery()
-        told = ("run_id", "dagster_event_type", "step_key", "asset_key", "partition")
+        content = ("run_id", "dagster_event_type", "step_key", "asset_key", "partition")
         of_run = sa.update(events).where(events.c.id == newest, events.c.run_id == run_id)
-        conn.execute(of_run.values(dict.fromkeys(told)))
+        conn.execute(of_run.values(dict.fromkeys(content)))
         super().delete_events_for_run(conn, run_id)
+
+
+@lru_cache(maxsize=128)
+def _engine(url: str) -> sa.Engine:
+    """Return the engine of a database. It keeps compiled statements, but no open file."""
+    arguments = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
+    return sa.create_engine(url, poolclass=sa.NullPool, connect_args=arguments)
 
 
 def _folder_below_home() -> str:

@@ -18,10 +18,18 @@ with requiring_tested_dagster():
         SqlEventLogStorageTable as SqlEventLogStorageTable,
     )
 
+    # How long a database waits for another writer: Dagster's own value, in seconds.
+    from dagster._core.storage.sqlite import (
+        SQLITE_BUSY_TIMEOUT_SECONDS as SQLITE_BUSY_TIMEOUT_SECONDS,
+    )
+
     require(
         SqliteEventLogStorage,
+        "_connect",
+        "_initdb",
         "_store_asset_event",
         "_store_asset_event_tags",
+        "conn_string_for_shard",
         "delete_events_for_run",
         "index_connection",
         "index_transaction",

@@ -6,17 +6,18 @@ _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 
 
 def in_words(duration: timedelta) -> str:
-    """Return the duration in its two largest units, rounded down: `2 hours 5 minutes`.
+    """Return the duration in its largest unit and the next, rounded down: `2 hours 5 minutes`.
 
-    A duration of a minute or more has no seconds; a negative one counts as zero.
+    A negative duration counts as zero.
     """
     left = max(0, int(duration.total_seconds()))
-    counts = list[str]()
+    counts = list[tuple[int, str]]()
     for unit, seconds in _UNITS:
         count, left = divmod(left, seconds)
-        if count and not (counts and unit == "second"):
-            counts.append(f"{count} {unit}{'s' if count > 1 else ''}")
-    return " ".join(counts[:2]) or "0 seconds"
+        if count or counts:
+            counts.append((count, unit))
+    words = [f"{count} {unit}{'s' if count > 1 else ''}" for count, unit in counts[:2] if count]
+    return " ".join(words) or "0 seconds"
 
 
 def at_minute(time: datetime) -> str:

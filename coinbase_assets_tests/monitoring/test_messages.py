@@ -87,7 +87,7 @@ def test_every_kind_has_words() -> None:
     [
         (-5, "0 seconds"),
         (1, "1 second"),
-        (61, "1 minute"),
+        (100, "1 minute 40 seconds"),
         (7_500, "2 hours 5 minutes"),
         (86_400, "1 day"),
         (86_430, "1 day"),
