@@ -33,6 +33,8 @@ HISTORY = f"candle_history/{FOLDER}/month={{}}/candles.parquet"
 LEDGER = f"candle_coverage/{FOLDER}/month={{}}/coverage.parquet"
 ROLLUP = "candle_rollup/product=ETH-EUR/granularity=6h/month={}/candles.parquet"
 DAY, NEXT_DAY, MONTH = RAW.format(DAYS[1]), RAW.format(DAYS[2]), HISTORY.format("2024-01")
+# Where a copy of the history from an earlier time lies, outside of the lake's folders.
+OLDER = "copies/candles.parquet"
 TODAY = date(2024, 2, 4)
 NOW = datetime(2024, 6, 1, tzinfo=UTC).timestamp()
 
@@ -80,9 +82,12 @@ def collected(azurite: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
         patch.setenv("COINBASE_CONTAINER", f"whole-{home.name.replace('_', '-')}")
         name = settings_for(exchange.url, str(SERIES)).container
         collector = collector_of(exchange.url, instance, store_at(service, name))
+        container = service.get_container_client(name)
+        assert not collector.collect(collector.plan(SERIES, DAYS[:1])).failed
+        older = blobs_of(container)[MONTH]
         outcome = collector.collect(collector.plan(SERIES, DAYS))
         assert not outcome.failed, outcome
-        return blobs_of(service.get_container_client(name))
+        return {**blobs_of(container), OLDER: older}
 
 
 def store_at(service: BlobServiceClient, container: str) -> ParquetStore:
@@ -218,6 +223,7 @@ DAMAGES: Mapping[str, Damage] = {
     "raw of the next day": moved(DAY, NEXT_DAY),
     "raw of another series": content(DAY, other_series),
     "history of the next month": moved(MONTH, HISTORY.format("2024-02")),
+    "history of an earlier time": moved(MONTH, OLDER),
     "history without footer": content(MONTH, no_footer, metadata=False),
     "value altered, raw": changed(DAY, one_value),
     "value altered, history": changed(MONTH, one_value),
