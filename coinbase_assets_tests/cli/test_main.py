@@ -82,6 +82,7 @@ class User:
             return {run.run_id: run.status.value for run in instance.get_runs()}
 
 
+NEVER_STALE = {"COINBASE_FRESHNESS_WARN": "9998d", "COINBASE_FRESHNESS_FAIL": "9999d"}
 NewUser = Callable[..., User]
 RunHere = Callable[..., Result]
 
@@ -430,7 +431,7 @@ def test_alerts_test_without_destination_names_setting(
 
 @pytest.fixture(scope="module")
 def collector(new_user: NewUser) -> User:
-    return new_user(COINBASE_SERIES="ETH-EUR:15m")
+    return new_user(COINBASE_SERIES="ETH-EUR:15m", **NEVER_STALE)
 
 
 @pytest.fixture(scope="module")
@@ -529,7 +530,7 @@ def test_status_json(collector: User, run_here: RunHere) -> None:
 def test_heal_requests_unexplained_days(new_user: NewUser, run_here: RunHere) -> None:
     now = [NOON.timestamp()]
     with StandInExchange(rate=None, clock=lambda: now[0]) as exchange:
-        user = new_user(COINBASE_API_URL=exchange.url)
+        user = new_user(COINBASE_API_URL=exchange.url, **NEVER_STALE)
         run_here(user, "collect", *DAYS)
         now[0] += 3 * 86_400
         before = len(exchange.requests)
