@@ -12,6 +12,7 @@ from dagster._core.storage.tags import (
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES, Dataset
 from coinbase_assets.candles.series import Series
 from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.failures import causes_raised
 from coinbase_assets.dagster_instance.run_tags import LIVE
 from coinbase_assets.definitions import build_definitions
 from coinbase_assets.settings import Settings, load_settings
@@ -42,21 +43,25 @@ def materialize(
     tags: Mapping[str, str] = MappingProxyType({}),
     checks: bool = False,
 ) -> dg.ExecuteInProcessResult:
-    """Materialise partitions of a dataset of the first series in one run."""
+    """Materialise partitions of a dataset of the first series in one run.
+
+    A failure is raised as its cause.
+    """
     job, keys = asset_job(settings), [dg.AssetKey(dataset.asset_key(settings.series[0]))]
     if not checks:
         job = job.get_subset(asset_selection=frozenset(keys), asset_check_selection=frozenset())
-    return job.execute_in_process(
-        instance=instance,
-        asset_selection=keys if checks else None,
-        tags={
-            ASSET_PARTITION_RANGE_START_TAG: first,
-            ASSET_PARTITION_RANGE_END_TAG: last or first,
-            **tags,
-        },
-        run_config=SILENT,
-        raise_on_error=raise_on_error,
-    )
+    with causes_raised():
+        return job.execute_in_process(
+            instance=instance,
+            asset_selection=keys if checks else None,
+            tags={
+                ASSET_PARTITION_RANGE_START_TAG: first,
+                ASSET_PARTITION_RANGE_END_TAG: last or first,
+                **tags,
+            },
+            run_config=SILENT,
+            raise_on_error=raise_on_error,
+        )
 
 
 def collect_raw(

@@ -29,6 +29,7 @@ from coinbase_assets.candles.table import InvalidCandles
 from coinbase_assets.candles.windows import request_windows
 from coinbase_assets.collection.listing_dates import Lifetimes
 from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.failures import causes_raised
 from coinbase_assets.dagster_instance.orphaned_runs import run_lock
 from coinbase_assets.dagster_instance.run_tags import range_tags
 from coinbase_assets.exchange.errors import ExchangeError, ExchangeUnavailable, ProductRemoved
@@ -186,7 +187,7 @@ class Collector:
 
     def _run(self, assets: Sequence[dg.AssetKey], tags: Mapping[str, str]) -> None:
         run_id = str(uuid.uuid4())
-        with run_lock(Path(self._instance.root_directory), run_id):
+        with causes_raised(), run_lock(Path(self._instance.root_directory), run_id):
             self._job.execute_in_process(
                 instance=self._instance,
                 run_id=run_id,

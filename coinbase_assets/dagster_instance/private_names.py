@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from dagster._core.execution.context.system import (
         PlanOrchestrationContext as PlanOrchestrationContext,
     )
+    from dagster._core.execution.plan.objects import StepFailureData as StepFailureData
     from dagster._core.execution.plan.plan import ExecutionPlan as ExecutionPlan
     from dagster._core.storage.asset_check_execution_record import (
         AssetCheckExecutionRecord as AssetCheckExecutionRecord,
     )
-    from dagster._utils.error import SerializableErrorInfo as SerializableErrorInfo
 
 with requiring_tested_dagster():
     # The job of all assets: a schedule or sensor with `target` would define a job of its own.

@@ -8,6 +8,7 @@ import dagster as dg
 import pyarrow as pa
 from pydantic import PrivateAttr
 
+from coinbase_assets.dagster_instance.failures import failure_of
 from coinbase_assets.plain_text import shown
 from coinbase_assets.storage.asset_values import (
     is_data_frame,
@@ -67,7 +68,7 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
     Definition metadata. `blob_path` names the blobs (see paths.py). `dagster/column_schema`
     declares the columns of every table (see declared_columns.py).
 
-    Raises StorageError or a subclass of it.
+    Raises dg.Failure, whose cause is a StorageError.
     """
 
     storage: dg.ConfigurableResource
@@ -97,6 +98,10 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
         return self._store
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        with storage_failures():
+            self._store_output(context, obj)
+
+    def _store_output(self, context: dg.OutputContext, obj: object) -> None:
         paths = _paths(context, context.definition_metadata)
         found = self._store.find(paths.values())
 
@@ -131,6 +136,10 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
                     return found
 
     def load_input(self, context: dg.InputContext) -> object:
+        with storage_failures():
+            return self._load_input(context)
+
+    def _load_input(self, context: dg.InputContext) -> object:
         upstream = context.upstream_output.definition_metadata if context.upstream_output else {}
         options = context.definition_metadata
         paths = _paths(context, upstream)
@@ -165,6 +174,15 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
             return table.to_pandas() if as_pandas else table
 
         return load
+
+
+@contextmanager
+def storage_failures() -> Iterator[None]:
+    """Raise a dg.Failure in place of a StorageError."""
+    try:
+        yield
+    except StorageError as error:
+        raise failure_of("Storage", error) from error
 
 
 def _paths(
