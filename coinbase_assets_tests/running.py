@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -72,6 +74,22 @@ def collect_raw(
     checks: bool = False,
 ) -> dg.ExecuteInProcessResult:
     return materialize(settings, instance, RAW_CANDLES, first, last, checks=checks)
+
+
+def retry_raw(settings: Settings, instance: dg.DagsterInstance) -> None:
+    """Execute the newest run of raw days again, as Dagster's daemon and the web UI do."""
+    (newest,) = instance.get_runs(limit=1)
+    keys = frozenset([dg.AssetKey(RAW_CANDLES.asset_key(settings.series[0]))])
+    job = asset_job(settings).get_subset(asset_selection=keys, asset_check_selection=frozenset())
+    run = instance.create_run_for_job(
+        job,
+        tags=newest.tags,
+        run_config=SILENT,
+        asset_selection=keys,
+        parent_run_id=newest.run_id,
+        root_run_id=newest.root_run_id or newest.run_id,
+    )
+    execute_run(InMemoryJob(job), run, instance, raise_on_error=True)
 
 
 def refresh_raw(

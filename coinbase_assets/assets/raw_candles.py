@@ -13,6 +13,7 @@ from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.days import is_settled
 from coinbase_assets.candles.series import Series
 from coinbase_assets.collection.day_updates import DaysToCollect, DayUpdates
+from coinbase_assets.dagster_instance.retried_runs import recorded_since_first_try
 from coinbase_assets.dagster_instance.run_tags import HEALING, LIVE, LIVE_GIVE_UP_AFTER, WITH_TRADES
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.storage.io_manager import AzureParquetIOManager, Update, storage_failures
@@ -49,7 +50,7 @@ def build_raw_candles(series: Series, start: date) -> dg.AssetsDefinition:
             since = {key: _answered_through(blob) for key, blob in stored.items()}
             kept = {key for key, through in since.items() if through >= day_start(key) + DAY}
         else:
-            recorded = context.instance.get_materialized_partitions(context.asset_key)
+            recorded = _recorded_before(context)
             since = {}
             kept = {key for key in stored if key not in recorded and is_settled(stored[key].fields)}
         client = exchange.get_client(live, LIVE_GIVE_UP_AFTER if live else None)
@@ -68,6 +69,15 @@ def build_raw_candles(series: Series, start: date) -> dg.AssetsDefinition:
         return dg.Output(_explained(updates, plan, exchange.api_url))
 
     return raw_candles
+
+
+def _recorded_before(context: dg.AssetExecutionContext) -> set[str]:
+    """Return the partitions that were recorded before this run, and before the runs it retries."""
+    instance, asset = context.instance, context.asset_key
+    recorded = instance.get_materialized_partitions(asset)
+    return recorded - recorded_since_first_try(
+        instance, context.run, asset, list(context.partition_keys)
+    )
 
 
 def _explained(

@@ -30,6 +30,9 @@ with requiring_tested_dagster():
     # The state of an asset's freshness: the public API has policies, but not their outcome.
     from dagster._core.definitions.freshness import FreshnessState
 
+    # Marks events that are stored in one transaction: OutputContext.log_event takes no batch.
+    from dagster._core.events import DagsterEventBatchMetadata as DagsterEventBatchMetadata
+
     # Why a run failed: the public API has the run's tag, but not the values.
     from dagster._core.events import RunFailureReason as RunFailureReason
 

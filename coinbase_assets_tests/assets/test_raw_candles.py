@@ -15,7 +15,13 @@ from coinbase_assets.exchange.errors import ExchangeUnavailable, ExchangeUnreach
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore
-from coinbase_assets_tests.running import collect_raw, partition_metadata, refresh_raw, settings_for
+from coinbase_assets_tests.running import (
+    collect_raw,
+    partition_metadata,
+    refresh_raw,
+    retry_raw,
+    settings_for,
+)
 from coinbase_assets_tests.stand_in.exchange import Request, StandInExchange
 from coinbase_assets_tests.stand_in.faults import random_faults
 from coinbase_assets_tests.stand_in.markets import ListMarket, SyntheticMarket, consistent_market
@@ -169,25 +175,35 @@ def test_raw_refuses_invalid_answer_and_keeps_stored(
     assert day(lake).equals(before, check_metadata=True)
 
 
-def test_raw_failed_run_keeps_answered_days_and_resumes(
+def after_a_month(number: int, product: str, params: Mapping[str, str]) -> str | None:
+    late = params["end"] >= "2024-02-01" and params["granularity"] == str(HOUR)
+    return "500" if late else None
+
+
+def test_raw_failed_run_records_stored_days_and_retry_asks_for_the_others(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
-    def after_a_month(number: int, product: str, params: Mapping[str, str]) -> str | None:
-        late = params["end"] >= "2024-02-01" and params["granularity"] == str(HOUR)
-        return "500" if late else None
-
     with StandInExchange(rate=None, faults=after_a_month) as exchange:
         failing = hourly(exchange).model_copy(update={"give_up_after": 1.0})
         with pytest.raises(ExchangeUnavailable, match=r"ETH-EUR:1h 2024-01-26T.*attempt \d+.*500"):
             collect_raw(failing, instance, "2024-01-01", "2024-03-10")
-    assert len(lake.list("raw_candles/")) == 25  # two answers of 300 hours: 25 whole days
-    assert recorded(instance) == set()
+    stored = {path.split("date=")[1][:10] for path in lake.list("raw_candles/")}
+    assert len(stored) == 25  # two answers of 300 hours: 25 whole days
+    assert recorded(instance) == stored
 
     with StandInExchange(rate=None) as exchange:
-        result = collect_raw(hourly(exchange), instance, "2024-01-01", "2024-03-10")
+        retry_raw(hourly(exchange), instance)
         assert min(request.params["start"] for request in asked(exchange, HOUR)) >= "2024-01-25T23"
     assert len(recorded(instance)) == 70
-    assert partition_metadata(result)["2024-01-01"]["dagster/row_count"] == day(lake).num_rows
+
+
+def test_raw_retry_of_run_that_succeeded_asks_again(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with exchange_of(ROWS) as exchange:
+        collect_raw(hourly(exchange), instance, "2024-01-01")
+        retry_raw(hourly(exchange), instance)
+        assert len(asked(exchange, HOUR)) == 2
 
 
 def failure_of(instance: dg.DagsterInstance) -> tuple[str, Mapping[str, object]]:
