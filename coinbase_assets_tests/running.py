@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -12,6 +14,7 @@ from dagster._core.storage.tags import (
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES, Dataset
 from coinbase_assets.candles.series import Series
 from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.failures import causes_raised
 from coinbase_assets.dagster_instance.run_tags import LIVE
 from coinbase_assets.definitions import build_definitions
 from coinbase_assets.settings import Settings, load_settings
@@ -42,21 +45,25 @@ def materialize(
     tags: Mapping[str, str] = MappingProxyType({}),
     checks: bool = False,
 ) -> dg.ExecuteInProcessResult:
-    """Materialise partitions of a dataset of the first series in one run."""
+    """Materialise partitions of a dataset of the first series in one run.
+
+    A failure is raised as its cause.
+    """
     job, keys = asset_job(settings), [dg.AssetKey(dataset.asset_key(settings.series[0]))]
     if not checks:
         job = job.get_subset(asset_selection=frozenset(keys), asset_check_selection=frozenset())
-    return job.execute_in_process(
-        instance=instance,
-        asset_selection=keys if checks else None,
-        tags={
-            ASSET_PARTITION_RANGE_START_TAG: first,
-            ASSET_PARTITION_RANGE_END_TAG: last or first,
-            **tags,
-        },
-        run_config=SILENT,
-        raise_on_error=raise_on_error,
-    )
+    with causes_raised():
+        return job.execute_in_process(
+            instance=instance,
+            asset_selection=keys if checks else None,
+            tags={
+                ASSET_PARTITION_RANGE_START_TAG: first,
+                ASSET_PARTITION_RANGE_END_TAG: last or first,
+                **tags,
+            },
+            run_config=SILENT,
+            raise_on_error=raise_on_error,
+        )
 
 
 def collect_raw(
@@ -67,6 +74,22 @@ def collect_raw(
     checks: bool = False,
 ) -> dg.ExecuteInProcessResult:
     return materialize(settings, instance, RAW_CANDLES, first, last, checks=checks)
+
+
+def retry_raw(settings: Settings, instance: dg.DagsterInstance) -> None:
+    """Execute the newest run of raw days again, as Dagster's daemon and the web UI do."""
+    (newest,) = instance.get_runs(limit=1)
+    keys = frozenset([dg.AssetKey(RAW_CANDLES.asset_key(settings.series[0]))])
+    job = asset_job(settings).get_subset(asset_selection=keys, asset_check_selection=frozenset())
+    run = instance.create_run_for_job(
+        job,
+        tags=newest.tags,
+        run_config=SILENT,
+        asset_selection=keys,
+        parent_run_id=newest.run_id,
+        root_run_id=newest.root_run_id or newest.run_id,
+    )
+    execute_run(InMemoryJob(job), run, instance, raise_on_error=True)
 
 
 def refresh_raw(

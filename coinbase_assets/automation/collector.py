@@ -29,6 +29,7 @@ from coinbase_assets.candles.table import InvalidCandles
 from coinbase_assets.candles.windows import request_windows
 from coinbase_assets.collection.listing_dates import Lifetimes
 from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.failures import causes_raised
 from coinbase_assets.dagster_instance.orphaned_runs import run_lock
 from coinbase_assets.dagster_instance.run_tags import range_tags
 from coinbase_assets.exchange.errors import ExchangeError, ExchangeUnavailable, ProductRemoved
@@ -154,16 +155,19 @@ class Collector:
     def collect(self, plan: Plan) -> Outcome:
         """Collect the days, rebuild what is not made of the days in the lake, and mend it."""
         failed = self._run_all([_key(plan.series, RAW_CANDLES)], plan.runs, plan.tags)
-        inventory = inspect(self.store, plan.series)
-        mend(self.store, inventory)
-        errors = [
-            failed,
-            self._run_all(self._monthly_assets(plan.series), self._stale_months(inventory)),
-            *(self._run_all(assets, [keys]) for keys, assets in self._rollup_runs(plan).items()),
-        ]
-        error = next((error for error in errors if error), None)
+        unbuilt = self.join(plan.series)
+        error = failed or unbuilt
         days = self._existing_days(plan) if isinstance(error, ProductRemoved) else plan.days
         return Outcome(plan, self._missing(plan.series, days), error)
+
+    def join(self, series: Series) -> Failure | None:
+        """Rebuild what is not made of the days in the lake, and mend it; return the first error."""
+        inventory = inspect(self.store, series)
+        mend(self.store, inventory)
+        errors = [self._run_all(self._monthly_assets(series), self._stale_months(inventory))]
+        of_rollups = self._rollup_runs(series)
+        errors += [self._run_all(assets, [months]) for months, assets in of_rollups.items()]
+        return next((error for error in errors if error), None)
 
     def _existing_days(self, plan: Plan) -> list[str]:
         """Return the days of the plan that are not after the end of the product's trade."""
@@ -186,7 +190,7 @@ class Collector:
 
     def _run(self, assets: Sequence[dg.AssetKey], tags: Mapping[str, str]) -> None:
         run_id = str(uuid.uuid4())
-        with run_lock(Path(self._instance.root_directory), run_id):
+        with causes_raised(), run_lock(Path(self._instance.root_directory), run_id):
             self._job.execute_in_process(
                 instance=self._instance,
                 run_id=run_id,
@@ -226,11 +230,11 @@ class Collector:
         names = {granularity for _, granularity, _ in paths}
         return [CandleSeries(series.product, each) for each in RollupGranularity if each in names]
 
-    def _rollup_runs(self, plan: Plan) -> Mapping[Sequence[str], Sequence[dg.AssetKey]]:
+    def _rollup_runs(self, series: Series) -> Mapping[Sequence[str], Sequence[dg.AssetKey]]:
         """Return ranges of months, each with the rollups that are made of another history."""
-        if not (rollups := self.rollups(plan.series)):
+        if not (rollups := self.rollups(series)):
             return {}
-        inventory = inspect(self.store, plan.series, rollups)
+        inventory = inspect(self.store, series, rollups)
         runs = defaultdict[Sequence[str], list[dg.AssetKey]](list)
         for rollup in rollups:
             for months in adjoining(self._stale_rollup_months(inventory, rollup), MONTHS_PER_RUN):

@@ -102,7 +102,12 @@ def _days_to_heal(
 ) -> Sequence[str]:
     """Return the keys of the days, ascending."""
     status = series_status(store, series, today)
-    unexplained = {day for interval in status.unexplained for day in interval.days}
+    unexplained = {
+        day
+        for interval in status.unexplained
+        if interval.state != State.PENDING
+        for day in interval.days
+    }
     now = datetime.now(UTC)
     blobs = stored_partitions(store, RAW_CANDLES, series)
     due = {day for day, blob in blobs.items() if is_due_again(blob.fields, now)}

@@ -1,6 +1,7 @@
 """Sensors that clean up after runs: runs of killed processes, and runs that later runs replaced."""
 
-from collections.abc import Iterator
+import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import dagster as dg
 
 from coinbase_assets.automation.rebuild_sensors import CANDLE_HISTORY_SENSOR, CANDLE_ROLLUP_SENSOR
 from coinbase_assets.automation.schedules import CANDLE_CHART_SCHEDULE, LIVE_CANDLES_SCHEDULE
+from coinbase_assets.automation.unrecorded_days import unrecorded_days
 from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.dagster_instance.orphaned_runs import fail_orphans, without_their_retry
 from coinbase_assets.dagster_instance.private_names import IMPLICIT_ASSET_JOB_NAME
@@ -18,6 +20,8 @@ from coinbase_assets.dagster_instance.run_tags import (
     PARTITION_RANGE_START_TAG,
     PARTITION_TAG,
 )
+from coinbase_assets.storage.errors import StorageError
+from coinbase_assets.storage.io_manager import AzureParquetIOManager
 
 _KEPT_TAGS = (
     PARTITION_RANGE_START_TAG,
@@ -33,24 +37,34 @@ _KEPT_TAGS = (
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Marks runs of killed processes as failed, so that no other run waits for them."
+        "Marks runs of killed processes as failed, so that no other run waits for them, and records"
+        " the days that they have stored."
         " Launches a failed run again if Dagster could not retry it because the code server was"
         " not running."
     ),
 )
 def orphaned_runs_sensor(
-    context: dg.SensorEvaluationContext,
-) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """The run key is the id of the failed run, so Dagster launches it again at most once."""
+    context: dg.SensorEvaluationContext, lake: dg.ResourceParam[AzureParquetIOManager]
+) -> dg.SensorResult:
+    """The run key is the id of the failed run, so Dagster launches it again at most once.
+
+    The cursor holds the ids of runs whose days are not recorded yet: the storage did not answer.
+    """
     orphans = fail_orphans(context.instance, Path(context.instance.root_directory))
     assert context.repository_def
     configured = context.repository_def.asset_graph.get_all_asset_keys()
     due = without_their_retry(context.instance, datetime.now(UTC))
     requests = [_request_again(run) for run in due if (run.asset_selection or set()) <= configured]
-    yield from requests
-    if not requests:
-        failed = ", ".join(orphans) or "none"
-        yield dg.SkipReason(f"Runs of killed processes that were marked as failed: {failed}")
+    left: list[str] = [*json.loads(context.cursor or "[]"), *orphans]
+    records = list[dg.AssetMaterialization]()
+    with suppress(StorageError):
+        for run_id in left.copy():
+            records += unrecorded_days(context.instance, lake.store, run_id)
+            left.remove(run_id)
+    failed = f"Runs of killed processes that were marked as failed: {', '.join(orphans) or 'none'}"
+    return dg.SensorResult(
+        requests, None if requests else failed, json.dumps(left), asset_events=records
+    )
 
 
 def _request_again(run: dg.DagsterRun) -> dg.RunRequest:

@@ -14,6 +14,7 @@ from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.series import Series
 from coinbase_assets.cli.alerts import print_incidents
 from coinbase_assets.cli.console import console, errors
+from coinbase_assets.cli.last_join import join_landed
 from coinbase_assets.cli.progress import progress
 from coinbase_assets.cli.status_report import print_json, print_status, print_with_problems
 from coinbase_assets.dagster_instance.opening import open_instance
@@ -143,7 +144,9 @@ def _collect(
                 outage = unknown_host(settings.api_url) if requests else None
                 return list(collector.collect_all(plans, outage))
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
-            print_status(console, store, [plan.series for plan in plans], settings.rollups)
+            series = [plan.series for plan in plans]
+            join_landed(console, collector, series)
+            print_status(console, store, series, settings.rollups)
             raise
 
 

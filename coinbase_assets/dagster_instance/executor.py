@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from coinbase_assets.dagster_instance.private_names import (
         ExecutionPlan,
         PlanOrchestrationContext,
-        SerializableErrorInfo,
+        StepFailureData,
     )
 
 log = logging.getLogger(__name__)
@@ -44,12 +44,13 @@ class LockedInProcessExecutor(InProcessExecutor):
         _until_the_process_ends.enter_context(run_lock(home, plan_context.run_id))
         for event in super().execute(plan_context, execution_plan):
             if event.is_step_failure:
-                error = event.step_failure_data.error
-                log.error("Run %s: %s", plan_context.run_id, _one_line(error))
+                log.error("Run %s: %s", plan_context.run_id, _one_line(event.step_failure_data))
             yield event
 
 
-def _one_line(error: "SerializableErrorInfo | None") -> str:
-    """Returns the message of the original exception, without the trace, which the web UI shows."""
-    original = error and (error.cause or error)
+def _one_line(failure: "StepFailureData") -> str:
+    """Returns a failure's text, or else the original exception's, without the trace."""
+    if failure.user_failure_data and failure.user_failure_data.description:
+        return public(failure.user_failure_data.description)
+    original = failure.error and (failure.error.cause or failure.error)
     return public(" ".join(original.message.split())) if original else "failed"

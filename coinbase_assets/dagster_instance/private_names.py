@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from dagster._core.execution.context.system import (
         PlanOrchestrationContext as PlanOrchestrationContext,
     )
+    from dagster._core.execution.plan.objects import StepFailureData as StepFailureData
     from dagster._core.execution.plan.plan import ExecutionPlan as ExecutionPlan
     from dagster._core.storage.asset_check_execution_record import (
         AssetCheckExecutionRecord as AssetCheckExecutionRecord,
     )
-    from dagster._utils.error import SerializableErrorInfo as SerializableErrorInfo
 
 with requiring_tested_dagster():
     # The job of all assets: a schedule or sensor with `target` would define a job of its own.
@@ -32,6 +32,9 @@ with requiring_tested_dagster():
 
     # The state of an asset's freshness: the public API has policies, but not their outcome.
     from dagster._core.definitions.freshness import FreshnessState as FreshnessState
+
+    # Marks events that are stored in one transaction: OutputContext.log_event takes no batch.
+    from dagster._core.events import DagsterEventBatchMetadata as DagsterEventBatchMetadata
 
     # Why a run failed: the public API has the run's tag, but not the values.
     from dagster._core.events import RunFailureReason as RunFailureReason

@@ -3,6 +3,16 @@
 Dagster's documentation gives its tags as strings; its constants for them are private.
 """
 
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from coinbase_assets.candles.calendar import (
+    day_start,
+    days_between,
+    month_range,
+    months_between,
+)
+
 PARTITION_TAG = "dagster/partition"
 PARTITION_RANGE_START_TAG = "dagster/asset_partition_range_start"
 PARTITION_RANGE_END_TAG = "dagster/asset_partition_range_end"
@@ -34,3 +44,15 @@ RETRIED = {MAX_RETRIES_TAG: "3", RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"}
 def range_tags(first: str, last: str) -> dict[str, str]:
     """Returns the tags of a run over the partitions from the key `first` to the key `last`."""
     return {PARTITION_RANGE_START_TAG: first, PARTITION_RANGE_END_TAG: last}
+
+
+def partitions_of(tags: Mapping[str, str]) -> Sequence[str]:
+    """Returns the keys of the partitions, days or months, of a run with these tags."""
+    only = tags.get(PARTITION_TAG)
+    first = tags.get(PARTITION_RANGE_START_TAG, only)
+    last = tags.get(PARTITION_RANGE_END_TAG, only)
+    if not first or not last:
+        return []
+    if len(first) == len("2024-01"):
+        return months_between(month_range(first)[0], month_range(last)[1])
+    return days_between(day_start(first), day_start(last) + timedelta(seconds=1))

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from coinbase_assets.candles.calendar import DAY, day_start, format_time, month_of
-from coinbase_assets.candles.datasets import CANDLE_COVERAGE
+from coinbase_assets.candles.datasets import CANDLE_COVERAGE, RAW_CANDLES
 from coinbase_assets.candles.series import Series
 from coinbase_assets.completeness.ledger import State
-from coinbase_assets.lake.status import ledger_rows
+from coinbase_assets.lake.status import NOT_COLLECTED, NOT_JOINED, ledger_rows
 from coinbase_assets.lake.stock import stored_partitions
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _REMEDIES = {
     State.NO_TRADES: "that is a proof; nothing is left to do",
     State.UNCONFIRMED: "`coinbase-assets heal` asks again",
     State.UNPROVABLE: "the exchange has no witness left; `coinbase-assets heal` asks now and then",
-    State.PENDING: "`coinbase-assets heal` compares the day by the present rule",
+    State.PENDING: "`coinbase-assets heal` joins the day, or compares it by the present rule",
     State.BEFORE_LISTING: "nothing is left to do",
     State.AFTER_DELISTING: "nothing is left to do",
     State.NOT_COLLECTED: "`coinbase-assets collect` with --from and --to asks for the day",
@@ -62,14 +62,14 @@ def explain_bucket(store: "ParquetStore", series: Series, time: datetime) -> Exp
     midnight = day_start(f"{time:%F}")
     bucket = midnight + (time - midnight) // step * step
     path = CANDLE_COVERAGE.path(series).format(partition=month_of(f"{time:%F}"))
-    if path in store.find([path]):
-        for row in ledger_rows(store, path):
-            if row["start"] <= bucket < row["end"]:
-                known = (State(row["state"]), row["start"], row["end"], row["evidence"])
-                return Explanation(series, bucket, *known)
-    return Explanation(
-        series, bucket, State.NOT_COLLECTED, bucket, bucket + step, "no ledger is stored"
-    )
+    is_stored = bool(store.find_partitions(RAW_CANDLES.path(series), [f"{time:%F}"]))
+    for row in ledger_rows(store, path) if path in store.find([path]) else ():
+        state = State(row["state"])
+        if row["start"] <= bucket < row["end"] and not (is_stored and state == State.NOT_COLLECTED):
+            return Explanation(series, bucket, state, row["start"], row["end"], row["evidence"])
+    state = State.PENDING if is_stored else State.NOT_COLLECTED
+    evidence = NOT_JOINED if is_stored else NOT_COLLECTED
+    return Explanation(series, bucket, state, bucket, bucket + step, evidence)
 
 
 def days_table(store: "ParquetStore", series: Series) -> pa.Table:

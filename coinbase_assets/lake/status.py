@@ -3,9 +3,10 @@
 Computed from the lake alone; the exchange is not asked.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from coinbase_assets.candles.calendar import DAY, day_start, month_range, months_between
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from coinbase_assets.storage.parquet_store import ParquetStore
 
 Blobs = Mapping[str, StoredBlob]
+
+NOT_COLLECTED = "no answer is stored"
+NOT_JOINED = "stored, not joined yet"
+"""Of days that are in the lake, but not in its history and ledger."""
 
 _UNEXPLAINED = (State.UNCONFIRMED, State.NOT_COLLECTED, State.OPEN)
 
@@ -158,7 +163,21 @@ def _unexplained(
         for interval in _unexplained_in_month(store, month, ledgers.get(month), span, today):
             start, stop = max(interval.start, first), min(interval.end, end)
             if start < stop:
-                yield UnexplainedInterval(start, stop, interval.state, interval.evidence)
+                yield from _by_storage(replace(interval, start=start, end=stop), set(days))
+
+
+def _by_storage(
+    interval: UnexplainedInterval, stored: Collection[str]
+) -> Iterator[UnexplainedInterval]:
+    """Yield the parts of an interval that the ledger lacks: days stored, and days not collected."""
+    if interval.state != State.NOT_COLLECTED:
+        yield interval
+        return
+    for is_stored, group in groupby(interval.days, key=stored.__contains__):
+        days = list(group)
+        start, end = day_start(days[0]), day_start(days[-1]) + DAY
+        part = replace(interval, start=max(interval.start, start), end=min(interval.end, end))
+        yield replace(part, state=State.PENDING, evidence=NOT_JOINED) if is_stored else part
 
 
 def _unexplained_in_month(
@@ -169,7 +188,7 @@ def _unexplained_in_month(
     today: date,
 ) -> Iterator[UnexplainedInterval]:
     if ledger is None:
-        yield UnexplainedInterval(*month_range(month), State.NOT_COLLECTED, "no ledger is stored")
+        yield UnexplainedInterval(*month_range(month), State.NOT_COLLECTED, NOT_COLLECTED)
     elif _may_leave_open(ledger, month, span, _midnight(today)):
         yield from _unexplained_rows(store, ledger, _midnight(today))
 

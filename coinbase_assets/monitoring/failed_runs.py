@@ -1,25 +1,15 @@
 """Failed runs that left something undone, and why they failed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import dagster as dg
 
-from coinbase_assets.candles.calendar import (
-    DAY,
-    day_start,
-    days_between,
-    month_range,
-    months_between,
-)
-from coinbase_assets.candles.datasets import CANDLE_HISTORY, is_key
 from coinbase_assets.dagster_instance.run_failures import failure_cause
 from coinbase_assets.dagster_instance.run_tags import (
     LIVE,
-    PARTITION_RANGE_END_TAG,
-    PARTITION_RANGE_START_TAG,
-    PARTITION_TAG,
     WILL_RETRY_TAG,
+    partitions_of,
 )
 from coinbase_assets.monitoring.incidents import Problem
 from coinbase_assets.monitoring.kinds import Kind
@@ -101,17 +91,5 @@ def _is_standing(instance: dg.DagsterInstance, asset: str, run_id: str, failed_a
 
 def _left_out(instance: dg.DagsterInstance, key: dg.AssetKey, run_id: str) -> bool:
     run = instance.get_run_by_id(run_id)
-    wanted = _partitions(run.tags) if run else ()
+    wanted = partitions_of(run.tags) if run else ()
     return bool({*wanted} - instance.get_materialized_partitions(key))
-
-
-def _partitions(tags: Mapping[str, str]) -> Sequence[str]:
-    """Return the keys of the partitions, days or months, of a run with these tags."""
-    only = tags.get(PARTITION_TAG)
-    first = tags.get(PARTITION_RANGE_START_TAG, only)
-    last = tags.get(PARTITION_RANGE_END_TAG, only)
-    if not first or not last:
-        return ()
-    if is_key(CANDLE_HISTORY, first):
-        return months_between(month_range(first)[0], month_range(last)[1])
-    return days_between(day_start(first), day_start(last) + DAY)

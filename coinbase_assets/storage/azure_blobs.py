@@ -140,4 +140,7 @@ def _explain(error: AzureError) -> str:
     if status:
         full = "; is the disk of the emulator full?" if status == _SERVER_ERROR else ""
         return f"the storage account answered {status} ({message}){full}"
-    return f"the storage account cannot be reached ({message})"
+    return (
+        f"the storage account cannot be reached ({message}); is it running? check the network and"
+        " AZURE_STORAGE_..."
+    )

@@ -1,5 +1,6 @@
 """A Dagster IO manager that stores each partition's table as one Parquet blob in Azure."""
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
@@ -8,7 +9,8 @@ import dagster as dg
 import pyarrow as pa
 from pydantic import PrivateAttr
 
-from coinbase_assets.plain_text import shown
+from coinbase_assets.dagster_instance.failures import failure_of
+from coinbase_assets.dagster_instance.unfinished_outputs import record_at_once
 from coinbase_assets.storage.asset_values import (
     is_data_frame,
     is_mapping,
@@ -16,6 +18,7 @@ from coinbase_assets.storage.asset_values import (
     output_partitions,
     output_table,
 )
+from coinbase_assets.storage.blob_metadata import blob_metadata
 from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.declared_columns import (
     check_input_columns,
@@ -35,10 +38,6 @@ if TYPE_CHECKING:
 # Takes the stored blob, or None if there is none. Returns the table that replaces it, or None to
 # keep it.
 Update = Callable[[StoredBlob | None], pa.Table | None]
-
-
-# Fields by which a store recognises its blobs.
-_NOT_SHOWN = ("path", "bytes", "md5", "content")
 
 
 def leave_as_it_is(stored: StoredBlob | None) -> None:
@@ -67,7 +66,9 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
     Definition metadata. `blob_path` names the blobs (see paths.py). `dagster/column_schema`
     declares the columns of every table (see declared_columns.py).
 
-    Raises StorageError or a subclass of it.
+    Records. An output that fails or is cancelled records the partitions that it has stored.
+
+    Raises dg.Failure, whose cause is a StorageError.
     """
 
     storage: dg.ConfigurableResource
@@ -97,17 +98,41 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
         return self._store
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        with storage_failures():
+            self._store_output(context, obj)
+
+    def _store_output(self, context: dg.OutputContext, obj: object) -> None:
         paths = _paths(context, context.definition_metadata)
         found = self._store.find(paths.values())
+        stored = dict[str, StoredBlob]()
 
-        def write(item: tuple[str, object]) -> tuple[str, StoredBlob]:
+        def write(item: tuple[str, object]) -> None:
             key, value = item
             replacement = value if callable(value) else output_table(value, context)
-            return key, self._replace(paths[key], replacement, found.get(paths[key]), context)
+            stored[key] = self._replace(paths[key], replacement, found.get(paths[key]), context)
 
-        with closing(obj) if isinstance(obj, Generator) else nullcontext():
-            for key, blob in map_concurrently(write, output_partitions(obj, list(paths))):
-                _add_metadata(context, key, self._store.uri(blob.path), blob)
+        try:
+            with closing(obj) if isinstance(obj, Generator) else nullcontext():
+                deque(map_concurrently(write, output_partitions(obj, list(paths))), maxlen=0)
+        except BaseException:  # a cancel, too
+            self._record(context, stored)
+            raise
+        # Dagster records the partitions with this metadata when the output is stored.
+        for key, blob in stored.items():
+            metadata = blob_metadata(self._store.uri(blob.path), blob)
+            context.step_context.add_asset_metadata(metadata, context.asset_key, key or None)
+
+    def _record(self, context: dg.OutputContext, stored: Mapping[str, StoredBlob]) -> None:
+        """Record what is stored already, since Dagster records nothing of an unfinished output."""
+        materializations = [
+            dg.AssetMaterialization(
+                context.asset_key,
+                partition=key or None,
+                metadata=blob_metadata(self._store.uri(blob.path), blob),
+            )
+            for key, blob in sorted(stored.items())
+        ]
+        record_at_once(context, materializations)
 
     def _replace(
         self,
@@ -131,6 +156,10 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
                     return found
 
     def load_input(self, context: dg.InputContext) -> object:
+        with storage_failures():
+            return self._load_input(context)
+
+    def _load_input(self, context: dg.InputContext) -> object:
         upstream = context.upstream_output.definition_metadata if context.upstream_output else {}
         options = context.definition_metadata
         paths = _paths(context, upstream)
@@ -167,6 +196,15 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
         return load
 
 
+@contextmanager
+def storage_failures() -> Iterator[None]:
+    """Raise a dg.Failure in place of a StorageError."""
+    try:
+        yield
+    except StorageError as error:
+        raise failure_of("Storage", error) from error
+
+
 def _paths(
     context: dg.OutputContext | dg.InputContext, metadata: Mapping[str, Any]
 ) -> dict[str, str]:
@@ -188,21 +226,3 @@ def _kept(found: StoredBlob | None, path: str) -> StoredBlob:
             f"{path}: the update returned None, but there is no blob to keep; return a table"
         )
     return found
-
-
-def _add_metadata(context: dg.OutputContext, key: str, uri: str, blob: StoredBlob) -> None:
-    """Record the blob's URI, size and fields as metadata of the partition's materialisation."""
-    fields = {
-        name: shown_value(text) for name, text in blob.fields.items() if name not in _NOT_SHOWN
-    }
-    metadata = {"dagster/uri": uri, "size_bytes": blob.size, **fields}
-    if "rows" in metadata:
-        metadata["dagster/row_count"] = metadata.pop("rows")
-    context.step_context.add_asset_metadata(metadata, context.asset_key, key or None)
-
-
-def shown_value(text: str) -> int | bool | str:
-    """Return a field's whole number or truth value, which the web UI can plot, or else its text."""
-    if is_number(text):
-        return int(text)
-    return {"true": True, "false": False}.get(text, shown(text))

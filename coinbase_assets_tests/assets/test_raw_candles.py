@@ -1,5 +1,7 @@
 """Days collected by Dagster from the stand-in exchange, stored in Azurite."""
 
+import os
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -9,10 +11,17 @@ import pytest
 
 from coinbase_assets.assets import raw_candles
 from coinbase_assets.candles.table import SCHEMA, candles_digest
-from coinbase_assets.exchange.errors import ExchangeUnavailable, InvalidAnswer
+from coinbase_assets.exchange.errors import ExchangeUnavailable, ExchangeUnreachable, InvalidAnswer
 from coinbase_assets.settings import Settings
+from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore
-from coinbase_assets_tests.running import collect_raw, partition_metadata, refresh_raw, settings_for
+from coinbase_assets_tests.running import (
+    collect_raw,
+    partition_metadata,
+    refresh_raw,
+    retry_raw,
+    settings_for,
+)
 from coinbase_assets_tests.stand_in.exchange import Request, StandInExchange
 from coinbase_assets_tests.stand_in.faults import random_faults
 from coinbase_assets_tests.stand_in.markets import ListMarket, SyntheticMarket, consistent_market
@@ -166,25 +175,80 @@ def test_raw_refuses_invalid_answer_and_keeps_stored(
     assert day(lake).equals(before, check_metadata=True)
 
 
-def test_raw_failed_run_keeps_answered_days_and_resumes(
+def after_a_month(number: int, product: str, params: Mapping[str, str]) -> str | None:
+    late = params["end"] >= "2024-02-01" and params["granularity"] == str(HOUR)
+    return "500" if late else None
+
+
+def test_raw_failed_run_records_stored_days_and_retry_asks_for_the_others(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
-    def after_a_month(number: int, product: str, params: Mapping[str, str]) -> str | None:
-        late = params["end"] >= "2024-02-01" and params["granularity"] == str(HOUR)
-        return "500" if late else None
-
     with StandInExchange(rate=None, faults=after_a_month) as exchange:
         failing = hourly(exchange).model_copy(update={"give_up_after": 1.0})
         with pytest.raises(ExchangeUnavailable, match=r"ETH-EUR:1h 2024-01-26T.*attempt \d+.*500"):
             collect_raw(failing, instance, "2024-01-01", "2024-03-10")
-    assert len(lake.list("raw_candles/")) == 25  # two answers of 300 hours: 25 whole days
-    assert recorded(instance) == set()
+    stored = {path.split("date=")[1][:10] for path in lake.list("raw_candles/")}
+    assert len(stored) == 25  # two answers of 300 hours: 25 whole days
+    assert recorded(instance) == stored
 
     with StandInExchange(rate=None) as exchange:
-        result = collect_raw(hourly(exchange), instance, "2024-01-01", "2024-03-10")
+        retry_raw(hourly(exchange), instance)
         assert min(request.params["start"] for request in asked(exchange, HOUR)) >= "2024-01-25T23"
     assert len(recorded(instance)) == 70
-    assert partition_metadata(result)["2024-01-01"]["dagster/row_count"] == day(lake).num_rows
+
+
+def test_raw_retry_of_run_that_succeeded_asks_again(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    with exchange_of(ROWS) as exchange:
+        collect_raw(hourly(exchange), instance, "2024-01-01")
+        retry_raw(hourly(exchange), instance)
+        assert len(asked(exchange, HOUR)) == 2
+
+
+def failure_of(instance: dg.DagsterInstance) -> tuple[str, Mapping[str, object]]:
+    """Return the message and the metadata that the page of the newest run shows."""
+    (entry,) = instance.all_logs(
+        instance.get_runs()[0].run_id, of_type=dg.DagsterEventType.STEP_FAILURE
+    )
+    data = entry.get_dagster_event().step_failure_data
+    assert data.error
+    assert data.user_failure_data
+    shown = {name: value.value for name, value in data.user_failure_data.metadata.items()}
+    return data.error.message.partition("\n")[0], shown
+
+
+def test_raw_failure_begins_with_exchange_question_and_remedy(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    settings = settings_for("http://127.0.0.1:1", "ETH-EUR:1h")
+    with pytest.raises(ExchangeUnreachable):
+        collect_raw(
+            settings.model_copy(update={"give_up_after": 0.1}), instance, "2024-01-01", "2024-01-09"
+        )
+    message, shown = failure_of(instance)
+    assert "Failure: Exchange: ETH-EUR:1h 2024-01-01T00:00:00Z until " in message
+    assert "no answer from http://127.0.0.1:1" in message
+    assert message.endswith("; check the network, HTTPS_PROXY and COINBASE_API_URL")
+    assert shown == {
+        "cause": "ExchangeUnreachable",
+        "asked": "ETH-EUR:1h, 2024-01-01 to 2024-01-09",
+        "exchange": "http://127.0.0.1:1",
+    }
+
+
+def test_raw_failure_begins_with_storage(
+    lake: ParquetStore, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = os.environ["AZURE_STORAGE_CONNECTION_STRING"]
+    wrong = re.sub("AccountKey=[^;]+", "AccountKey=d3Jvbmc=", right)
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", wrong)
+    with StandInExchange(rate=None) as exchange, pytest.raises(StorageError):
+        collect_raw(hourly(exchange), instance, "2024-01-01")
+    message, shown = failure_of(instance)
+    assert f"Failure: Storage: {lake.container_uri}/" in message
+    assert message.endswith("; check AZURE_STORAGE_...")
+    assert shown == {"cause": "StorageError"}
 
 
 def test_raw_recorded_day_is_fetched_again(

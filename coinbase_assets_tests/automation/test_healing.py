@@ -107,6 +107,14 @@ def test_heal_plans_nothing_without_holes(collector: Collector, lake: ParquetSto
     assert (plan.series, plan.days) == (HOURS, []), "its history is to be built"
 
 
+def test_heal_asks_nothing_of_stored_days_that_are_not_joined(
+    collector: Collector, lake: ParquetStore
+) -> None:
+    store_days(lake, "01-02", "01-03")
+    (plan,) = plan_healing(collector, [OTHER, HOURS], TODAY)
+    assert (plan.series, plan.days) == (HOURS, []), "its history is to be built"
+
+
 RECENTLY = f"{datetime.now(UTC):%FT%TZ}"
 
 

@@ -1,13 +1,24 @@
 """The housekeeping sensors' ticks, on a Dagster instance on disk."""
 
+import json
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.sensor_definition import SensorExecutionData
 
+from coinbase_assets.assets.candle_lake import CandleLake
 from coinbase_assets.automation.housekeeping import orphaned_runs_sensor
+from coinbase_assets.candles.datasets import RAW_CANDLES
+from coinbase_assets.candles.series import Series
+from coinbase_assets.candles.table import SCHEMA
 from coinbase_assets.dagster_instance.orphaned_runs import run_lock
+from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets.storage.resource import AzureStorageResource
+from coinbase_assets.table_metadata import with_fields
 
 RANGE = {
     "dagster/asset_partition_range_start": "2024-01-01",
@@ -37,12 +48,33 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
+def lake_at(connection_string: str) -> CandleLake:
+    return CandleLake(
+        storage=AzureStorageResource(connection_string=connection_string),
+        container=os.environ.get("COINBASE_CONTAINER", "lake"),
+    )
+
+
+def evaluate(
+    instance: dg.DagsterInstance,
+    *configured: dg.AssetsDefinition,
+    lake: CandleLake | None = None,
+    cursor: str | None = None,
+) -> SensorExecutionData:
+    """Evaluate the sensor; without `lake`, its storage is one that refuses every connection."""
+    account = "AccountName=a;AccountKey=a2V5;BlobEndpoint=http://127.0.0.1:1/a"
+    resources = {"lake": lake or lake_at(account)}
+    repository = dg.Definitions(configured or [raw_candles]).get_repository_def()
+    with dg.build_sensor_context(
+        instance, cursor, repository_def=repository, resources=resources
+    ) as context:
+        return orphaned_runs_sensor.evaluate_tick(context)
+
+
 def tick(
     instance: dg.DagsterInstance, *configured: dg.AssetsDefinition
 ) -> tuple[list[dg.RunRequest], str]:
-    repository = dg.Definitions(configured or [raw_candles]).get_repository_def()
-    context = dg.build_sensor_context(instance, repository_def=repository)
-    data = orphaned_runs_sensor.evaluate_tick(context)
+    data = evaluate(instance, *configured)
     return list(data.run_requests or []), str(data.skip_message)
 
 
@@ -75,6 +107,64 @@ def test_orphans_not_retried_by_dagster_are_launched_again(
     (request,) = tick(instance)[0]
     assert (request.run_key, request.asset_selection) == (run_id, [KEY])
     assert request.tags == {**RANGE, "dagster/sensor_name": "orphaned_runs_sensor"}
+
+
+def killed_run(instance: dg.DagsterInstance, **tags: str) -> str:
+    """Make a run of raw days whose process is gone; return its id."""
+    run = instance.create_run_for_job(
+        dg.Definitions([raw_candles]).resolve_implicit_global_asset_job_def(),
+        tags=tags,
+        status=dg.DagsterRunStatus.STARTED,
+        asset_selection=frozenset([KEY]),
+    )
+    with run_lock(Path(instance.root_directory), run.run_id):
+        return run.run_id
+
+
+def store_days(lake: ParquetStore, *days: str) -> None:
+    for day in days:
+        path = RAW_CANDLES.path(Series.parse("ETH-EUR:15m")).format(partition=day)
+        lake.put(path, with_fields(SCHEMA.empty_table(), {"settled": "true"}), None)
+
+
+@pytest.mark.parametrize(
+    ("tags", "recorded"),
+    [
+        (RANGE, ["2024-01-01", "2024-01-31"]),
+        ({"dagster/partition": "2024-01-31"}, ["2024-01-31"]),
+        ({}, []),
+    ],
+    ids=["range", "one day", "no day"],
+)
+def test_days_stored_by_killed_process_are_recorded(
+    instance: dg.DagsterInstance,
+    lake: ParquetStore,
+    connection_string: str,
+    tags: dict[str, str],
+    recorded: list[str],
+) -> None:
+    store_days(lake, "2023-12-31", "2024-01-01", "2024-01-02", "2024-01-31", "2024-02-01")
+    instance.report_runless_asset_event(dg.AssetMaterialization(KEY, partition="2024-01-02"))
+    killed_run(instance, **tags)
+    events = evaluate(instance, lake=lake_at(connection_string)).asset_events
+    assert [(event.asset_key, event.partition) for event in events] == [
+        (KEY, day) for day in recorded
+    ]
+    assert [event.metadata["settled"].value for event in events] == [True] * len(recorded)
+    assert evaluate(instance, lake=lake_at(connection_string)).asset_events == []
+
+
+def test_days_stored_by_killed_process_are_recorded_after_an_outage_of_the_storage(
+    instance: dg.DagsterInstance, lake: ParquetStore, connection_string: str
+) -> None:
+    store_days(lake, "2024-01-01")
+    run_id = killed_run(instance, **RANGE)
+    refused = re.sub("AccountKey=[^;]+", "AccountKey=d3Jvbmc=", connection_string)
+    first = evaluate(instance, lake=lake_at(refused))
+    assert (first.asset_events, json.loads(first.cursor or "")) == ([], [run_id])
+    second = evaluate(instance, lake=lake_at(connection_string), cursor=first.cursor)
+    assert [event.partition for event in second.asset_events] == ["2024-01-01"]
+    assert json.loads(second.cursor or "") == []
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_ac
 
 from coinbase_assets.candles.datasets import PRODUCTS, RAW_CANDLES
 from coinbase_assets.candles.series import Series
-from coinbase_assets.storage.io_manager import shown_value
+from coinbase_assets.storage.blob_metadata import shown_value
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.end_to_end.browser import BROWSER_TEST, PATIENCE, WebUi, dev
 from coinbase_assets_tests.end_to_end.foreign_page import ask

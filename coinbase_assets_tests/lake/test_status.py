@@ -12,6 +12,7 @@ from coinbase_assets.candles.table import empty_candles
 from coinbase_assets.cli.console import PlainConsole
 from coinbase_assets.cli.status_report import print_json, print_status, print_with_problems
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State, count_buckets
+from coinbase_assets.lake.day_states import explain_bucket
 from coinbase_assets.lake.status import SeriesStatus, UnexplainedInterval, series_status
 from coinbase_assets.monitoring.freshness import FreshnessWindows
 from coinbase_assets.monitoring.incidents import Incident, Problem
@@ -90,7 +91,7 @@ def test_status_empty_lake_is_not_complete(lake: ParquetStore) -> None:
     assert nothing.age(at("02-03T00")) is None
 
 
-@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("state", [each for each in State if each != State.NOT_COLLECTED])
 def test_status_state_explains_or_not(lake: ParquetStore, state: State) -> None:
     store_days(lake, "01-10", "01-11")
     store_ledger(
@@ -116,7 +117,8 @@ def test_status_covers_first_to_last_collected_day(
     store_ledger(lake, "01", ("01-01T00", "02-01T00", State.NOT_COLLECTED))
     store_ledger(lake, "02", ("02-01T00", "03-01T00", State.UNCONFIRMED))
     assert unexplained(lake) == [
-        (at("01-10T00"), at("02-01T00"), State.NOT_COLLECTED),
+        (at("01-10T00"), at("01-11T00"), State.PENDING),
+        (at("01-11T00"), at("02-01T00"), State.NOT_COLLECTED),
         (at("02-01T00"), at("02-02T00"), State.UNCONFIRMED),
     ]
     assert status(lake).explained == 0
@@ -128,9 +130,9 @@ def test_status_excludes_today(lake: ParquetStore) -> None:
         lake,
         "02",
         ("02-01T00", "02-02T12", State.TRADED),
-        ("02-02T12", "03-01T00", State.NOT_COLLECTED),
+        ("02-02T12", "03-01T00", State.UNCONFIRMED),
     )
-    assert unexplained(lake) == [(at("02-02T12"), at("02-03T00"), State.NOT_COLLECTED)]
+    assert unexplained(lake) == [(at("02-02T12"), at("02-03T00"), State.UNCONFIRMED)]
     assert status(lake).explained == 0.75
 
 
@@ -170,13 +172,43 @@ def test_status_of_damaged_ledger_is_one_line(lake: ParquetStore, column: str) -
 
 
 def test_status_month_without_ledger_is_unexplained(lake: ParquetStore) -> None:
-    store_days(lake, "01-30", "02-02")
+    store_days(lake, "01-28", "01-29", "02-02")
     store_ledger(lake, "02", ("02-01T00", "03-01T00", State.TRADED))
-    (interval,) = status(lake).unexplained
-    assert (interval.start, interval.end) == (at("01-30T00"), at("02-01T00"))
-    assert interval.state == State.NOT_COLLECTED
-    assert interval.evidence == "no ledger is stored"
-    assert interval.days == ["2024-01-30", "2024-01-31"]
+    stored, lacking = status(lake).unexplained
+    assert stored == UnexplainedInterval(
+        at("01-28T00"), at("01-30T00"), State.PENDING, "stored, not joined yet"
+    )
+    assert lacking == UnexplainedInterval(
+        at("01-30T00"), at("02-01T00"), State.NOT_COLLECTED, "no answer is stored"
+    )
+    assert lacking.days == ["2024-01-30", "2024-01-31"]
+
+
+def test_status_days_stored_after_their_ledger_are_not_joined(lake: ParquetStore) -> None:
+    store_days(lake, "01-01", "01-03", "01-05")
+    store_ledger(
+        lake,
+        "01",
+        ("01-01T00", "01-02T00", State.TRADED),
+        ("01-02T00", "02-01T00", State.NOT_COLLECTED),
+    )
+    assert unexplained(lake) == [
+        (at("01-02T00"), at("01-03T00"), State.NOT_COLLECTED),
+        (at("01-03T00"), at("01-04T00"), State.PENDING),
+        (at("01-04T00"), at("01-05T00"), State.NOT_COLLECTED),
+        (at("01-05T00"), at("01-06T00"), State.PENDING),
+    ]
+    joined, lacking, late = (explain_bucket(lake, HOURS, at(f"01-0{n}T05")) for n in (1, 2, 3))
+    assert joined.state == State.TRADED
+    assert (lacking.state, lacking.end) == (State.NOT_COLLECTED, at("02-01T00"))
+    assert (late.state, late.evidence) == (State.PENDING, "stored, not joined yet")
+
+
+def test_bucket_of_stored_day_without_ledger_is_not_joined(lake: ParquetStore) -> None:
+    store_days(lake, "01-01")
+    stored, lacking = (explain_bucket(lake, HOURS, at(f"01-0{n}T05")) for n in (1, 2))
+    assert (stored.state, stored.evidence) == (State.PENDING, "stored, not joined yet")
+    assert (lacking.state, lacking.evidence) == (State.NOT_COLLECTED, "no answer is stored")
 
 
 @pytest.mark.parametrize(

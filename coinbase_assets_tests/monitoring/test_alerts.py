@@ -166,7 +166,7 @@ def test_alerts_report_failed_run_until_materialised(
     assert webhook.titles == ["ETH-EUR:15m: a run failed"]
     first, cause, *_, link = webhook.bodies[0].splitlines()
     assert first.endswith("of ETH-EUR/15m/raw_candles failed")
-    assert cause.startswith("Cause: ETH-EUR:15m")
+    assert cause.startswith("Cause: Exchange: ETH-EUR:15m")
     assert f"no answer from {NO_EXCHANGE}" in cause
     assert link == f"{WEB}/runs/{instance.get_runs()[0].run_id}"
     key = dg.AssetKey(["ETH-EUR", "15m", "raw_candles"])

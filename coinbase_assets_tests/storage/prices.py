@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.failures import causes_raised
 from coinbase_assets.dagster_instance.run_tags import range_tags
 from coinbase_assets.plain_text import shown
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
@@ -73,7 +74,10 @@ def path_of(day: str) -> str:
 
 @dataclass
 class Runner:
-    """Materialises assets in one run: of one partition, or of a range from one key to another."""
+    """Materialises assets in one run: of one partition, or of a range from one key to another.
+
+    A failure is raised as its cause.
+    """
 
     io_manager: dg.ConfigurableIOManager
     instance: dg.DagsterInstance
@@ -84,15 +88,16 @@ class Runner:
         keys: tuple[str, str] | str | None = None,
         only: dg.AssetsDefinition | None = None,
     ) -> dg.ExecuteInProcessResult:
-        return dg.materialize(
-            assets,
-            partition_key=keys if isinstance(keys, str) else None,
-            tags=range_tags(*keys) if isinstance(keys, tuple) else None,
-            selection=[only] if only else None,
-            instance=self.instance,
-            resources={"io_manager": self.io_manager},
-            run_config=SILENT,
-        )
+        with causes_raised():
+            return dg.materialize(
+                assets,
+                partition_key=keys if isinstance(keys, str) else None,
+                tags=range_tags(*keys) if isinstance(keys, tuple) else None,
+                selection=[only] if only else None,
+                instance=self.instance,
+                resources={"io_manager": self.io_manager},
+                run_config=SILENT,
+            )
 
 
 def lake_of(storage: dg.ConfigurableResource) -> AzureParquetIOManager:

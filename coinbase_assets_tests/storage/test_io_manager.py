@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from coinbase_assets.storage.blob_metadata import shown_value
 from coinbase_assets.storage.errors import BlobDamaged
-from coinbase_assets.storage.io_manager import shown_value
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.storage.partition_tables import PartitionTables
 from coinbase_assets.storage.stored_blob import StoredBlob
