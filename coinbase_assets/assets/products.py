@@ -58,7 +58,10 @@ def build_products(series: Sequence[Series]) -> dg.AssetsDefinition:
                 f"delisted by the exchange: {delisted}; there will be no new candles"
             )
         metadata = {"not_in_catalogue": unknown, metadata_keys.DELISTED: delisted}
-        return dg.Output(_with_provenance(catalogue, exchange.api_url), metadata=metadata)
+        return dg.Output(
+            _with_provenance(catalogue, exchange.api_url),
+            metadata={name: names for name, names in metadata.items() if names},
+        )
 
     return products
 

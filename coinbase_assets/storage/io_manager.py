@@ -8,7 +8,6 @@ import dagster as dg
 import pyarrow as pa
 from pydantic import PrivateAttr
 
-from coinbase_assets.plain_text import shown
 from coinbase_assets.storage.asset_values import (
     is_data_frame,
     is_mapping,
@@ -16,6 +15,7 @@ from coinbase_assets.storage.asset_values import (
     output_partitions,
     output_table,
 )
+from coinbase_assets.storage.blob_metadata import blob_metadata
 from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.declared_columns import (
     check_input_columns,
@@ -35,10 +35,6 @@ if TYPE_CHECKING:
 # Takes the stored blob, or None if there is none. Returns the table that replaces it, or None to
 # keep it.
 Update = Callable[[StoredBlob | None], pa.Table | None]
-
-
-# Fields by which a store recognises its blobs.
-_NOT_SHOWN = ("path", "bytes", "md5", "content")
 
 
 def leave_as_it_is(stored: StoredBlob | None) -> None:
@@ -191,18 +187,6 @@ def _kept(found: StoredBlob | None, path: str) -> StoredBlob:
 
 
 def _add_metadata(context: dg.OutputContext, key: str, uri: str, blob: StoredBlob) -> None:
-    """Record the blob's URI, size and fields as metadata of the partition's materialisation."""
-    fields = {
-        name: shown_value(text) for name, text in blob.fields.items() if name not in _NOT_SHOWN
-    }
-    metadata = {"dagster/uri": uri, "size_bytes": blob.size, **fields}
-    if "rows" in metadata:
-        metadata["dagster/row_count"] = metadata.pop("rows")
+    """Record the blob's metadata as that of the partition's materialisation."""
+    metadata = blob_metadata(uri, blob)
     context.step_context.add_asset_metadata(metadata, context.asset_key, key or None)
-
-
-def shown_value(text: str) -> int | bool | str:
-    """Return a field's whole number or truth value, which the web UI can plot, or else its text."""
-    if is_number(text):
-        return int(text)
-    return {"true": True, "false": False}.get(text, shown(text))

@@ -16,7 +16,7 @@ from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_ac
 
 from coinbase_assets.candles.datasets import PRODUCTS, RAW_CANDLES
 from coinbase_assets.candles.series import Series
-from coinbase_assets.storage.io_manager import shown_value
+from coinbase_assets.storage.blob_metadata import shown_value
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.end_to_end.browser import BROWSER_TEST, PATIENCE, WebUi, dev
 from coinbase_assets_tests.end_to_end.foreign_page import ask
@@ -138,7 +138,7 @@ def _open_hostile_metadata(ui: WebUi, home: Path) -> None:
     key = dg.AssetKey(PRODUCTS.asset_key())
     # The web UI hides what comes after the first entries of a long table.
     for first in range(0, len(HOSTILE), 50):
-        texts = [shown_value(text) for text in HOSTILE[first : first + 50]]
+        texts = [shown_value("note", text).value for text in HOSTILE[first : first + 50]]
         metadata = {f"text {n}": str(text) for n, text in enumerate(texts, first)}
         with instance_at(str(home)) as instance:
             instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=metadata))
