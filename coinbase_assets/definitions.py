@@ -12,6 +12,7 @@ from coinbase_assets.assets.candle_history import build_candle_history
 from coinbase_assets.assets.candle_lake import CandleLake
 from coinbase_assets.assets.candle_rollup import build_candle_rollup
 from coinbase_assets.assets.checks import build_candle_checks, build_rollup_checks
+from coinbase_assets.assets.labels import with_labels
 from coinbase_assets.assets.market_halts import build_market_halts
 from coinbase_assets.assets.products import build_products
 from coinbase_assets.assets.raw_candles import build_raw_candles
@@ -69,7 +70,9 @@ def build_definitions(
     checks += map(build_rollup_checks, settings.rollups)
     checks += [build_recency_checks(series, window) for series, window in windows.items()]
     return dg.Definitions(
-        assets=[*with_freshness(assets, settings), build_products(settings.series), *charts],
+        assets=with_labels(
+            [*with_freshness(assets, settings), build_products(settings.series), *charts], settings
+        ),
         asset_checks=checks,
         resources={
             "exchange": _without_run_config(build_exchange(settings)),

@@ -29,9 +29,8 @@ def build_candle_chart(series: Series) -> dg.AssetsDefinition:
         metadata={PATH_METADATA: CANDLE_CHART.path(series)},
         description=(
             f"A picture of {series.product}: the {series.granularity} candles and volume of the"
-            f" last {DAYS} days, and a calendar of the last year. A day in the calendar has the"
-            " colour of the worst state among its buckets. The picture is drawn every hour and is"
-            " in the metadata entry `chart`."
+            f" last {DAYS} days, and a calendar of the last year with the state of each day. It is"
+            " drawn every hour, and is in the metadata entry `chart`."
         ),
     )
     def candle_chart(lake: dg.ResourceParam[AzureParquetIOManager]) -> dg.MaterializeResult:

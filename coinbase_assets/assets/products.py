@@ -34,13 +34,13 @@ def build_products(series: Sequence[Series]) -> dg.AssetsDefinition:
         key=PRODUCTS.asset_key(),
         io_manager_key="lake",
         group_name="catalogue",
-        kinds={"coinbase", "azure", "parquet"},
+        kinds={"source", "azure", "parquet"},
         metadata={
             PATH_METADATA: PRODUCTS.path(),
             **_COLUMNS,
         },
         description=(
-            "The products of the Coinbase Exchange, ascending by id, delisted products included."
+            "The products of the Coinbase Exchange, ascending by id, delisted ones included."
             " `not_in_catalogue` names the configured products that the exchange does not have,"
             " `delisted` those that it no longer trades."
         ),
