@@ -33,6 +33,7 @@ from coinbase_assets.automation.schedules import (
 from coinbase_assets.completeness.halts import can_tell_halts
 from coinbase_assets.dagster_instance.executor import LockedInProcessExecutor
 from coinbase_assets.environment.azure_accounts import DEVELOPMENT_STORAGE
+from coinbase_assets.exchange.outages import OUTAGE_ERRORS
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.monitoring.alerts import build_alerts_sensor
 from coinbase_assets.monitoring.destinations import parse_destinations
@@ -100,7 +101,7 @@ def build_definitions(
             orphaned_runs_sensor,
             superseded_runs_sensor,
         ],
-        executor=LockedInProcessExecutor(),
+        executor=LockedInProcessExecutor(said_elsewhere=OUTAGE_ERRORS),
     )
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -259,7 +259,9 @@ def dev(port: int) -> None:
     with without_garbage_collection():
         from coinbase_assets.cli.dev import run_dev
 
-    run_dev(settings, port)
+    # Ctrl-C is how it ends; `make` would report another status as an error.
+    with suppress(KeyboardInterrupt):
+        run_dev(settings, port)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
