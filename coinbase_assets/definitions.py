@@ -12,6 +12,7 @@ from coinbase_assets.assets.candle_history import build_candle_history
 from coinbase_assets.assets.candle_lake import CandleLake
 from coinbase_assets.assets.candle_rollup import build_candle_rollup
 from coinbase_assets.assets.checks import build_candle_checks, build_rollup_checks
+from coinbase_assets.assets.labels import with_labels
 from coinbase_assets.assets.market_halts import build_market_halts
 from coinbase_assets.assets.products import build_products
 from coinbase_assets.assets.raw_candles import build_raw_candles
@@ -32,6 +33,7 @@ from coinbase_assets.automation.schedules import (
 from coinbase_assets.completeness.halts import can_tell_halts
 from coinbase_assets.dagster_instance.executor import LockedInProcessExecutor
 from coinbase_assets.environment.azure_accounts import DEVELOPMENT_STORAGE
+from coinbase_assets.exchange.outages import OUTAGE_ERRORS
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.monitoring.alerts import build_alerts_sensor
 from coinbase_assets.monitoring.destinations import parse_destinations
@@ -69,7 +71,9 @@ def build_definitions(
     checks += map(build_rollup_checks, settings.rollups)
     checks += [build_recency_checks(series, window) for series, window in windows.items()]
     return dg.Definitions(
-        assets=[*with_freshness(assets, settings), build_products(settings.series), *charts],
+        assets=with_labels(
+            [*with_freshness(assets, settings), build_products(settings.series), *charts], settings
+        ),
         asset_checks=checks,
         resources={
             "exchange": _without_run_config(build_exchange(settings)),
@@ -97,7 +101,7 @@ def build_definitions(
             orphaned_runs_sensor,
             superseded_runs_sensor,
         ],
-        executor=LockedInProcessExecutor(),
+        executor=LockedInProcessExecutor(said_elsewhere=OUTAGE_ERRORS),
     )
 
 

@@ -34,6 +34,7 @@ from coinbase_assets.environment.setting_values import (
     check_budget_url,
     parse_api_url,
     parse_duration,
+    parse_owners,
     parse_rollups,
     parse_series,
     parse_start,
@@ -143,6 +144,9 @@ class Settings(BaseSettings):
     )
     web_url: Annotated[str, AfterValidator(parse_web_url)] | None = Field(
         None, alias="COINBASE_WEB_URL"
+    )
+    owners: Annotated[tuple[str, ...], NoDecode, _parsed_by(parse_owners)] = Field(
+        (), alias="COINBASE_OWNERS"
     )
     dagster_home: Annotated[Path, _checked_by(require_absolute)] = Field(
         default_factory=lambda: project_folder() / ".dagster", alias="DAGSTER_HOME"

@@ -5,14 +5,36 @@ change. So a field's name says how its value is read, and a value that cannot be
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
+from enum import Enum, auto
 
 import pyarrow as pa
 
 NAMESPACE = "coinbase_assets."
 # All years that a stored time can have.
 _YEARS = range(1970, 2100)
+# About 31 years.
+_MOST_SECONDS = 10**9
+
+
+class Kind(Enum):
+    """How a field's value is read; NUMBERS are ranges of whole numbers, such as `1-4,9`."""
+
+    NUMBER = auto()
+    SECONDS = auto()
+    TIME = auto()
+    NUMBERS = auto()
+    TEXT = auto()
+
+
+_KINDS = (
+    (re.compile(r"rows|bytes|version|requests|days|missing_buckets|days_missing"), Kind.NUMBER),
+    (re.compile(r"rule|tries|revisions|revisions_lost|candles_\w+|buckets_\w+"), Kind.NUMBER),
+    (re.compile(r"usual_pause"), Kind.SECONDS),
+    (re.compile(r"\w+_at|\w+_through|\w+_candle"), Kind.TIME),
+    (re.compile(r"days_held|days_not_collected|from_trades"), Kind.NUMBERS),
+)
 
 
 class Fields(dict[str, str]):
@@ -31,7 +53,19 @@ class Fields(dict[str, str]):
 
 def is_readable(name: str, text: str) -> bool:
     """Return whether the value of the field of that name can be read."""
-    return all(fits(text) for names, fits in _RULES if names.fullmatch(name))
+    match kind_of(name):
+        case Kind.NUMBER:
+            return is_number(text)
+        case Kind.SECONDS:
+            return is_number(text) and int(text) < _MOST_SECONDS
+        case Kind.TIME:
+            return _is_time(text)
+    return True
+
+
+def kind_of(name: str) -> Kind:
+    """Return how the value of the field of that name is read."""
+    return next((kind for names, kind in _KINDS if names.fullmatch(name)), Kind.TEXT)
 
 
 def is_number(text: str) -> bool:
@@ -45,16 +79,6 @@ def _is_time(text: str) -> bool:
     except ValueError:
         return False
     return time.tzinfo is not None and time.year in _YEARS
-
-
-_RULES: tuple[tuple[re.Pattern[str], Callable[[str], bool]], ...] = (
-    (
-        re.compile(r"rows|bytes|version|requests|days|missing_buckets|days_missing|usual_pause"),
-        is_number,
-    ),
-    (re.compile(r"rule|tries|revisions|revisions_lost|candles_\w+|buckets_\w+"), is_number),
-    (re.compile(r"\w+_at|\w+_through|\w+_candle"), _is_time),
-)
 
 
 def all_fields(table: pa.Table) -> dict[str, str]:

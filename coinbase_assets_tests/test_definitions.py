@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -15,11 +16,19 @@ import pytest
 import yaml
 
 from coinbase_assets.assets.checks import CANDLE_CHECKS
-from coinbase_assets.candles.datasets import RAW_CANDLES
+from coinbase_assets.candles.datasets import (
+    CANDLE_CHART,
+    CANDLE_COVERAGE,
+    CANDLE_HISTORY,
+    CANDLE_ROLLUP,
+    MARKET_HALTS,
+    PRODUCTS,
+    RAW_CANDLES,
+)
 from coinbase_assets.candles.series import Granularity, Series
 from coinbase_assets.candles.table import SCHEMA
 from coinbase_assets.completeness.halts import HALT_SCHEMA
-from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA
+from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State
 from coinbase_assets.dagster_instance.executor import LockedInProcessExecutor
 from coinbase_assets.definitions import build_definitions, build_exchange, build_storage
 from coinbase_assets.settings import Settings, load_settings
@@ -138,10 +147,54 @@ def test_definitions_partitions_include_today(definitions: dg.Definitions) -> No
 def test_definitions_groups_kinds_and_descriptions(definitions: dg.Definitions) -> None:
     raw, history, coverage = (spec_of(definitions, key) for key in (RAW, HISTORY, COVERAGE))
     assert raw.group_name == history.group_name == coverage.group_name == "ETH_EUR"
-    assert raw.kinds == {"coinbase", "azure", "parquet"}
+    assert raw.kinds == {"source", "azure", "parquet"}
     assert history.kinds == coverage.kinds == {"azure", "parquet"}
     assert "ETH-EUR" in (raw.description or "")
     assert "days_missing" in (history.description or "")
+
+
+def test_definitions_descriptions_are_short_and_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(
+        monkeypatch, COINBASE_SERIES="ETH-EUR:1m,BTC-USD:1m", COINBASE_ROLLUPS="ETH-EUR:1m>4h"
+    )
+    specs = build_definitions(settings).resolve_all_asset_specs()
+    datasets = (
+        RAW_CANDLES,
+        CANDLE_HISTORY,
+        CANDLE_COVERAGE,
+        CANDLE_ROLLUP,
+        CANDLE_CHART,
+        MARKET_HALTS,
+        PRODUCTS,
+    )
+    assert {spec.key.path[-1] for spec in specs} == {dataset.name for dataset in datasets}
+    for spec in specs:
+        assert spec.description
+        assert len(re.findall(r"\.( |$)", spec.description)) <= 2, spec.description
+        schema = spec.metadata.get("dagster/column_schema", dg.TableSchema([]))
+        for text in (spec.description, *(column.description for column in schema.columns)):
+            assert "README" not in text
+    (coverage, *_) = (spec for spec in specs if spec.key.path[-1] == CANDLE_COVERAGE.name)
+    states = coverage.metadata["dagster/column_schema"].columns[3].description
+    assert all(state in states for state in State)
+
+
+def test_definitions_owners_and_tags(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(
+        monkeypatch,
+        COINBASE_SERIES="ETH-EUR:1m,BTC-USD:1m",
+        COINBASE_ROLLUPS="ETH-EUR:1m>4h",
+        COINBASE_OWNERS="ada@example.com,team:market-data",
+    )
+    graph = build_definitions(settings).resolve_asset_graph()
+    assert {tuple(graph.get(key).owners) for key in graph.get_all_asset_keys()} == {
+        ("ada@example.com", "team:market-data")
+    }
+    assert dg.AssetSelection.tag("exchange", "coinbase").resolve(graph) == (
+        graph.get_all_asset_keys()
+    )
+    found = dg.AssetSelection.tag("product", "ETH-EUR") & dg.AssetSelection.tag("granularity", "4h")
+    assert found.resolve(graph) == {dg.AssetKey(["ETH-EUR", "4h", "candle_rollup"])}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from itertools import cycle
 from pathlib import Path
 from unittest import mock
 
+import dagster as dg
 import pytest
 
 from coinbase_assets.candles.series import Granularity, RollupGranularity, Series
@@ -441,6 +442,20 @@ def test_web_hosts_refuse_other_texts(monkeypatch: pytest.MonkeyPatch, host: str
     message = refusal(monkeypatch, COINBASE_WEB_HOSTS=f"lan,{host}")
     rule = f"{host!r} is not a host name; write it without https:// and port"
     assert message == f"COINBASE_WEB_HOSTS=lan,{host}: {rule}"
+
+
+def test_owners_are_as_dagster_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch).owners == ()
+    owners = load(monkeypatch, COINBASE_OWNERS=" ada@example.com, team:market-data,").owners
+    assert owners == ("ada@example.com", "team:market-data")
+    dg.AssetSpec("a", owners=owners)
+
+
+@pytest.mark.parametrize("owner", ["ada", "team:", "ada@example", "a@b@c.com", "a b@c.com"])
+def test_owners_refuse_other_texts(monkeypatch: pytest.MonkeyPatch, owner: str) -> None:
+    rule = f"{owner!r} is no owner; write an email address, or team: and a name"
+    message = refusal(monkeypatch, COINBASE_OWNERS=owner)
+    assert message == f"COINBASE_OWNERS={owner}: {rule}"
 
 
 def test_settings_refuse_hostile_values_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.datasets import CANDLE_CHART, CANDLE_COVERAGE, CANDLE_HISTORY
 from coinbase_assets.candles.series import Series
 from coinbase_assets.lake.charts import DAYS, draw_days, last_candle
+from coinbase_assets.storage.blob_metadata import blob_metadata
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.paths import PATH_METADATA
 
@@ -28,9 +29,8 @@ def build_candle_chart(series: Series) -> dg.AssetsDefinition:
         metadata={PATH_METADATA: CANDLE_CHART.path(series)},
         description=(
             f"A picture of {series.product}: the {series.granularity} candles and volume of the"
-            f" last {DAYS} days, and a calendar of the last year. A day in the calendar has the"
-            " colour of the worst state among its buckets. The picture is drawn every hour and is"
-            " in the metadata entry `chart`."
+            f" last {DAYS} days, and a calendar of the last year with the state of each day. It is"
+            " drawn every hour, and is in the metadata entry `chart`."
         ),
     )
     def candle_chart(lake: dg.ResourceParam[AzureParquetIOManager]) -> dg.MaterializeResult:
@@ -57,6 +57,5 @@ def _store_chart(store: "ParquetStore", series: Series) -> dict[str, dg.Metadata
         "chart": dg.MetadataValue.md(f"![{series}](data:image/png;base64,{data})"),
         "first_day": dg.MetadataValue.text(str(first)),
         "last_day": dg.MetadataValue.text(str(last)),
-        "dagster/uri": dg.MetadataValue.text(store.uri(blob.path)),
-        "size_bytes": dg.MetadataValue.int(blob.size),
+        **blob_metadata(store.uri(blob.path), blob),
     }

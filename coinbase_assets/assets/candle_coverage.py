@@ -44,8 +44,13 @@ _DESCRIPTIONS = {
     "start": "Start of the interval, UTC",
     "end": "End of the interval, exclusive, UTC",
     "buckets": "Number of buckets in the interval",
-    "state": "State of these buckets; the README lists the states",
-    "evidence": "What shows the state, with the time by the exchange's clock",
+    "state": (
+        "traded: has a candle; no_trades: a witness proves that nothing was traded; unconfirmed: in"
+        " doubt; unprovable: in doubt, and the exchange has no witness left; pending: compared by"
+        " an earlier rule; before_listing, after_delisting: the product was not traded;"
+        " not_collected: no answer is stored; open: the day is not over, or not compared yet"
+    ),
+    "evidence": "What shows the state: the witness, and when it was asked, by the exchange's clock",
 }
 _COLUMNS = column_metadata(COVERAGE_SCHEMA, _DESCRIPTIONS, unique="start")
 
@@ -71,8 +76,8 @@ def build_candle_coverage(series: Series, start: date) -> dg.AssetsDefinition:
         },
         description=(
             f"The state of each {series.granularity} bucket of {series.product}: traded, or the"
-            " reason why it has no candle. Each row is an interval of buckets in the same state."
-            " The rows cover the month without gaps."
+            " reason why it has no candle. Each row is an interval of buckets in the same state,"
+            " and the rows cover the month without gaps."
         ),
     )
     def candle_coverage(

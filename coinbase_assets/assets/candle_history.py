@@ -53,7 +53,7 @@ def build_candle_history(series: Series, start: date) -> dg.AssetsDefinition:
         metadata={PATH_METADATA: CANDLE_HISTORY.path(series), **CANDLE_METADATA},
         description=(
             f"Closed {series.granularity} candles of {series.product}, joined from the month's raw"
-            " days. Times are unique and ascending. `days_missing` counts the days that are not"
+            " days, with unique and ascending times. `days_missing` counts the days that are not"
             " collected yet."
         ),
     )

@@ -38,9 +38,8 @@ def build_candle_rollup(rollup: Rollup, start: date) -> dg.AssetsDefinition:
         metadata={PATH_METADATA: CANDLE_ROLLUP.path(rollup), **CANDLE_METADATA},
         description=(
             f"Closed {rollup.granularity} candles of {rollup.product}, built from the"
-            f" {rollup.made_of.granularity} candles. A candle belongs to the month in which it"
-            " begins. A candle whose bucket is not collected to its end is left out;"
-            " `candles_left_out` counts these."
+            f" {rollup.made_of.granularity} candles; each belongs to the month in which it begins."
+            " `candles_left_out` counts those whose bucket is not collected to its end."
         ),
     )
     def candle_rollup(context: dg.AssetExecutionContext, history: PartitionTables) -> dg.Output:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _DESCRIPTIONS = {
     "start": "Start of the first bucket without a trade, UTC",
     "end": "End of the last bucket without a trade, exclusive, UTC",
-    "series": "The series whose confirmed holes show the halt",
+    "series": "The series whose proven holes show the halt, separated by commas",
 }
 _COLUMNS = column_metadata(HALT_SCHEMA, _DESCRIPTIONS, unique="start")
 
@@ -45,7 +45,7 @@ def build_market_halts(series: Sequence[Series], start: date) -> dg.AssetsDefini
             **_COLUMNS,
         },
         description=(
-            "Halts of the exchange. A halt is a confirmed hole of at least 15 minutes that at least"
+            "Halts of the exchange. A halt is a proven hole of at least 15 minutes that at least"
             " two products share, and during which no configured series was traded."
         ),
     )

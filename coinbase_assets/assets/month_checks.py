@@ -137,11 +137,20 @@ def _result(
         description=inert("; ".join(shown)) or None,
         metadata={
             "months_checked": months_checked,
-            FAILED_MONTHS: ", ".join(dict.fromkeys(month for month, _ in findings)),
             "found": len(findings),
-            "first_found": shown,
+            **(_failures(findings) if findings else {}),
         },
     )
+
+
+def _failures(findings: Sequence[_Finding]) -> Mapping[str, dg.MetadataValue]:
+    """Return the months that failed, and a table of the first findings."""
+    months = dict.fromkeys(month for month, _ in findings)
+    first = [dg.TableRecord({"month": month, "found": line}) for month, line in findings]
+    return {
+        FAILED_MONTHS: dg.MetadataValue.text(", ".join(months)),
+        "first_found": dg.MetadataValue.table(first[:_MOST_SHOWN]),
+    }
 
 
 def _months_that_failed(context: dg.AssetCheckExecutionContext) -> set[str]:

@@ -34,13 +34,13 @@ def build_products(series: Sequence[Series]) -> dg.AssetsDefinition:
         key=PRODUCTS.asset_key(),
         io_manager_key="lake",
         group_name="catalogue",
-        kinds={"coinbase", "azure", "parquet"},
+        kinds={"source", "azure", "parquet"},
         metadata={
             PATH_METADATA: PRODUCTS.path(),
             **_COLUMNS,
         },
         description=(
-            "The products of the Coinbase Exchange, ascending by id, delisted products included."
+            "The products of the Coinbase Exchange, ascending by id, delisted ones included."
             " `not_in_catalogue` names the configured products that the exchange does not have,"
             " `delisted` those that it no longer trades."
         ),
@@ -58,7 +58,10 @@ def build_products(series: Sequence[Series]) -> dg.AssetsDefinition:
                 f"delisted by the exchange: {delisted}; there will be no new candles"
             )
         metadata = {"not_in_catalogue": unknown, metadata_keys.DELISTED: delisted}
-        return dg.Output(_with_provenance(catalogue, exchange.api_url), metadata=metadata)
+        return dg.Output(
+            _with_provenance(catalogue, exchange.api_url),
+            metadata={name: names for name, names in metadata.items() if names},
+        )
 
     return products
 

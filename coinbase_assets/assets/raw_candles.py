@@ -30,12 +30,12 @@ def build_raw_candles(series: Series, start: date) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.multi_run(days_per_run(series.granularity)),
         io_manager_key="lake",
         group_name=series.group,
-        kinds={"coinbase", "azure", "parquet"},
+        kinds={"source", "azure", "parquet"},
         metadata={PATH_METADATA: RAW_CANDLES.path(series), **CANDLE_METADATA},
         description=(
             f"Closed {series.granularity} candles of {series.product}, as answered by the Coinbase"
-            " Exchange, one blob per UTC day. A day without trades is an empty blob. Closed days"
-            " are compared with the exchange's coarser candles (`witness`, `proofs`)."
+            " Exchange, one blob per UTC day; it is empty if nothing was traded. Closed days are"
+            " compared with the exchange's coarser candles: `witness` says with which result."
         ),
     )
     def raw_candles(

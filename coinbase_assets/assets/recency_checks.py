@@ -7,7 +7,7 @@ import dagster as dg
 from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.series import Series
 from coinbase_assets.monitoring.freshness import FreshnessWindows
-from coinbase_assets.monitoring.recency import DESCRIPTIONS, judge_series, thresholds
+from coinbase_assets.monitoring.recency import DESCRIPTIONS, judge_series
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 
 
@@ -27,15 +27,15 @@ def build_recency_checks(series: Series, windows: FreshnessWindows) -> dg.AssetC
         context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[AzureParquetIOManager]
     ) -> Iterator[dg.AssetCheckResult]:
         wanted = {check.name for check in context.selected_asset_check_keys}
-        for name, (severity, found) in judge_series(lake.store, series, windows).items():
+        for name, verdict in judge_series(lake.store, series, windows).items():
             if name in wanted:
                 yield dg.AssetCheckResult(
                     asset_key=key,
                     check_name=name,
-                    passed=severity is None,
-                    severity=severity or dg.AssetCheckSeverity.WARN,
-                    description=found,
-                    metadata=thresholds(windows),
+                    passed=verdict.severity is None,
+                    severity=verdict.severity or dg.AssetCheckSeverity.WARN,
+                    description=verdict.found,
+                    metadata=verdict.metadata,
                 )
 
     return recency_checks

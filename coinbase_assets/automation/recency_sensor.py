@@ -9,7 +9,7 @@ import dagster as dg
 from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.series import Series
 from coinbase_assets.monitoring.freshness import FreshnessWindows
-from coinbase_assets.monitoring.recency import NOTHING_COLLECTED, judge_series, thresholds
+from coinbase_assets.monitoring.recency import NOTHING_COLLECTED, Verdict, judge_series
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 
 # A check's result is recorded when it changes, and again after this time.
@@ -55,13 +55,13 @@ def _due_evaluations(
     now = datetime.now(UTC)
     _, first_seen = recorded.setdefault(str(series), ["seen", now.isoformat()])
     is_new = now - datetime.fromisoformat(first_seen) < windows.fail
-    for name, (severity, found) in judge_series(lake.store, series, windows).items():
-        if found == NOTHING_COLLECTED and is_new:
+    for name, verdict in judge_series(lake.store, series, windows).items():
+        if verdict.found == NOTHING_COLLECTED and is_new:
             continue
-        check, state = f"{series} {name}", severity.value if severity else ""
+        check, state = f"{series} {name}", verdict.severity.value if verdict.severity else ""
         if _is_due(recorded.get(check), state, now):
             recorded[check] = [state, now.isoformat()]
-            yield _evaluation(series, name, severity, found, windows)
+            yield _evaluation(series, name, verdict)
 
 
 def _is_due(before: list[str] | None, state: str, now: datetime) -> bool:
@@ -70,18 +70,12 @@ def _is_due(before: list[str] | None, state: str, now: datetime) -> bool:
     return now - datetime.fromisoformat(before[1]) > _RECORD_AGAIN_AFTER
 
 
-def _evaluation(
-    series: Series,
-    name: str,
-    severity: dg.AssetCheckSeverity | None,
-    found: str,
-    windows: FreshnessWindows,
-) -> dg.AssetCheckEvaluation:
+def _evaluation(series: Series, name: str, verdict: Verdict) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
         asset_key=dg.AssetKey(RAW_CANDLES.asset_key(series)),
         check_name=name,
-        passed=severity is None,
-        severity=severity or dg.AssetCheckSeverity.WARN,
-        description=found,
-        metadata=thresholds(windows),
+        passed=verdict.severity is None,
+        severity=verdict.severity or dg.AssetCheckSeverity.WARN,
+        description=verdict.found,
+        metadata=verdict.metadata,
     )

@@ -15,6 +15,11 @@ def format_time(instant: datetime) -> str:
     return instant.strftime(TIME_FORMAT)
 
 
+def at_minute(instant: datetime) -> str:
+    """Return a UTC time for people, to the minute: `2024-01-31 12:00 UTC`."""
+    return f"{instant:%F %H:%M} UTC"
+
+
 def day_start(day_key: str) -> datetime:
     """Return the first instant of the day."""
     return datetime.fromisoformat(day_key).replace(tzinfo=UTC)

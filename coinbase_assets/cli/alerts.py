@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
+from coinbase_assets.durations import in_words
 from coinbase_assets.environment.secrets import public
 from coinbase_assets.monitoring.delivery import deliver
 from coinbase_assets.monitoring.destinations import Level, Message, parse_destinations
-from coinbase_assets.monitoring.durations import in_words
 from coinbase_assets.monitoring.incidents import Change, Event, Incident, Problem
 from coinbase_assets.monitoring.kinds import TROUBLE, Kind
 from coinbase_assets.monitoring.messages import describe_change

@@ -15,6 +15,7 @@ from coinbase_assets.candles.series import Series
 from coinbase_assets.cli.alerts import print_incidents
 from coinbase_assets.cli.console import console, errors
 from coinbase_assets.cli.last_join import join_landed
+from coinbase_assets.cli.parameters import refuse_too_many
 from coinbase_assets.cli.progress import progress
 from coinbase_assets.cli.status_report import print_json, print_status, print_with_problems
 from coinbase_assets.dagster_instance.opening import open_instance
@@ -176,11 +177,17 @@ def show_incidents(settings: Settings) -> bool:
 
 
 def plot_series(
-    settings: Settings, series: Series, first: date | None, last: date | None, file: Path
+    settings: Settings,
+    series: Series,
+    first: date | None,
+    last: date | None,
+    file: Path,
+    step: int | None = None,
 ) -> None:
     """Draw the days from `first` to `last`, both inclusive, and print the name of the file.
 
-    By default, draws the newest DAYS days. Raises PartitionMissing if there is no candle.
+    By default, draws the newest DAYS days. The candles drawn have `step` seconds, by default as few
+    as fit. Raises PartitionMissing if there is no candle.
     """
     with with_storage(settings) as settings, _store(settings) as store:
         newest = charts.last_candle(store, series)
@@ -188,7 +195,9 @@ def plot_series(
             raise PartitionMissing(f"{series}: not in the lake; {_stored_series(store)}")
         last = last or newest.date()
         first = first or last - (charts.DAYS - 1) * DAY
-        figure = charts.draw_days(store, series, first, last, last)
+        if step:
+            refuse_too_many(first, last, step)
+        figure = charts.draw_days(store, series, first, last, last, step)
     if not figure:
         raise PartitionMissing(
             f"{series}: no candles from {first} to {last}; the newest is from {newest:%F}"

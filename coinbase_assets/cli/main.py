@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -15,12 +15,14 @@ from coinbase_assets.cli.alert_commands import alerts
 from coinbase_assets.cli.entry import INTERRUPTED
 from coinbase_assets.cli.logs import prepare_logging
 from coinbase_assets.cli.parameters import (
+    FOLDED,
     DayParameter,
     FileParameter,
     SeriesParameter,
     TimeParameter,
     days_to_collect,
     export_suffixes,
+    folded_seconds,
     picture_suffixes,
     refuse_future,
     refuse_reversed,
@@ -138,20 +140,26 @@ def why(series: Series, time: datetime) -> None:
 )
 @click.option("--to", "last", type=DayParameter(), help="Last day, UTC. Default: newest candle.")
 @click.option(
+    "--candles", type=click.Choice(list(FOLDED)), help="Length of those drawn. Default: what fits."
+)
+@click.option(
     "--out",
     type=FileParameter(picture_suffixes),
     help="A .png, .svg or .pdf file. Default: PRODUCT_GRANULARITY.png",
 )
-def plot(series: Series, first: date | None, last: date | None, out: Path | None) -> None:
+def plot(
+    series: Series, first: date | None, last: date | None, candles: str | None, out: Path | None
+) -> None:
     """Draw candles, their volume, and a calendar of gaps."""
     settings = load_settings()
+    step = folded_seconds(series, candles) if candles else None
     refuse_reversed(first, last)
     refuse_future(last)
     with without_garbage_collection():
         from coinbase_assets.cli.commands import plot_series
 
     file = out or Path(f"{series.product}_{series.granularity}.png")
-    plot_series(settings, series, first, last, file)
+    plot_series(settings, series, first, last, file, step)
 
 
 @cli.command()
@@ -230,7 +238,9 @@ def dev(port: int) -> None:
     with without_garbage_collection():
         from coinbase_assets.cli.dev import run_dev
 
-    run_dev(settings, port)
+    # Ctrl-C is how it ends; `make` would report another status as an error.
+    with suppress(KeyboardInterrupt):
+        run_dev(settings, port)
 
 
 cli.add_command(alerts)

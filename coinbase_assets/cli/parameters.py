@@ -1,14 +1,27 @@
 """What the options of the command line accept: series, days, ranges of days, files."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import click
 
-from coinbase_assets.candles.series import CandleSeries, Series
+from coinbase_assets.candles.series import (
+    BucketLength,
+    CandleSeries,
+    Granularity,
+    RollupGranularity,
+    Series,
+)
 
 DEFAULT_DAYS = 7
+FOLDED: Mapping[str, BucketLength] = {
+    each.value: each for each in (Granularity.ONE_MINUTE, *RollupGranularity)
+}
+"""The lengths of candles that can be drawn, by their names."""
+
+# Of more, not even a wide picture shows each.
+_MOST_DRAWN = 5_000
 
 
 class SeriesParameter(click.ParamType):
@@ -78,6 +91,30 @@ def export_suffixes() -> Collection[str]:
     from coinbase_assets.lake.export import FORMATS
 
     return FORMATS.keys()
+
+
+def folded_seconds(series: Series, length: str) -> int:
+    """Return the seconds of candles of that length. Raises UsageError if series has no such."""
+    seconds = FOLDED[length].seconds
+    if seconds % series.granularity.seconds:
+        possible = (
+            name for name, each in FOLDED.items() if not each.seconds % series.granularity.seconds
+        )
+        raise click.UsageError(
+            f"--candles {length}: cannot be made of {series.granularity} candles;"
+            f" possible are {' '.join(possible)}"
+        )
+    return seconds
+
+
+def refuse_too_many(first: date, last: date, seconds: int) -> None:
+    """Raise UsageError if the days, both inclusive, have more candles than a picture can show."""
+    count = ((last - first).days + 1) * 86_400 // seconds
+    if count > _MOST_DRAWN:
+        raise click.UsageError(
+            f"--candles: up to {count} from {first} to {last}, but a picture shows {_MOST_DRAWN};"
+            " give longer candles or fewer days"
+        )
 
 
 def picture_suffixes() -> Collection[str]:

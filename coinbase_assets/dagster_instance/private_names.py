@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dagster._core.storage.asset_check_execution_record import (
         AssetCheckExecutionRecord as AssetCheckExecutionRecord,
     )
+    from dagster._utils.error import SerializableErrorInfo as SerializableErrorInfo
 
 with requiring_tested_dagster():
     # The job of all assets: a schedule or sensor with `target` would define a job of its own.

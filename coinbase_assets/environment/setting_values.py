@@ -16,6 +16,7 @@ from coinbase_assets.environment.plain_urls import plain_url, split_url
 from coinbase_assets.plain_text import quoted
 
 _CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9](-?[a-z0-9])+")
+_OWNER = re.compile(r"team:[\w .-]{1,100}|[^@\s]{1,100}@[^@\s]{1,100}\.[^@\s]{1,100}")
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*")
 _DURATION = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {
@@ -156,6 +157,17 @@ def parse_web_hosts(text: str) -> tuple[str, ...]:
                 f"{quoted(host)} is not a host name; write it without https:// and port"
             )
     return hosts
+
+
+def parse_owners(text: str) -> tuple[str, ...]:
+    """Return the owners in a text like `ada@example.com,team:market-data`, as Dagster has them."""
+    owners = tuple(owner.strip() for owner in text.split(",") if owner.strip())
+    for owner in owners:
+        if not _OWNER.fullmatch(owner):
+            raise ValueError(
+                f"{quoted(owner)} is no owner; write an email address, or team: and a name"
+            )
+    return owners
 
 
 def require_container(name: str) -> None:

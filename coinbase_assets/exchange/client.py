@@ -21,6 +21,7 @@ from coinbase_assets.candles.windows import Answer, Window, request_windows
 from coinbase_assets.exchange.bounded_transport import BoundedTransport
 from coinbase_assets.exchange.budget import RequestBudget
 from coinbase_assets.exchange.errors import ProductNotFound, RequestRefused, TradesNotOffered
+from coinbase_assets.exchange.outages import Outages
 from coinbase_assets.exchange.products import (
     CATALOGUE_BOUNDS,
     Catalogue,
@@ -46,7 +47,8 @@ class ExchangeClient:
     Requests keep to `budget`. A request that fails on the way or on the exchange's side is sent
     again, with growing pauses, for `give_up_after` seconds. Its answer is whole within
     `request_seconds`, or has failed. `clock` returns this machine's epoch seconds; `transport`
-    stands in for the network. Every method raises ExchangeError, and nothing else.
+    stands in for the network; `outages` says when the exchange does not answer. Every method raises
+    ExchangeError, and nothing else.
     """
 
     def __init__(
@@ -58,9 +60,12 @@ class ExchangeClient:
         *,
         request_seconds: float = REQUEST_SECONDS,
         transport: httpx.AsyncBaseTransport | None = None,
+        outages: Outages | None = None,
     ) -> None:
         bounded = BoundedTransport(api_url, transport)
-        self._sender = RequestSender(bounded, budget, give_up_after, request_seconds, clock)
+        self._sender = RequestSender(
+            bounded, budget, give_up_after, request_seconds, clock, outages
+        )
         self._clock = clock
         self._as_of = datetime.min.replace(tzinfo=UTC)
 

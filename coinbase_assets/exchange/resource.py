@@ -16,6 +16,7 @@ from coinbase_assets.exchange.budget import RequestBudget
 from coinbase_assets.exchange.budget_servers import budget_server
 from coinbase_assets.exchange.budget_stores import BudgetFile
 from coinbase_assets.exchange.client import ExchangeClient
+from coinbase_assets.exchange.outages import Outages
 from coinbase_assets.exchange.products import Catalogue
 
 
@@ -52,7 +53,8 @@ class BlockingExchange:
 class ExchangeResource(dg.ConfigurableResource):
     """The Coinbase Exchange or a stand-in, and the request budget for it.
 
-    The processes of one machine share the budget in the file `budget_path`. If `budget_url` is set,
+    The processes of one machine share the budget in the file `budget_path`, and beside it what is
+    known of an outage. If `budget_url` is set,
     the processes of several machines share the budget on that server instead. `give_up_after` is
     in seconds.
     """
@@ -81,4 +83,5 @@ class ExchangeResource(dg.ConfigurableResource):
         url, path = self.budget_url, Path(self.budget_path)
         store = budget_server(url) if url else BudgetFile(path)
         budget = RequestBudget(store, self.api_url, self.requests_per_second, urgent=urgent)
-        return ExchangeClient(self.api_url, budget, give_up_after)
+        outages = Outages(path.with_name("exchange_outage.json"))
+        return ExchangeClient(self.api_url, budget, give_up_after, outages=outages)

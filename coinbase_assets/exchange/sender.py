@@ -1,7 +1,6 @@
 """Sends requests within the budget, again and again until their answers are usable."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
@@ -17,11 +16,10 @@ from coinbase_assets.exchange.errors import (
     InvalidAnswer,
     RateLimited,
 )
+from coinbase_assets.exchange.outages import Outages
 from coinbase_assets.exchange.responses import parse_time_response, refuse_errors
 from coinbase_assets.exchange.retries import retrying
 from coinbase_assets.plain_text import shown
-
-log = logging.getLogger(__name__)
 
 # The longest that a request may take, from the connection to the last byte of its answer. The last
 # attempts have the time that is left until they are given up, but not less than the shortest.
@@ -49,11 +47,13 @@ class RequestSender:
         give_up_after: float,
         request_seconds: float,
         clock: Callable[[], float],
+        outages: Outages | None = None,
     ) -> None:
         self._transport = transport
         self._budget = budget
         self._give_up_after = give_up_after
         self._request_seconds = request_seconds
+        self._outages = outages
         self._dates = DateCheck(clock, self._ask_time)
 
     async def aclose(self) -> None:
@@ -64,7 +64,7 @@ class RequestSender:
         self, question: str, request: Callable[[], Awaitable[Page]]
     ) -> tuple[pa.Table, datetime, int]:
         """Return the page that `request` gets, and the number of requests it took."""
-        attempts = retrying(question, self._give_up_after, self._sleep, log)
+        attempts = retrying(question, self._give_up_after, self._sleep, self._outages)
         _give_up_at.set(asyncio.get_running_loop().time() + self._give_up_after)
         await self._wait_for_slot()
         try:
@@ -73,6 +73,8 @@ class RequestSender:
             number = attempts.statistics["attempt_number"]
             kind = InvalidAnswer if isinstance(error, GarbledAnswer) else type(error)
             raise kind(f"{question}, attempt {number}: {error}") from error
+        if self._outages:
+            self._outages.answered()
         return *page, attempts.statistics["attempt_number"]
 
     async def get(

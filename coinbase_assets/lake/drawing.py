@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 
-from coinbase_assets.candles.rollups import coarsen_candles
+from coinbase_assets.candles.rollups import MONDAY, coarsen_candles
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import SCHEMA, clip_candles, epoch_microseconds
 from coinbase_assets.lake.completeness_calendar import Calendar, draw_calendar
@@ -23,6 +23,10 @@ MOST_CANDLES = 240
 _DAY_SECONDS = 86_400
 _WEEK = 7 * _DAY_SECONDS
 _STEPS = (60, 300, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, _DAY_SECONDS, _WEEK)
+# Labels by the distance of ticks: years, months, days, hours, minutes, seconds. Each label says
+# all, because the note at the axis' end would name the day after the last.
+_TICKS = ("%Y", "%b %Y", "%-d %b", "%H:%M", "%H:%M", "%H:%M:%S")
+_FIRST_TICKS = ("%Y", "%b %Y", "%-d %b", "%-d %b", "%H:%M", "%H:%M")
 _UNITS = ((_WEEK, "w"), (_DAY_SECONDS, "d"), (3_600, "h"), (60, "m"))
 
 
@@ -35,20 +39,29 @@ def drawn_step(series: Series, start: datetime, end: datetime) -> int:
     )
 
 
+def whole_buckets(start: datetime, end: datetime, step: int) -> tuple[datetime, datetime]:
+    """Return the start of the bucket that holds `start`, and the end of the last before `end`."""
+    first = (start.timestamp() - MONDAY) // step * step + MONDAY
+    last = -((MONDAY - end.timestamp()) // step) * step + MONDAY
+    return datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC)
+
+
 def draw_candles(
     candles: pa.Table,
     series: Series,
     start: datetime,
     end: datetime,
     calendar: Calendar | None = None,
+    step: int | None = None,
 ) -> Figure:
     """Draw candlesticks and volume from `start` until `end`, UTC, and the calendar below.
 
-    Candles are coarsened if there are more than MOST_CANDLES. The axis is time, so that missing
-    candles leave gaps.
+    The candles drawn have `step` seconds, by default what `drawn_step` returns. The axis is time,
+    so that missing candles leave gaps. It ends with the last candle's bucket, that may end later.
     """
-    step = drawn_step(series, start, end)
-    drawn = coarsen_candles(clip_candles(candles, start, end), step)
+    step = step or drawn_step(series, start, end)
+    first, last = whole_buckets(start, end, step)
+    drawn = coarsen_candles(clip_candles(candles, first, last), step)
     figure = _new_figure(with_calendar=bool(calendar))
     price, volume, *below = figure.axes
     _add_titles(price, series, start, end, step)
@@ -56,7 +69,7 @@ def draw_candles(
     _draw_volumes(volume, drawn, step)
     base, quote = series.product.split("-")
     for axes, label in ((price, quote), (volume, f"volume, {base}")):
-        _style(axes, label, start, end)
+        _style(axes, label, first, last)
     price.tick_params(labelbottom=False)
     for axes in below:
         draw_calendar(axes, calendar or {})
@@ -130,7 +143,9 @@ def _style(axes: Axes, label: str, start: datetime, end: datetime) -> None:
     locator = AutoDateLocator(UTC)
     axes.xaxis_date(UTC)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, UTC))
+    axes.xaxis.set_major_formatter(
+        ConciseDateFormatter(locator, UTC, _TICKS, zero_formats=_FIRST_TICKS, show_offset=False)
+    )
     axes.set(xlim=date2num([start, end]), facecolor=BACKGROUND)
     axes.set_ylabel(label, color=INK, fontsize=9)
     axes.tick_params(colors=INK, labelsize=8)

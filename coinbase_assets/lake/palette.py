@@ -8,7 +8,7 @@ from coinbase_assets.completeness.ledger import State
 BACKGROUND = "#fafbfc"
 INK, GRID = "#3c434d", "#dfe3e8"
 UP, DOWN = "#1f8a70", "#c8435a"
-# From the best state to the worst; a day has the colour of its worst bucket.
+# From the best state to the worst; a day has the colour of its worst bucket, in a shade.
 STATE_COLOURS: Final = {
     State.BEFORE_LISTING: "#c3c8cf",
     State.AFTER_DELISTING: "#959ca6",
@@ -20,4 +20,16 @@ STATE_COLOURS: Final = {
     State.NOT_COLLECTED: "#f2a33c",
     State.UNCONFIRMED: "#d62728",
 }
-NO_LEDGER = "#e6e9ed"
+# Of these states, a day has a shade by the share of the day that is in the state: the colour that
+# it is mixed with. All other states colour the whole day.
+MIXED_WITH: Final = {
+    State.NO_TRADES: STATE_COLOURS[State.TRADED],
+    State.PENDING: BACKGROUND,
+    State.UNPROVABLE: BACKGROUND,
+    State.NOT_COLLECTED: BACKGROUND,
+    State.UNCONFIRMED: BACKGROUND,
+}
+# Up to these shares of a day, how much of the state's colour the shade has. So a minute without
+# trades leaves the day green, and a minute in doubt shows.
+SHADES: Final = {0.01: 0.4, 0.1: 0.7, 1.0: 1.0}
+QUIET_SHADES: Final = {0.01: 0.0, 0.1: 0.5, 1.0: 1.0}

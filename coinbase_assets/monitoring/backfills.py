@@ -16,10 +16,10 @@ from coinbase_assets.dagster_instance.private_names import (
     UNFINISHED_BACKFILLS,
     BulkActionsFilter,
 )
+from coinbase_assets.durations import in_words
 from coinbase_assets.environment.secrets import public_lines
 from coinbase_assets.lake.stock import stored_partitions
 from coinbase_assets.monitoring.destinations import Level, Message
-from coinbase_assets.monitoring.durations import in_words
 from coinbase_assets.monitoring.subjects import subject_of
 
 if TYPE_CHECKING:

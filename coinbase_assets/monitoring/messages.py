@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from coinbase_assets.candles.calendar import at_minute
+from coinbase_assets.durations import in_words
 from coinbase_assets.monitoring.destinations import Level, Message
-from coinbase_assets.monitoring.durations import at_minute, in_words
 from coinbase_assets.monitoring.incidents import Change, Event, Incident
 from coinbase_assets.monitoring.kinds import RECOVERY, TROUBLE
 

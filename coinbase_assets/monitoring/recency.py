@@ -8,15 +8,15 @@ how old the newest candle is.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import dagster as dg
 
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, RAW_CANDLES, Dataset
 from coinbase_assets.candles.metadata_keys import USUAL_PAUSE
 from coinbase_assets.candles.series import Series
+from coinbase_assets.durations import in_words
 from coinbase_assets.lake.stock import stored_partitions
-from coinbase_assets.monitoring.durations import in_words
 from coinbase_assets.monitoring.freshness import FreshnessWindows
 from coinbase_assets.plain_text import inert
 from coinbase_assets.storage.errors import StorageError
@@ -47,6 +47,30 @@ class Recency:
     usual_pause: timedelta
 
 
+class Verdict(NamedTuple):
+    """The result of a check: its severity (None if it passes) and a sentence with what was found.
+
+    `age` is that of the last answer or of the newest candle, None if there is none. `limits` are
+    the ages from which the check warns or fails.
+    """
+
+    severity: dg.AssetCheckSeverity | None
+    found: str
+    age: timedelta | None = None
+    limits: Mapping[str, timedelta] = {}
+
+    @property
+    def metadata(self) -> Mapping[str, dg.MetadataValue]:
+        """The age in minutes, which the web UI plots, and the limits in words."""
+        limits: dict[str, dg.MetadataValue] = {
+            name: dg.MetadataValue.text(in_words(limit)) for name, limit in self.limits.items()
+        }
+        if self.age is None:
+            return limits
+        minutes = round(self.age / timedelta(minutes=1), 1)
+        return {"age_minutes": dg.MetadataValue.float(minutes), **limits}
+
+
 def read_recency(store: "ParquetStore", series: Series, now: datetime) -> Recency:
     """Returns the recency in the blobs of the newest month. Raises StorageError."""
     days = _newest(store, series, RAW_CANDLES, now)
@@ -60,10 +84,8 @@ def read_recency(store: "ParquetStore", series: Series, now: datetime) -> Recenc
     )
 
 
-def judge(
-    recency: Recency, windows: FreshnessWindows, now: datetime
-) -> Mapping[str, tuple[dg.AssetCheckSeverity | None, str]]:
-    """Returns, by check, its severity (None if it passes) and a sentence with what was found."""
+def judge(recency: Recency, windows: FreshnessWindows, now: datetime) -> Mapping[str, Verdict]:
+    """Returns the verdict of each check."""
     allowed = windows.warn + 2 * recency.usual_pause
     behind, age = (
         None if time is None else max(now - time, timedelta(0))
@@ -76,33 +98,31 @@ def judge(
         severity = dg.AssetCheckSeverity.WARN
     late = age is None or age > allowed
     return {
-        ANSWERS: (severity, _sentence("the exchange last answered", behind, windows.warn)),
-        CANDLES: (
+        ANSWERS: Verdict(
+            severity,
+            _sentence("the exchange last answered", behind, windows.warn),
+            behind,
+            {"warn_after": windows.warn, "fail_after": windows.fail},
+        ),
+        CANDLES: Verdict(
             dg.AssetCheckSeverity.WARN if late else None,
             _sentence("the newest candle ended", age, allowed),
+            age,
+            {"warn_after": allowed},
         ),
     }
 
 
 def judge_series(
     store: "ParquetStore", series: Series, windows: FreshnessWindows
-) -> Mapping[str, tuple[dg.AssetCheckSeverity | None, str]]:
+) -> Mapping[str, Verdict]:
     """Reads and judges the recency of the series. A storage error fails both checks."""
     now = datetime.now(UTC)
     try:
         return judge(read_recency(store, series, now), windows, now)
     except StorageError as error:
-        return dict.fromkeys(
-            CHECKS, (dg.AssetCheckSeverity.ERROR, f"cannot be determined: {inert(str(error))}")
-        )
-
-
-def thresholds(windows: FreshnessWindows) -> Mapping[str, dg.MetadataValue]:
-    """Returns the windows as metadata of a check's result, in seconds."""
-    return {
-        "warn_after_seconds": dg.MetadataValue.int(int(windows.warn.total_seconds())),
-        "fail_after_seconds": dg.MetadataValue.int(int(windows.fail.total_seconds())),
-    }
+        text = f"cannot be determined: {inert(str(error))}"
+        return dict.fromkeys(CHECKS, Verdict(dg.AssetCheckSeverity.ERROR, text))
 
 
 def _newest(

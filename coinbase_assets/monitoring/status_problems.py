@@ -1,16 +1,16 @@
 """The problems of a series as the lake shows them now, and those that only Dagster knows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from coinbase_assets.candles.calendar import at_minute
 from coinbase_assets.candles.series import Rollup, Series
 from coinbase_assets.completeness.ledger import State
 from coinbase_assets.lake.status import SeriesStatus
 from coinbase_assets.monitoring.destinations import Level
-from coinbase_assets.monitoring.durations import at_minute
 from coinbase_assets.monitoring.freshness import FreshnessWindows
 from coinbase_assets.monitoring.incidents import Incident, Problem
 from coinbase_assets.monitoring.kinds import Kind
@@ -53,19 +53,12 @@ def is_fresh(problems: Sequence[Problem]) -> bool:
 def _stale(
     store: "ParquetStore", series: Series, windows: FreshnessWindows, now: datetime
 ) -> Iterator[Problem]:
-    results = judge(read_recency(store, series, now), windows, now)
-    for severity, text in _failed(results):
-        level = Level.FAILURE if severity == dg.AssetCheckSeverity.ERROR else Level.WARNING
-        yield Problem(str(series), Kind.STALE, text, level)
-        return
-
-
-def _failed(
-    results: Mapping[str, tuple[dg.AssetCheckSeverity | None, str]],
-) -> Iterator[tuple[dg.AssetCheckSeverity, str]]:
-    for severity, text in results.values():
-        if severity:
-            yield severity, text
+    for verdict in judge(read_recency(store, series, now), windows, now).values():
+        if verdict.severity:
+            is_error = verdict.severity == dg.AssetCheckSeverity.ERROR
+            level = Level.FAILURE if is_error else Level.WARNING
+            yield Problem(str(series), Kind.STALE, verdict.found, level)
+            return
 
 
 def _incomplete(status: SeriesStatus) -> Iterator[Problem]:

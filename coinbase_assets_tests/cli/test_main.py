@@ -299,6 +299,7 @@ def test_help_shown_without_command(new_user: NewUser, run_here: RunHere) -> Non
         (["why", "ETH-EUR:15m", "noon"], "'noon' is not a time; write 2024-01-31T12:00"),
         (["plot"], "Missing option '--series'"),
         (["plot", *ETH, "--to", FUTURE], f"--to {FUTURE}: in the future"),
+        (["plot", *ETH, "--candles", "5m"], "cannot be made of 15m candles; possible are 15m 30m"),
         (["plot", *ETH, "--out", "a.gif"], "'a.gif': unknown format; end the name with .png or"),
         (["plot", *ETH, "--out", "no/a.png"], "'no/a.png': there is no folder 'no'; create it"),
         (
@@ -557,8 +558,8 @@ def test_heal_requests_unexplained_days(new_user: NewUser, run_here: RunHere) ->
 @pytest.mark.parametrize(
     ("arguments", "span"),
     [
-        ([], "2023-12-07 to 2024-01-05"),
-        pytest.param(["--to", "2024-01-03"], "2023-12-05 to 2024-01-03", marks=pytest.mark.soak),
+        ([], "2024-01-01 to 2024-01-05"),
+        pytest.param(["--to", "2024-01-03"], "2024-01-01 to 2024-01-03", marks=pytest.mark.soak),
         pytest.param(["--from", "2024-01-04"], "2024-01-04 to 2024-01-05", marks=pytest.mark.soak),
         (["--from", "2024-01-02", "--to", "2024-01-02"], "2024-01-02"),
     ],

@@ -138,7 +138,7 @@ def _open_hostile_metadata(ui: WebUi, home: Path) -> None:
     key = dg.AssetKey(PRODUCTS.asset_key())
     # The web UI hides what comes after the first entries of a long table.
     for first in range(0, len(HOSTILE), 50):
-        texts = [shown_value(text) for text in HOSTILE[first : first + 50]]
+        texts = [shown_value("note", text).value for text in HOSTILE[first : first + 50]]
         metadata = {f"text {n}": str(text) for n, text in enumerate(texts, first)}
         with instance_at(str(home)) as instance:
             instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=metadata))

@@ -13,19 +13,22 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from coinbase_assets.candles.calendar import month_of
 from coinbase_assets.candles.datasets import CANDLE_CHART, CANDLE_COVERAGE, CANDLE_HISTORY, Dataset
+from coinbase_assets.candles.days import first_and_last
 from coinbase_assets.candles.rollups import coarsen_candles
 from coinbase_assets.candles.series import Granularity, Series
 from coinbase_assets.cli.main import main
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State
 from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.dagster_instance.run_tags import range_tags
-from coinbase_assets.lake.completeness_calendar import build_calendar
+from coinbase_assets.lake.charts import draw_days
+from coinbase_assets.lake.completeness_calendar import Cell, build_calendar, shade
 from coinbase_assets.lake.drawing import draw_candles, drawn_step, render
-from coinbase_assets.lake.palette import BACKGROUND, DOWN, NO_LEDGER, STATE_COLOURS, UP
+from coinbase_assets.lake.palette import BACKGROUND, DOWN, STATE_COLOURS, UP
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.table_metadata import with_fields
@@ -138,6 +141,33 @@ def test_draw_candles_coarsens_long_range() -> None:
     assert day.axes[0].get_title("left") == "ETH-EUR, 1h candles"
 
 
+def test_draw_candles_first_and_last_are_whole() -> None:
+    """A range from a Wednesday until a Tuesday, in weekly candles."""
+    start, end = START + 2 * DAY, START + 50 * DAY
+    candles = hourly(range(60 * 24))
+    figure = draw_candles(candles, SERIES, start, end, step=7 * 86_400)
+    left, right = figure.axes[1].get_xlim()
+    assert (left, right) == (START.timestamp() / 86_400, START.timestamp() / 86_400 + 56)
+    heights = [
+        bar.get_bbox().height for bar in figure.axes[1].patches if isinstance(bar, Rectangle)
+    ]
+    assert heights == [5.0 * 24 * 7] * 8
+    assert "2024-01-03 to 2024-02-19" in figure.axes[0].get_title("right")
+
+
+@pytest.mark.parametrize(
+    ("days", "first", "last"),
+    [(1, "1 Jan", "2 Jan"), (30, "1 Jan", "29 Jan"), (200, "Jan 2024", "Jul 2024")],
+)
+def test_draw_candles_ticks_name_their_days(days: int, first: str, last: str) -> None:
+    figure = draw_candles(hourly(range(24 * days)), SERIES, START, START + days * DAY)
+    render(figure)
+    axis = figure.axes[1].xaxis
+    labels = [label.get_text() for label in axis.get_ticklabels()]
+    assert (labels[0], labels[-1]) == (first, last)
+    assert axis.get_offset_text().get_text() == ""
+
+
 def test_draw_candles_leaves_gaps() -> None:
     traded = [n for n in range(24) if not 6 <= n < 18]
     figure = draw_candles(hourly(traded), SERIES, START, START + DAY)
@@ -174,7 +204,7 @@ def test_render_is_opaque_and_small() -> None:
         assert image.format == "PNG"
         assert np.asarray(image.convert("RGBA"))[..., 3].min() == 255
     rgb = pixels(picture)
-    for colour in (UP, DOWN, STATE_COLOURS[State.TRADED], NO_LEDGER):
+    for colour in (UP, DOWN, STATE_COLOURS[State.TRADED]):
         assert has_colour(rgb, colour).sum() > 100, colour
     assert has_colour(rgb, BACKGROUND).mean() > 0.4
 
@@ -190,7 +220,7 @@ def test_render_kinds(kind: str, begin: bytes) -> None:
 # The calendar
 
 
-def test_calendar_day_has_worst_state() -> None:
+def test_calendar_day_has_worst_state_and_its_share() -> None:
     """Days 0 to 5: listed, a hole, unconfirmed, no ledger rows, and two that hold open buckets."""
     ledger = ledger_of(
         (START - 40 * DAY, START + 5 * HOUR, State.BEFORE_LISTING),
@@ -207,21 +237,21 @@ def test_calendar_day_has_worst_state() -> None:
     calendar = build_calendar(ledger, last)
     assert list(calendar) == [last - n * DAY for n in reversed(range(365))]
     assert list(calendar.values())[-6:] == [
-        State.TRADED,
-        State.NO_TRADES,
-        State.UNCONFIRMED,
-        State.NOT_COLLECTED,
-        State.OPEN,
-        State.OPEN,
+        Cell(State.TRADED, 19 / 24),
+        Cell(State.NO_TRADES, 1 / 24),
+        Cell(State.UNCONFIRMED, 1 / 24),
+        Cell(State.NOT_COLLECTED, 1.0),
+        Cell(State.OPEN, 23 / 24),
+        Cell(State.OPEN, 1.0),
     ]
-    assert list(calendar.values())[-46:-6] == [State.BEFORE_LISTING] * 40
+    assert list(calendar.values())[-46:-6] == [Cell(State.BEFORE_LISTING, 1.0)] * 40
     assert set(list(calendar.values())[:-46]) == {None}
 
 
 def test_calendar_after_old_ledger_is_not_collected() -> None:
     ledger = ledger_of((START - 400 * DAY, START - 363 * DAY, State.TRADED))
     states = list(build_calendar(ledger, START.date()).values())
-    assert states == [State.TRADED] + [State.NOT_COLLECTED] * 364
+    assert states == [Cell(State.TRADED, 1.0)] + [Cell(State.NOT_COLLECTED, 1.0)] * 364
 
 
 def test_calendar_without_ledger_has_no_state() -> None:
@@ -237,12 +267,32 @@ def test_calendar_cells_have_state_colours() -> None:
     rgb = pixels(render(figure))
     for weekday, state in enumerate(states):
         assert has_colour(rgb[pixel_of(figure, 2, 52, weekday)], STATE_COLOURS[state]), state
-        assert has_colour(rgb[pixel_of(figure, 2, 51, weekday)], NO_LEDGER)
+        assert has_colour(rgb[pixel_of(figure, 2, 51, weekday)], BACKGROUND)
+    assert figure.axes[2].get_title("left") == "Completeness, 2024-01-01 to 2024-01-07"
+
+
+@pytest.mark.parametrize("state", [State.UNCONFIRMED, State.NOT_COLLECTED, State.PENDING])
+def test_calendar_shades_doubt_in_steps_by_share(state: State) -> None:
+    background, full = np.array(to_rgb(BACKGROUND)), np.array(to_rgb(STATE_COLOURS[state]))
+    shades = [np.array(shade(Cell(state, share))) for share in (1 / 1440, 0.01, 0.05, 0.2, 1.0)]
+    distances = [round(float(np.abs(each - background).sum()), 6) for each in shades]
+    assert distances == sorted(distances)
+    assert len(set(distances)) == 3
+    assert distances[0] > 0.1
+    assert np.allclose(shades[-1], full)
+
+
+def test_calendar_quiet_minute_leaves_day_traded() -> None:
+    minute = shade(Cell(State.NO_TRADES, 1 / 1440))
+    assert minute == pytest.approx(to_rgb(STATE_COLOURS[State.TRADED]))
+    quiet = shade(Cell(State.NO_TRADES, 0.5))
+    assert quiet == pytest.approx(to_rgb(STATE_COLOURS[State.NO_TRADES]))
+    assert shade(Cell(State.NO_TRADES, 0.05)) not in (minute, quiet)
 
 
 def test_calendar_legend_names_every_colour() -> None:
     assert set(STATE_COLOURS) == set(State)
-    assert len({*STATE_COLOURS.values(), NO_LEDGER, BACKGROUND}) == len(State) + 2
+    assert len({*STATE_COLOURS.values(), BACKGROUND}) == len(State) + 1
     figure = draw_candles(
         hourly([1]), SERIES, START, START + DAY, build_calendar(ledger_of(), START.date())
     )
@@ -255,7 +305,39 @@ def test_calendar_legend_names_every_colour() -> None:
     wanted = {
         state.value.replace("_", " "): to_rgb(colour) for state, colour in STATE_COLOURS.items()
     }
-    assert shown == {**wanted, "no ledger": to_rgb(NO_LEDGER)}
+    assert shown == wanted
+
+
+# The days drawn
+
+
+def store_month(lake: ParquetStore, month: str, hours: Sequence[int]) -> None:
+    candles = hourly(hours)
+    table = with_fields(candles, first_and_last(candles))
+    lake.put(CANDLE_HISTORY.path(SERIES).format(partition=month), table, None)
+
+
+def test_draw_days_leaves_out_days_before_and_after_candles(lake: ParquetStore) -> None:
+    store_month(lake, "2024-01", range(10 * 24 + 5, 12 * 24))
+    store_month(lake, "2024-02", range(33 * 24, 40 * 24))
+    first, last = date(2018, 1, 1), date(2026, 12, 31)
+    figure = draw_days(lake, SERIES, first, last, last)
+    assert figure
+    assert figure.axes[0].get_title("right") == "2024-01-11 to 2024-02-09, UTC"
+    assert "summed up to 4h" in figure.axes[0].get_title("left")
+    figure = draw_days(lake, SERIES, date(2024, 1, 12), date(2024, 2, 4), last)
+    assert figure
+    assert figure.axes[0].get_title("right") == "2024-01-12 to 2024-02-04, UTC"
+    assert draw_days(lake, SERIES, date(2024, 3, 1), last, last) is None
+
+
+@pytest.mark.parametrize(("step", "bars"), [(3_600, 168), (7_200, 84), (86_400, 7), (604_800, 1)])
+def test_draw_days_in_wanted_candles(lake: ParquetStore, step: int, bars: int) -> None:
+    store_month(lake, "2024-01", range(7 * 24))
+    first, last = date(2024, 1, 1), date(2024, 1, 31)
+    figure = draw_days(lake, SERIES, first, last, last, step)
+    assert figure
+    assert len(figure.axes[1].patches) == bars
 
 
 # The asset

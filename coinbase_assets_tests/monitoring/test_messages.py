@@ -1,11 +1,8 @@
 """A message says what is wrong, since when, why, what helps, and where to look."""
 
-from datetime import UTC, datetime, timedelta
-
-import pytest
+from datetime import UTC, datetime
 
 from coinbase_assets.monitoring.destinations import Level
-from coinbase_assets.monitoring.durations import in_words
 from coinbase_assets.monitoring.incidents import Change, Event, Incident, Problem
 from coinbase_assets.monitoring.kinds import RECOVERY, TROUBLE, Kind
 from coinbase_assets.monitoring.messages import describe_change
@@ -80,19 +77,3 @@ def test_message_of_end_names_what_is_no_longer_watched() -> None:
 
 def test_every_kind_has_words() -> None:
     assert TROUBLE.keys() == RECOVERY.keys() == {*Kind}
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (-5, "0 seconds"),
-        (1, "1 second"),
-        (100, "1 minute 40 seconds"),
-        (7_500, "2 hours 5 minutes"),
-        (86_400, "1 day"),
-        (86_430, "1 day"),
-        (2 * 86_400 + 3 * 3_600 + 60, "2 days 3 hours"),
-    ],
-)
-def test_in_words(seconds: int, words: str) -> None:
-    assert in_words(timedelta(seconds=seconds)) == words

@@ -88,6 +88,32 @@ def test_judge_old_candle_warns_beyond_usual_pause(age: int, pause: int, warns: 
     assert judged[CANDLES][0] == (dg.AssetCheckSeverity.WARN if warns else None)
 
 
+def test_verdicts_have_ages_to_plot_and_limits_in_words() -> None:
+    verdicts = judge(Recency(NOW - 100 * MINUTE, NOW - 7.55 * MINUTE, 60 * MINUTE), WINDOWS, NOW)
+    assert verdicts[ANSWERS].metadata == {
+        "age_minutes": dg.MetadataValue.float(100.0),
+        "warn_after": dg.MetadataValue.text("1 hour 30 minutes"),
+        "fail_after": dg.MetadataValue.text("2 hours 45 minutes"),
+    }
+    assert verdicts[CANDLES].metadata == {
+        "age_minutes": dg.MetadataValue.float(7.5),
+        "warn_after": dg.MetadataValue.text("3 hours 30 minutes"),
+    }
+    assert verdicts[ANSWERS].found == (
+        "the exchange last answered 1 hour 40 minutes ago; up to 1 hour 30 minutes is usual"
+    )
+
+
+def test_verdict_of_this_moment_has_age_0() -> None:
+    verdict = judge(Recency(NOW, NOW, 0 * MINUTE), WINDOWS, NOW)[ANSWERS]
+    assert verdict.metadata["age_minutes"] == dg.MetadataValue.float(0.0)
+
+
+def test_verdict_on_nothing_has_no_age() -> None:
+    nothing = judge(Recency(None, None, 0 * MINUTE), WINDOWS, NOW)
+    assert all("age_minutes" not in verdict.metadata for verdict in nothing.values())
+
+
 def test_recency_ignores_older_days_stored_later(lake: ParquetStore) -> None:
     nothing = Recency(None, None, timedelta(0))
     assert read_recency(lake, SERIES, NOW) == nothing
@@ -105,7 +131,7 @@ def test_recency_sensor_reports_changes(lake: ParquetStore, instance: dg.Dagster
     repository = build_definitions(settings).get_repository_def()
     sensor = repository.get_sensor_def("recency_sensor")
 
-    def tick(cursor: str | None) -> tuple[dict[str, tuple[bool, str]], str | None]:
+    def tick(cursor: str | None) -> tuple[dict[str, tuple[bool, str, float]], str | None]:
         with dg.build_sensor_context(
             instance=instance,
             repository_def=repository,
@@ -114,7 +140,11 @@ def test_recency_sensor_reports_changes(lake: ParquetStore, instance: dg.Dagster
         ) as context:
             result = sensor.evaluate_tick(context)
         results = {
-            event.check_name: (event.passed, event.severity.value)
+            event.check_name: (
+                event.passed,
+                event.severity.value,
+                float(str(event.metadata["age_minutes"].value)),
+            )
             for event in result.asset_events
             if isinstance(event, dg.AssetCheckEvaluation)
         }
@@ -127,9 +157,10 @@ def test_recency_sensor_reports_changes(lake: ParquetStore, instance: dg.Dagster
     store_day(lake, late.replace(hour=0, minute=0), 0, late)
     results, cursor = tick(cursor)
     assert results[ANSWERS][0] is False
+    assert results[ANSWERS][2] >= 100
     results, cursor = tick(cursor)
     assert results == {}
     store_day(lake, now.replace(hour=0), now.hour, now)
     results, cursor = tick(cursor)
-    assert results[ANSWERS] == (True, "WARN")
+    assert results[ANSWERS][:2] == (True, "WARN")
     assert json.loads(cursor or "")["ETH-EUR:1h answers_are_recent"][0] == ""

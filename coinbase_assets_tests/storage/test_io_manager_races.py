@@ -119,7 +119,7 @@ def test_update_none_keeps_and_records_blob(run: Runner, lake: ParquetStore) -> 
     metadata = partition_metadata(run(prices(lambda context: leave_as_it_is), keys=FIRST))
     assert lake.list("") == {path_of(FIRST): stored}
     assert metadata[FIRST]["dagster/row_count"] == 3
-    assert metadata[FIRST]["size_bytes"] == stored.size
+    assert metadata[FIRST]["dagster/size_bytes"] == stored.size
     assert metadata[FIRST]["settled"] is True
 
 
@@ -131,7 +131,7 @@ def test_update_none_keeps_blob_without_fields(
         blob = service.get_blob_client(os.environ["COINBASE_CONTAINER"], path_of(FIRST))
         blob.set_blob_metadata({})
     metadata = partition_metadata(run(prices(lambda context: leave_as_it_is), keys=FIRST))
-    assert metadata[FIRST]["size_bytes"] == stored.size
+    assert metadata[FIRST]["dagster/size_bytes"] == stored.size
 
 
 def test_update_none_refuses_missing_blob(run: Runner) -> None:

@@ -1,6 +1,6 @@
-"""Durations and times as people say them."""
+"""Durations in words, as people say them."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 
@@ -18,8 +18,3 @@ def in_words(duration: timedelta) -> str:
             counts.append((count, unit))
     words = [f"{count} {unit}{'s' if count > 1 else ''}" for count, unit in counts[:2] if count]
     return " ".join(words) or "0 seconds"
-
-
-def at_minute(time: datetime) -> str:
-    """Return the time (UTC) to the minute: `2024-01-31 12:00 UTC`."""
-    return f"{time:%F %H:%M} UTC"
