@@ -97,7 +97,7 @@ def build_settle_candles_schedule(series: Sequence[Series], start: date) -> dg.S
         today = context.scheduled_execution_time.date()
         last = today - DAY
         if last < start:
-            return dg.SkipReason(f"No day since COINBASE_START={start} has closed yet")
+            return dg.SkipReason(f"No day since {start}, the first partition, has closed yet")
         unsettled = [day for each in series for day in _unsettled(context.instance, each, today)]
         first = max(start, min([*unsettled, today - 2 * DAY]))
         return dg.RunRequest(
