@@ -16,6 +16,7 @@ from coinbase_assets.assets.market_halts import build_market_halts
 from coinbase_assets.assets.products import build_products
 from coinbase_assets.assets.raw_candles import build_raw_candles
 from coinbase_assets.assets.recency_checks import build_recency_checks
+from coinbase_assets.automation.first_runs_sensor import build_first_runs_sensor
 from coinbase_assets.automation.healing import build_heal_job, heal_candles_schedule
 from coinbase_assets.automation.housekeeping import orphaned_runs_sensor, superseded_runs_sensor
 from coinbase_assets.automation.rebuild_sensors import (
@@ -52,6 +53,8 @@ def build_definitions(
     settings: Settings, *, storage: dg.ConfigurableResource | None = None
 ) -> dg.Definitions:
     """Return the definitions for these settings. `storage` replaces the storage they name."""
+    # A run for series of several granularities is wanted; only back-fills follow the policies.
+    warnings.filterwarnings("ignore", "(?s)Asset job .* varying BackfillPolicies")
     with warnings.catch_warnings():
         # Backfill policies and mappings to days that do not exist yet are beta. We need both.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -86,6 +89,7 @@ def build_definitions(
             build_candle_chart_schedule(settings.series),
         ],
         sensors=[
+            build_first_runs_sensor(settings.series),
             build_candle_history_sensor(settings.series, settings.start),
             *(
                 [build_candle_rollup_sensor(settings.rollups, settings.start)]

@@ -11,6 +11,9 @@ from coinbase_assets.dagster_instance.supported_dagster import require, requirin
 
 if TYPE_CHECKING:
     # Types of values that public functions take or return; the types themselves are private.
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition as UnresolvedAssetJobDefinition,
+    )
     from dagster._core.execution.backfill import PartitionBackfill as PartitionBackfill
     from dagster._core.execution.context.system import (
         PlanOrchestrationContext as PlanOrchestrationContext,
@@ -22,11 +25,6 @@ if TYPE_CHECKING:
     from dagster._utils.error import SerializableErrorInfo as SerializableErrorInfo
 
 with requiring_tested_dagster():
-    # The job of all assets: a schedule or sensor with `target` would define a job of its own.
-    from dagster._core.definitions.assets.job.asset_job import (
-        IMPLICIT_ASSET_JOB_NAME as IMPLICIT_ASSET_JOB_NAME,
-    )
-
     # The state of an asset's freshness: the public API has policies, but not their outcome.
     from dagster._core.definitions.freshness import FreshnessState
 
