@@ -17,6 +17,7 @@ from coinbase_assets.assets.market_halts import build_market_halts
 from coinbase_assets.assets.products import build_products
 from coinbase_assets.assets.raw_candles import build_raw_candles
 from coinbase_assets.assets.recency_checks import build_recency_checks
+from coinbase_assets.automation.first_runs_sensor import build_first_runs_sensor
 from coinbase_assets.automation.healing import build_heal_job, heal_candles_schedule
 from coinbase_assets.automation.housekeeping import orphaned_runs_sensor, superseded_runs_sensor
 from coinbase_assets.automation.rebuild_sensors import (
@@ -54,6 +55,8 @@ def build_definitions(
     settings: Settings, *, storage: dg.ConfigurableResource | None = None
 ) -> dg.Definitions:
     """Return the definitions for these settings. `storage` replaces the storage they name."""
+    # A run for series of several granularities is wanted; only back-fills follow the policies.
+    warnings.filterwarnings("ignore", "(?s)Asset job .* varying BackfillPolicies")
     with warnings.catch_warnings():
         # Backfill policies and mappings to days that do not exist yet are beta. We need both.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -90,6 +93,7 @@ def build_definitions(
             build_candle_chart_schedule(settings.series),
         ],
         sensors=[
+            build_first_runs_sensor(settings.series),
             build_candle_history_sensor(settings.series, settings.start),
             *(
                 [build_candle_rollup_sensor(settings.rollups, settings.start)]
@@ -118,7 +122,7 @@ def build_alerts(
         [key for check in checks for key in check.check_keys],
         parse_destinations(urls.get_secret_value()) if urls else (),
         heartbeat.get_secret_value() if heartbeat else None,
-        settings.start if settings.has_start else None,
+        settings.start if settings.start_is_set else None,
         settings.web_url,
     )
 

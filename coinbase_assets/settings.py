@@ -28,6 +28,7 @@ from coinbase_assets.environment.azure_accounts import (
     check_sas,
 )
 from coinbase_assets.environment.env_file import load_env_file
+from coinbase_assets.environment.first_day import read_first_day
 from coinbase_assets.environment.network import prepare_network
 from coinbase_assets.environment.secrets import SECRETS, public
 from coinbase_assets.environment.setting_values import (
@@ -51,6 +52,7 @@ ACCOUNT_URL = "AZURE_STORAGE_ACCOUNT_URL"
 BUDGET_URL = "COINBASE_BUDGET_URL"
 
 _MOST_SHOWN = 200
+_EARLIEST = date(2018, 1, 1)
 
 # A URL without anything that may be a secret: no login, query or fragment, and no long name.
 _PLAIN_URL = re.compile(r"(\w+://)?([\w-]*\.)*[\w-]{0,24}(:\d{1,5})?(/[\w-]{0,24})*")
@@ -105,8 +107,13 @@ class Settings(BaseSettings):
     rollups: Annotated[tuple[Rollup, ...], NoDecode, _parsed_by(parse_rollups)] = Field(
         (), alias="COINBASE_ROLLUPS"
     )
+    dagster_home: Annotated[Path, _checked_by(require_absolute)] = Field(
+        default_factory=lambda: project_folder() / ".dagster", alias="DAGSTER_HOME"
+    )
+    # By default, the day that the first `collect` or `dev` of this instance has written.
     start: Annotated[date, _parsed_by(parse_start)] = Field(
-        date(2018, 1, 1), alias="COINBASE_START"
+        default_factory=lambda known: read_first_day(known["dagster_home"]) or _EARLIEST,
+        alias="COINBASE_START",
     )
     container: Annotated[str, _checked_by(require_container)] = Field(
         "coinbasedata", alias="COINBASE_CONTAINER"
@@ -148,14 +155,16 @@ class Settings(BaseSettings):
     owners: Annotated[tuple[str, ...], NoDecode, _parsed_by(parse_owners)] = Field(
         (), alias="COINBASE_OWNERS"
     )
-    dagster_home: Annotated[Path, _checked_by(require_absolute)] = Field(
-        default_factory=lambda: project_folder() / ".dagster", alias="DAGSTER_HOME"
-    )
 
     @property
-    def has_start(self) -> bool:
-        """Whether the settings name the day from which on all days must be collected."""
+    def start_is_set(self) -> bool:
+        """Whether COINBASE_START is set. If not, `collect` may go back behind `start`."""
         return "start" in self.model_fields_set
+
+    @property
+    def earliest(self) -> date:
+        """The earliest day that can be collected."""
+        return self.start if self.start_is_set else _EARLIEST
 
     @property
     def names_storage(self) -> bool:

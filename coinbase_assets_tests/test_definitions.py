@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 import warnings
+from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -260,6 +261,7 @@ def test_definitions_schedules_and_sensors_are_running(definitions: dg.Definitio
     )
     assert schedules == dict.fromkeys(names, dg.DefaultScheduleStatus.RUNNING)
     names = (
+        "first_runs_sensor",
         "candle_history_sensor",
         "orphaned_runs_sensor",
         "superseded_runs_sensor",
@@ -267,6 +269,50 @@ def test_definitions_schedules_and_sensors_are_running(definitions: dg.Definitio
         "alerts_sensor",
     )
     assert sensors == dict.fromkeys(names, dg.DefaultSensorStatus.RUNNING)
+
+
+def test_definitions_every_asset_has_its_automations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the web UI lists them on the asset's page: by job, or by the sensor's selection."""
+    settings = settings_of(
+        monkeypatch, COINBASE_SERIES="ETH-EUR:15m,BTC-USD:1d", COINBASE_ROLLUPS="ETH-EUR:15m>4h"
+    )
+    repository = build_definitions(settings).get_repository_def()
+    automations = defaultdict[str, set[str]](set)
+    for schedule in repository.schedule_defs:
+        for key in repository.get_job(schedule.job_name).asset_layer.executable_asset_keys:
+            automations[key.path[-1]].add(schedule.name)
+    for sensor in repository.sensor_defs:
+        chosen = sensor.asset_selection
+        keys = set(chosen.resolve(repository.asset_graph) if chosen else ())
+        for target in sensor.targets:
+            keys.update(repository.get_job(target.job_name).asset_layer.executable_asset_keys)
+        for key in keys:
+            automations[key.path[-1]].add(sensor.name)
+    everywhere = {"orphaned_runs_sensor"}
+    assert {name: found - everywhere for name, found in automations.items()} == {
+        "raw_candles": {
+            "live_candles_schedule",
+            "settle_candles_schedule",
+            "first_runs_sensor",
+            "recency_sensor",
+        },
+        "candle_history": {"candle_history_sensor"},
+        "candle_coverage": {"candle_history_sensor"},
+        "market_halts": {"candle_history_sensor"},
+        "candle_rollup": {"candle_rollup_sensor"},
+        "candle_chart": {"candle_chart_schedule", "first_runs_sensor"},
+        "products": {"products_schedule", "first_runs_sensor"},
+    }
+
+
+def test_definitions_mixed_granularities_load_without_warning() -> None:
+    """A job collects series whose back-fill policies differ, of which Dagster warns."""
+    load = f"from {MODULE} import defs; defs().get_repository_def()"
+    environment = os.environ | STORAGE["key"] | {"COINBASE_SERIES": "ETH-EUR:1m,ETH-EUR:1h"}
+    done = subprocess.run(
+        [sys.executable, "-c", load], env=environment, check=True, capture_output=True, text=True
+    )
+    assert done.stderr == ""
 
 
 def test_definitions_heal_job(definitions: dg.Definitions) -> None:

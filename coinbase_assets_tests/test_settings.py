@@ -426,9 +426,9 @@ def test_web_url_ends_without_slash(monkeypatch: pytest.MonkeyPatch) -> None:
     assert message.startswith("COINBASE_WEB_URL=a.com: not a URL")
 
 
-def test_has_start_only_if_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not load(monkeypatch).has_start
-    assert load(monkeypatch, COINBASE_START="2024-01-01").has_start
+def test_start_is_set_only_if_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not load(monkeypatch).start_is_set
+    assert load(monkeypatch, COINBASE_START="2024-01-01").start_is_set
 
 
 def test_web_hosts_are_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Sensors that clean up after runs: runs of killed processes, and runs that later runs replaced."""
 
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,6 @@ from coinbase_assets.automation.schedules import CANDLE_CHART_SCHEDULE, LIVE_CAN
 from coinbase_assets.automation.unrecorded_days import unrecorded_days
 from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.dagster_instance.orphaned_runs import fail_orphans, without_their_retry
-from coinbase_assets.dagster_instance.private_names import IMPLICIT_ASSET_JOB_NAME
 from coinbase_assets.dagster_instance.replaced_runs import delete_superseded_runs
 from coinbase_assets.dagster_instance.run_tags import (
     BACKFILL_ID_TAG,
@@ -33,7 +33,7 @@ _KEPT_TAGS = (
 
 @dg.sensor(
     name="orphaned_runs_sensor",
-    job_name=IMPLICIT_ASSET_JOB_NAME,
+    asset_selection=dg.AssetSelection.all(),
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
@@ -54,7 +54,11 @@ def orphaned_runs_sensor(
     assert context.repository_def
     configured = context.repository_def.asset_graph.get_all_asset_keys()
     due = without_their_retry(context.instance, datetime.now(UTC))
-    requests = [_request_again(run) for run in due if (run.asset_selection or set()) <= configured]
+    requests = [
+        _request_again(run, run.asset_selection)
+        for run in due
+        if run.asset_selection and run.asset_selection <= configured
+    ]
     left: list[str] = [*json.loads(context.cursor or "[]"), *orphans]
     records = list[dg.AssetMaterialization]()
     with suppress(StorageError):
@@ -67,11 +71,11 @@ def orphaned_runs_sensor(
     )
 
 
-def _request_again(run: dg.DagsterRun) -> dg.RunRequest:
+def _request_again(run: dg.DagsterRun, assets: Iterable[dg.AssetKey]) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=run.run_id,
         run_config=SILENT,
-        asset_selection=list(run.asset_selection or []),
+        asset_selection=list(assets),
         tags={tag: run.tags[tag] for tag in _KEPT_TAGS if tag in run.tags},
     )
 

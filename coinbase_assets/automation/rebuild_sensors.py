@@ -9,6 +9,7 @@ from typing import TypeVar
 import dagster as dg
 
 from coinbase_assets.assets.partitions import MONTHS_PER_RUN
+from coinbase_assets.automation.jobs import BUILD_HISTORY, BUILD_ROLLUPS, asset_job
 from coinbase_assets.candles.calendar import adjoining, month_of
 from coinbase_assets.candles.datasets import (
     CANDLE_COVERAGE,
@@ -42,7 +43,7 @@ def build_candle_history_sensor(series: Sequence[Series], start: date) -> dg.Sen
 
     @_sensor(
         name=CANDLE_HISTORY_SENSOR,
-        target=monthly_assets(series, with_halts),
+        job=asset_job(BUILD_HISTORY, *monthly_assets(series, with_halts)),
         minimum_interval_seconds=15,
         description="Rebuilds the months of history and coverage that have a newly collected day.",
     )
@@ -68,7 +69,7 @@ def build_candle_rollup_sensor(rollups: Sequence[Rollup], start: date) -> dg.Sen
 
     @_sensor(
         name=CANDLE_ROLLUP_SENSOR,
-        target=_rollup_assets(rollups),
+        job=asset_job(BUILD_ROLLUPS, *_rollup_assets(rollups)),
         # A run takes seconds to start, and the history of 1m candles is rebuilt every minute.
         minimum_interval_seconds=60,
         description="Rebuilds the months of rollups whose history was rebuilt.",

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from coinbase_assets.automation.jobs import raw_assets
 from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.series import Series
 from coinbase_assets.monitoring.freshness import FreshnessWindows
@@ -25,6 +26,7 @@ def build_recency_sensor(windows: Mapping[Series, FreshnessWindows]) -> dg.Senso
 
     @dg.sensor(
         name="recency_sensor",
+        asset_selection=raw_assets(windows),
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(

@@ -6,11 +6,20 @@ from functools import partial
 
 import dagster as dg
 
+from coinbase_assets.automation.jobs import (
+    DRAW_CHARTS,
+    LIST_PRODUCTS,
+    LIVE_CANDLES,
+    PRODUCTS_ASSET,
+    SETTLE_CANDLES,
+    asset_job,
+    chart_assets,
+    raw_assets,
+)
 from coinbase_assets.candles.calendar import DAY
-from coinbase_assets.candles.datasets import CANDLE_CHART, PRODUCTS, RAW_CANDLES
+from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.series import Series
 from coinbase_assets.dagster_instance.executor import SILENT
-from coinbase_assets.dagster_instance.private_names import IMPLICIT_ASSET_JOB_NAME
 from coinbase_assets.dagster_instance.run_statuses import UNFINISHED
 from coinbase_assets.dagster_instance.run_tags import (
     LIVE,
@@ -28,7 +37,7 @@ CANDLE_CHART_SCHEDULE = "candle_chart_schedule"
 _DAY_BEFORE_UNTIL = time(0, 30)
 # The schedules catch up this many days. Older days need a back-fill.
 _DAYS_CAUGHT_UP = 7
-_RUN_TAGS = {
+LIVE_RUN_TAGS = {
     LIVE: "true",
     PRIORITY_TAG: "10",
     # The next refresh is soon, so a failed run is not retried and a long one is ended.
@@ -36,10 +45,9 @@ _RUN_TAGS = {
     MAX_RUNTIME_SECONDS_TAG: "600",
 }
 
-# Schedules run the job that has all assets. They are in UTC, and on without a click.
+# Schedules are in UTC, and on without a click.
 _schedule = partial(
     dg.schedule,
-    job_name=IMPLICIT_ASSET_JOB_NAME,
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
@@ -50,6 +58,7 @@ def build_live_candles_schedule(series: Sequence[Series], start: date) -> dg.Sch
 
     @_schedule(
         name=LIVE_CANDLES_SCHEDULE,
+        job=asset_job(LIVE_CANDLES, *raw_assets(series)),
         cron_schedule=_cron(series),
         description=(
             "Collects the candles since the exchange's last answer. It runs every 15 minutes, or"
@@ -68,9 +77,9 @@ def build_live_candles_schedule(series: Sequence[Series], start: date) -> dg.Sch
         first = max(start, min(_first_day(context.instance, each, now) for each in due))
         return dg.RunRequest(
             run_config=SILENT,
-            asset_selection=[dg.AssetKey(RAW_CANDLES.asset_key(each)) for each in due],
+            asset_selection=raw_assets(due),
             asset_check_keys=[],
-            tags={**_RUN_TAGS, **range_tags(str(first), str(now.date()))},
+            tags={**LIVE_RUN_TAGS, **range_tags(str(first), str(now.date()))},
         )
 
     return live_candles_schedule
@@ -85,6 +94,7 @@ def build_settle_candles_schedule(series: Sequence[Series], start: date) -> dg.S
 
     @_schedule(
         name="settle_candles_schedule",
+        job=asset_job(SETTLE_CANDLES, *raw_assets(series)),
         cron_schedule="40 0 * * *",
         description=(
             "Collects the last two closed days again, since the exchange revises recent candles,"
@@ -97,12 +107,12 @@ def build_settle_candles_schedule(series: Sequence[Series], start: date) -> dg.S
         today = context.scheduled_execution_time.date()
         last = today - DAY
         if last < start:
-            return dg.SkipReason(f"No day since COINBASE_START={start} has closed yet")
+            return dg.SkipReason(f"No day since {start}, the first partition, has closed yet")
         unsettled = [day for each in series for day in _unsettled(context.instance, each, today)]
         first = max(start, min([*unsettled, today - 2 * DAY]))
         return dg.RunRequest(
             run_config=SILENT,
-            asset_selection=[dg.AssetKey(RAW_CANDLES.asset_key(each)) for each in series],
+            asset_selection=raw_assets(series),
             asset_check_keys=[],
             tags={**RETRIED, **range_tags(str(first), str(last))},
         )
@@ -112,15 +122,12 @@ def build_settle_candles_schedule(series: Sequence[Series], start: date) -> dg.S
 
 @_schedule(
     name="products_schedule",
+    job=asset_job(LIST_PRODUCTS, PRODUCTS_ASSET),
     cron_schedule="5 0 * * *",
     description="Collects the exchange's catalogue of products every day at 00:05 UTC.",
 )
 def products_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    return dg.RunRequest(
-        run_config=SILENT,
-        asset_selection=[dg.AssetKey(PRODUCTS.asset_key())],
-        tags=RETRIED,
-    )
+    return dg.RunRequest(run_config=SILENT, asset_selection=[PRODUCTS_ASSET], tags=RETRIED)
 
 
 def build_candle_chart_schedule(series: Sequence[Series]) -> dg.ScheduleDefinition:
@@ -128,15 +135,12 @@ def build_candle_chart_schedule(series: Sequence[Series]) -> dg.ScheduleDefiniti
 
     @_schedule(
         name=CANDLE_CHART_SCHEDULE,
+        job=asset_job(DRAW_CHARTS, *chart_assets(series)),
         cron_schedule="20 * * * *",
         description="Draws the charts of all series every hour, at minute 20.",
     )
     def candle_chart_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-        return dg.RunRequest(
-            run_config=SILENT,
-            asset_selection=[dg.AssetKey(CANDLE_CHART.asset_key(each)) for each in series],
-            tags=RETRIED,
-        )
+        return dg.RunRequest(run_config=SILENT, asset_selection=chart_assets(series), tags=RETRIED)
 
     return candle_chart_schedule
 

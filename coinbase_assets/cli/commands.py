@@ -16,6 +16,7 @@ from coinbase_assets.cli.alerts import print_incidents
 from coinbase_assets.cli.console import console, errors
 from coinbase_assets.cli.last_join import join_landed
 from coinbase_assets.cli.parameters import refuse_too_many
+from coinbase_assets.cli.partitions_start import with_first_day
 from coinbase_assets.cli.progress import progress
 from coinbase_assets.cli.status_report import print_json, print_status, print_with_problems
 from coinbase_assets.dagster_instance.opening import open_instance
@@ -51,7 +52,8 @@ def collect_series(
         return [collector.plan(each, days, again) for each in series]
 
     names = ", ".join(map(str, series))
-    return _run_plans(settings, series, plan, f"Collecting {names}, {days[0]} to {days[-1]}")
+    title = f"Collecting {names}, {days[0]} to {days[-1]}"
+    return _run_plans(settings, series, plan, title, first=date.fromisoformat(days[0]))
 
 
 def heal_series(
@@ -103,17 +105,18 @@ def _run_plans(
     make_plans: Callable[[Collector], Sequence[Plan]],
     title: str,
     dry: bool = False,
+    first: date | None = None,
 ) -> bool:
     """Collect what is planned, and print the status of the series and the failures.
 
-    Returns whether all was collected.
+    The partitions begin on `first` or earlier, if given. Returns whether all was collected.
     """
     share_free_memory()
     all_series = {"series": tuple(dict.fromkeys([*settings.series, *series]))}
     settings = settings.model_copy(update=all_series)
     with with_storage(settings) as settings, _store(settings) as store:
         try:
-            outcomes = _collect(settings, store, make_plans, title, dry)
+            outcomes = _collect(settings, store, make_plans, title, dry, first)
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
             console.print(
                 "Interrupted. The stored days are kept; the same command collects the rest."
@@ -131,8 +134,11 @@ def _collect(
     make_plans: Callable[[Collector], Sequence[Plan]],
     title: str,
     dry: bool,
+    first: date | None,
 ) -> list[Outcome]:
     with _instance(settings.dagster_home) as instance:
+        if first:
+            settings = with_first_day(settings, first, instance, store)
         job = build_definitions(settings).resolve_implicit_global_asset_job_def()
         collector = Collector(job, instance, store)
         plans = make_plans(collector)

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +19,7 @@ import httpx
 from coinbase_assets.cli.supervisor import ServiceError, Services
 from coinbase_assets.dagster_instance.opening import creating
 from coinbase_assets.dagster_instance.private_names import DAEMON_MODULE
+from coinbase_assets.environment.first_day import read_first_day
 from coinbase_assets.file_locks import open_lock, try_exclusive
 from coinbase_assets.lake.account import with_storage
 from coinbase_assets.settings import Settings
@@ -34,7 +36,22 @@ def run_dev(settings: Settings, port: int) -> None:
     """Run web UI, daemon and code server until Ctrl-C or SIGTERM. Raises ServiceError."""
     os.environ |= _BACKFILL_RETRIES
     os.environ["COINBASE_WEB_URL"] = settings.web_url or f"http://{HOST}:{port}"
-    with with_storage(settings), running_dagster(settings.dagster_home, port) as services:
+    with with_storage(settings) as settings:
+        _settle_first_day(settings)
+        _run_until_interrupted(settings.dagster_home, port)
+
+
+def _settle_first_day(settings: Settings) -> None:
+    """Let partitions begin today, if this instance does not know yet where they begin."""
+    if settings.start_is_set or not read_first_day(settings.dagster_home):
+        # It loads Azure's libraries, which are not needed later.
+        from coinbase_assets.cli.partitions_start import remember_first_day
+
+        remember_first_day(settings, datetime.now(UTC).date())
+
+
+def _run_until_interrupted(home: Path, port: int) -> None:
+    with running_dagster(home, port) as services:
         click.echo(f"Dagster's web UI: http://{HOST}:{port} (Ctrl-C ends everything)")
         click.echo("Every series is refreshed every 15 minutes, 1m and 5m candles more often.")
         while True:

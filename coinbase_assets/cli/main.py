@@ -56,7 +56,7 @@ def collect(series: Sequence[Series], first: date | None, last: date | None, aga
     Skips settled (final) days that Dagster has recorded. After an interruption, just rerun.
     """
     settings = load_settings()
-    days = days_to_collect(settings.start, first, last)
+    days = days_to_collect(settings.earliest, first, last)
     with without_garbage_collection():
         from coinbase_assets.cli.commands import collect_series
 

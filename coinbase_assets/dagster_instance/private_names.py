@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from dagster._core.definitions.assets.graph.asset_graph_subset import (
         AssetGraphSubset as AssetGraphSubset,
     )
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition as UnresolvedAssetJobDefinition,
+    )
     from dagster._core.execution.backfill import PartitionBackfill as PartitionBackfill
     from dagster._core.execution.context.system import (
         PlanOrchestrationContext as PlanOrchestrationContext,
@@ -26,11 +29,6 @@ if TYPE_CHECKING:
     from dagster._utils.error import SerializableErrorInfo as SerializableErrorInfo
 
 with requiring_tested_dagster():
-    # The job of all assets: a schedule or sensor with `target` would define a job of its own.
-    from dagster._core.definitions.assets.job.asset_job import (
-        IMPLICIT_ASSET_JOB_NAME as IMPLICIT_ASSET_JOB_NAME,
-    )
-
     # The state of an asset's freshness: the public API has policies, but not their outcome.
     from dagster._core.definitions.freshness import FreshnessState as FreshnessState
 

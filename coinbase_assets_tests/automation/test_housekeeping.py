@@ -188,3 +188,14 @@ def test_orphans_of_unconfigured_assets_are_not_launched(
 ) -> None:
     failed_run(instance)
     assert tick(instance, another)[0] == []
+
+
+def test_orphans_of_jobs_without_assets_are_not_launched(instance: dg.DagsterInstance) -> None:
+    @dg.job
+    def heal() -> None:
+        """A job of ops."""
+
+    run = instance.create_run_for_job(heal, status=dg.DagsterRunStatus.STARTED)
+    instance.report_run_failed(run)
+    instance.add_run_tags(run.run_id, {"dagster/will_retry": "false"})
+    assert tick(instance)[0] == []

@@ -134,7 +134,11 @@ def environment(lake: ParquetStore, tmp_path: Path) -> dict[str, str]:
 def dev(start: Start, environment: dict[str, str], lake: ParquetStore) -> Iterator[Dev]:
     series, port = [str(each) for each in (ETH, BTC, USD)], free_port()
     with StandInExchange(rate=None) as exchange:
-        changes = {"COINBASE_API_URL": exchange.url, "COINBASE_SERIES": ",".join(series)}
+        changes = {
+            "COINBASE_API_URL": exchange.url,
+            "COINBASE_SERIES": ",".join(series),
+            "COINBASE_START": "2024-01-01",
+        }
         arguments = ("dev", "--port", str(port))
         process = start("coinbase-assets", *arguments, environment={**environment, **changes})
         assert process.stdout

@@ -81,8 +81,12 @@ def _see_foreign_pages_change_nothing(ui: WebUi, connection_string: str) -> None
 @pytest.mark.soak
 def test_web_ui_fills_back_checks_and_watches(tmp_path: Path, lake: ParquetStore) -> None:
     port = free_port()
-    windows = {"COINBASE_FRESHNESS_WARN": "60s", "COINBASE_FRESHNESS_FAIL": "120s"}
-    with dev(tmp_path, f"http://127.0.0.1:{port}", ETH, BTC, **windows) as ui:
+    settings = {
+        "COINBASE_START": "2024-01-01",
+        "COINBASE_FRESHNESS_WARN": "60s",
+        "COINBASE_FRESHNESS_FAIL": "120s",
+    }
+    with dev(tmp_path, f"http://127.0.0.1:{port}", ETH, BTC, **settings) as ui:
         with StandInExchange(port=port, rate=None):
             _collect_today(ui)
         # The exchange cannot be reached now.
