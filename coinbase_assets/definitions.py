@@ -73,6 +73,9 @@ def build_definitions(
     checks = [check for series in settings.series for check in build_candle_checks(series)]
     checks += map(build_rollup_checks, settings.rollups)
     checks += [build_recency_checks(series, window) for series, window in windows.items()]
+    lake = _without_run_config(
+        CandleLake(storage=storage or build_storage(settings), container=settings.container)
+    )
     return dg.Definitions(
         assets=with_labels(
             [*with_freshness(assets, settings), build_products(settings.series), *charts], settings
@@ -80,9 +83,9 @@ def build_definitions(
         asset_checks=checks,
         resources={
             "exchange": _without_run_config(build_exchange(settings)),
-            "lake": _without_run_config(
-                CandleLake(storage=storage or build_storage(settings), container=settings.container)
-            ),
+            "lake": lake,
+            # Else every job would offer Dagster's default, which writes pickle files.
+            "io_manager": lake,
         },
         jobs=[build_heal_job(settings.series, settings.start)],
         schedules=[

@@ -318,6 +318,24 @@ def test_definitions_mixed_granularities_load_without_warning() -> None:
 def test_definitions_heal_job(definitions: dg.Definitions) -> None:
     job = definitions.resolve_job_def("heal_candles")
     assert "uncollected or unconfirmed" in (job.description or "")
+    offered = job.run_config["ops"]["heal"]["config"] if job.run_config else None
+    assert offered == {
+        "series": ["ETH-EUR:15m", "BTC-USD:1d"],
+        "first": "2024-01-15",
+        "last": "",
+    }
+    assert dg.validate_run_config(job, job.run_config)
+    assert dg.validate_run_config(job, {})
+    heal: Any = job.graph.node_named("heal").definition
+    fields = heal.config_schema.config_type.fields
+    assert fields.keys() == {*offered, "most_requests"}
+    assert all(field.description and not field.is_required for field in fields.values())
+
+
+def test_definitions_offer_no_pickling_io_manager(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+    for job in repository.get_all_jobs():
+        assert job.resource_defs["io_manager"] is job.resource_defs["lake"], job.name
 
 
 @pytest.mark.soak

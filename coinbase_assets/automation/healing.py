@@ -127,14 +127,19 @@ class HealConfig(dg.Config):
     """Which series and days to heal. By default, all series and all days."""
 
     series: list[str] = Field(
-        default=[], description="series, for example ETH-EUR:15m; if empty, all"
+        default=[], description="Series, for example ETH-EUR:15m. Empty: all that are configured."
     )
     first: str = Field(
-        default="", description="first day, YYYY-MM-DD, UTC; if empty, COINBASE_START"
+        default="", description="First day, YYYY-MM-DD, UTC. Empty: the first partition."
     )
-    last: str = Field(default="", description="last day, YYYY-MM-DD, UTC; if empty, the newest")
+    last: str = Field(default="", description="Last day, YYYY-MM-DD, UTC. Empty: the newest.")
     most_requests: int | None = Field(
-        default=None, ge=1, description="requests for candles; if empty, as many as it takes"
+        default=None,
+        ge=1,
+        description=(
+            "Most requests for candles, all series together, newest days first. Left out: as many"
+            " as it takes."
+        ),
     )
 
 
@@ -150,6 +155,7 @@ def build_heal_job(series: Sequence[Series], start: date) -> dg.JobDefinition:
         config: HealConfig,
         lake: dg.ResourceParam[AzureParquetIOManager],
     ) -> None:
+        """Collect the days, and build what follows from them, in runs of their own."""
         job = context.repository_def.get_implicit_global_asset_job_def()
         collector = Collector(job, context.instance, lake.store)
         chosen = [Series.parse(text) for text in config.series] or series
@@ -166,9 +172,16 @@ def build_heal_job(series: Sequence[Series], start: date) -> dg.JobDefinition:
                 raise outcome.error
             context.log.info(f"{outcome.plan.series}: collected {', '.join(outcome.plan.days)}")
 
+    # The launchpad shows these values; the field without one is in its help.
+    shown = {"series": [str(each) for each in series], "first": str(start), "last": ""}
+
     @dg.job(
         name=HEAL_JOB,
-        description="Collects again the days with uncollected or unconfirmed buckets.",
+        config={"ops": {"heal": {"config": shown}}},
+        description=(
+            "Collects again the days with uncollected or unconfirmed buckets, and rebuilds what"
+            " depends on them. Does the same as `coinbase-assets heal`."
+        ),
     )
     def heal_candles() -> None:
         heal()
