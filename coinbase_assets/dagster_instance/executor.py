@@ -28,6 +28,9 @@ SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 # The class of the error by which Dagster ends a step of a cancelled run.
 _CANCELLED = "DagsterExecutionInterruptedError"
 
+# What Dagster logs of each step that comes after a failed one.
+_FOLLOWING = "Dependencies for step"
+
 _until_the_process_ends = ExitStack()
 
 
@@ -70,7 +73,8 @@ class _WithoutTraces(logging.Logger):
 
     def filter(self, record: logging.LogRecord) -> bool:
         event: dg.DagsterEvent | None = getattr(record, "dagster_event", None)
-        return not (event and _is_in_a_line(event)) and bool(super().filter(record))
+        is_known = _is_in_a_line(event) if event else _FOLLOWING in record.getMessage()
+        return not is_known and bool(super().filter(record))
 
 
 def _is_in_a_line(event: dg.DagsterEvent) -> bool:

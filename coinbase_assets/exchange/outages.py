@@ -47,10 +47,9 @@ class Outages:
 
     def failed(self, error: BaseException | None) -> None:
         """Note that a request failed several times; say so if nobody has for a minute."""
-        now = self._clock()
         with suppress(OSError), exclusive(self._lock):
-            before = self._read()
-            if before is None or not 0 <= now - before.failed < _FORGOTTEN_SECONDS:
+            before, now = self._read(), self._clock()
+            if before is None or abs(now - before.failed) > _FORGOTTEN_SECONDS:
                 log.warning("The exchange does not answer, trying again: %s", error)
                 before = _Outage(now, now, now)
             elif now - before.said >= _SECONDS_BETWEEN_LINES:
@@ -62,9 +61,8 @@ class Outages:
         """Note that the exchange has answered; say so if that ends an outage."""
         if not self._path.exists():
             return
-        now = self._clock()
         with suppress(OSError), exclusive(self._lock):
-            before = self._read()
+            before, now = self._read(), self._clock()
             if before and now - before.failed >= _QUIET_SECONDS:
                 self._path.unlink()
                 log.warning("The exchange answers again, after %s", _since(before, now))

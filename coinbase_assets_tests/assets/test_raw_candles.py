@@ -348,9 +348,9 @@ def test_refresh_requests_since_last_answer(
         assert asked_from(live_exchange) == [start]
     assert day(lake).num_rows == 9
     metadata = partition_metadata(result)["2024-01-01"]
-    assert metadata["fetched_at"] == "2024-01-01T05:30:00Z"
-    assert metadata["refreshed_at"] == "2024-01-01T09:00:00Z"
-    assert metadata["answered_through"] == "2024-01-01T09:00:00Z"
+    assert metadata["fetched_at"] == timestamp("2024-01-01T05:30:00Z")
+    assert metadata["refreshed_at"] == timestamp("2024-01-01T09:00:00Z")
+    assert metadata["answered_through"] == timestamp("2024-01-01T09:00:00Z")
 
 
 def test_refresh_across_midnight_in_one_request(

@@ -27,9 +27,14 @@ def fails(context: dg.OpExecutionContext) -> None:
     raise ERRORS[context.run.tags["error"]]
 
 
+@dg.op(ins={"after": dg.In(dg.Nothing)})
+def follows() -> None:
+    """Never runs: the step before it fails."""
+
+
 @dg.job(executor_def=dg.ExecutorDefinition.hardcoded_executor(LockedInProcessExecutor(["Outage"])))
 def failing() -> None:
-    fails()
+    follows(fails())
 
 
 @pytest.mark.parametrize(
@@ -56,5 +61,6 @@ def test_failed_step_is_a_line(
     printed = "".join(capfd.readouterr())
     assert "before the failure" in printed
     assert "Stack Trace" not in printed
+    assert "Dependencies for step" not in printed
     lines = [each.getMessage() for each in caplog.records if "executor" in each.name]
     assert lines == [f"Run {result.run_id}: {line}" for line in said]

@@ -72,6 +72,14 @@ def test_old_outage_is_forgotten(tmp_path: Path, said: Said) -> None:
     assert said() == ["The exchange does not answer, trying again: no answer"] * 2
 
 
+def test_processes_whose_clocks_differ_say_it_once(tmp_path: Path, said: Said) -> None:
+    early, late = Time(), Time()
+    early.now -= 1
+    for clock in (late, early, late):
+        Outages(tmp_path / "outage.json", clock).failed(ERROR)
+    assert said() == ["The exchange does not answer, trying again: no answer"]
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"began": 1}'])
 def test_damaged_file_is_a_new_outage(tmp_path: Path, said: Said, text: str) -> None:
     (tmp_path / "outage.json").write_text(text)
