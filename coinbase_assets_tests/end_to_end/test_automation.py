@@ -169,7 +169,7 @@ def test_dev_survives_killed_services_and_damaged_day(
         last = datetime.fromisoformat(blob.fields["last_candle"])
         assert datetime.now(UTC) - last < timedelta(minutes=10)
     assert home_users(environment["DAGSTER_HOME"]) == []
-    assert re.search(r"^Run \S+: \S*BlobDamaged: .*2024-02-10", at_work.errors[0], re.MULTILINE)
+    assert re.search(r"^Run \S+: Storage: .*2024-02-10", at_work.errors[0], re.MULTILINE)
 
 
 def _kill_a_live_refresh_and_the_code_server(at_work: Dev) -> None:
