@@ -15,6 +15,7 @@ from coinbase_assets.candles.datasets import (
     CANDLE_CHART,
     CANDLE_COVERAGE,
     CANDLE_HISTORY,
+    PRODUCTS,
     RAW_CANDLES,
 )
 from coinbase_assets.candles.series import Series
@@ -54,6 +55,7 @@ def test_web_ui_collects_and_draws_and_refuses_others(
         with dev(tmp_path, exchange.url, ETH, BTC) as ui:
             _collect_today(ui)
             _see_the_chart(ui)
+            _see_the_automations(ui)
             _see_foreign_pages_change_nothing(ui, connection_string)
 
 
@@ -132,6 +134,24 @@ def _see_the_assets(ui: WebUi) -> None:
         for dataset in (RAW_CANDLES, CANDLE_HISTORY, CANDLE_COVERAGE, CANDLE_CHART):
             title = re.compile(f"^{dataset.name}")
             ui.see_count(ui.page.locator("foreignObject").filter(has_text=title), 1)
+
+
+def _see_the_automations(ui: WebUi) -> None:
+    jobs = {
+        RAW: ["live_candles", "settle_candles"],
+        HISTORY: ["build_history"],
+        CHART: ["draw_charts"],
+        "/".join(PRODUCTS.asset_key()): ["list_products"],
+    }
+    for asset, names in jobs.items():
+        ui.open(f"/assets/{asset}")
+        for name in names:
+            ui.see(ui.page.get_by_role("link", name=name))
+        ui.see_count(ui.page.get_by_text("No automations found"), 0)
+    ui.picture("automations")
+    ui.open("/overview/activity/timeline")
+    for name in ("build_history", "list_products", "live_candles"):
+        ui.see(ui.page.get_by_role("link", name=name))
 
 
 def _back_fill_from_the_asset_s_page(ui: WebUi, days: Sequence[date]) -> str:
