@@ -1,6 +1,7 @@
 """The web UI of `coinbase-assets dev` in a real browser, with a stand-in exchange."""
 
 import re
+import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from io import BytesIO
@@ -25,10 +26,11 @@ from coinbase_assets.storage.client import blob_service
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.conftest import free_port
 from coinbase_assets_tests.end_to_end import foreign_page
-from coinbase_assets_tests.end_to_end.browser import BROWSER_TEST, WebUi, dev
+from coinbase_assets_tests.end_to_end.browser import BROWSER_TEST, PATIENCE, WebUi, dev
 from coinbase_assets_tests.end_to_end.foreign_page import (
     ATTACK,
     LAUNCH,
+    ask,
     foreign_site,
     launch,
     launched_from,
@@ -94,6 +96,8 @@ def test_web_ui_fills_back_checks_and_watches(tmp_path: Path, lake: ParquetStore
         # The exchange cannot be reached now.
         _see_a_failed_check(ui, lake)
         _see_the_badge(ui, "Warning")
+        _see_the_age(ui)
+        _see_the_cause_of_a_failed_run(ui)
         _see_the_badge(ui, "Failed")
         with StandInExchange(port=port, rate=None):
             # A live refresh may have failed in the meantime.
@@ -235,6 +239,25 @@ def _see_a_failed_check(ui: WebUi, lake: ParquetStore) -> None:
     red, green, blue = ui.colour(failed.first)
     assert red > 2 * max(green, blue)
     ui.picture("check")
+
+
+def _see_the_age(ui: WebUi) -> None:
+    """The page of a check shows the age that it plots."""
+    ui.open(f"/assets/{RAW}?view=checks&checkDetail=answers_are_recent")
+    ui.see_text("age_minutes")
+    ui.picture("age")
+
+
+def _see_the_cause_of_a_failed_run(ui: WebUi) -> None:
+    """The first line of the error on a failed run's page names the exchange."""
+    query = "{ runsOrError(filter: {statuses: [FAILURE]}) { ... on Runs { results { runId } } } }"
+    give_up = time.monotonic() + PATIENCE
+    while not (runs := ask(ui.page, query)["data"]["runsOrError"]["results"]):
+        assert time.monotonic() < give_up
+        time.sleep(1)
+    ui.open(f"/runs/{runs[0]['runId']}")
+    ui.see_text("Exchange: ETH-EUR:15m|Exchange: BTC-USD:15m")
+    ui.picture("failed-run")
 
 
 def _see_the_badge(ui: WebUi, text: str) -> None:
