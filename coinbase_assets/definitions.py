@@ -62,7 +62,7 @@ def build_definitions(
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = [
             build(series, settings.start)
-            for series in settings.series
+            for series in (*settings.series, *settings.other_series)
             for build in (build_raw_candles, build_candle_history, build_candle_coverage)
         ]
         assets += [build_candle_rollup(rollup, settings.start) for rollup in settings.rollups]

@@ -27,6 +27,7 @@ from coinbase_assets.environment.azure_accounts import (
     check_key,
     check_sas,
 )
+from coinbase_assets.environment.collected_series import read_collected_series
 from coinbase_assets.environment.env_file import load_env_file
 from coinbase_assets.environment.first_day import read_first_day
 from coinbase_assets.environment.network import prepare_network
@@ -165,6 +166,15 @@ class Settings(BaseSettings):
     def earliest(self) -> date:
         """The earliest day that can be collected."""
         return self.start if self.start_is_set else _EARLIEST
+
+    @property
+    def other_series(self) -> tuple[Series, ...]:
+        """The series that were collected in this instance, but are not configured."""
+        try:
+            collected = read_collected_series(self.dagster_home)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        return tuple(each for each in collected if each not in self.series)
 
     @property
     def names_storage(self) -> bool:

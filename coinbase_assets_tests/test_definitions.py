@@ -9,6 +9,7 @@ import tomllib
 import warnings
 from collections import defaultdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -32,6 +33,7 @@ from coinbase_assets.completeness.halts import HALT_SCHEMA
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State
 from coinbase_assets.dagster_instance.executor import LockedInProcessExecutor
 from coinbase_assets.definitions import build_definitions, build_exchange, build_storage
+from coinbase_assets.environment.collected_series import add_collected_series
 from coinbase_assets.settings import Settings, load_settings
 from coinbase_assets_tests.processes import PROJECT
 from coinbase_assets_tests.storage_settings import SECRETS, STORAGE
@@ -95,6 +97,21 @@ def test_definitions_assets_per_series(
         COVERAGE,
         dg.AssetKey(["BTC-USD", "1d", "candle_coverage"]),
     }
+
+
+def test_definitions_show_collected_series_in_their_group(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A series that is not configured has its assets, and no schedule or sensor of candles."""
+    add_collected_series(tmp_path, [Series.parse("ETH-EUR:1h"), Series.parse("ETH-EUR:15m")])
+    settings = settings_of(monkeypatch, DAGSTER_HOME=str(tmp_path), COINBASE_SERIES="ETH-EUR:15m")
+    repository = build_definitions(settings).get_repository_def()
+    for kind in ("raw_candles", "candle_history", "candle_coverage"):
+        other = repository.asset_graph.get(dg.AssetKey(["ETH-EUR", "1h", kind]))
+        assert (other.group_name, other.is_materializable) == ("ETH_EUR", True)
+    for name in ("live_candles", "settle_candles", "build_history"):
+        keys = repository.get_job(name).asset_layer.executable_asset_keys
+        assert {key.path[1] for key in keys} == {"15m"}
 
 
 def test_definitions_rollup_asset_checks_and_sensor(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from coinbase_assets.cli.status_report import print_json, print_status, print_wi
 from coinbase_assets.dagster_instance.opening import open_instance
 from coinbase_assets.dagster_instance.orphaned_runs import fail_orphans
 from coinbase_assets.definitions import build_definitions
+from coinbase_assets.environment.collected_series import add_collected_series
 from coinbase_assets.exchange.errors import ExchangeUnreachable, ProductRemoved
 from coinbase_assets.exchange.host_name import unknown_host
 from coinbase_assets.lake import charts
@@ -95,7 +96,7 @@ def heal_series(
 def _distinct_series(settings: Settings, series: Sequence[Series]) -> list[Series]:
     """Return each series once, and print which of them are not configured."""
     for extra in set(series) - set(settings.series):
-        console.print(f"{extra} is not in COINBASE_SERIES, so the web UI does not show it")
+        console.print(f"{extra} is not in COINBASE_SERIES, so the schedules leave it out")
     return list(dict.fromkeys(series))
 
 
@@ -138,6 +139,7 @@ def _collect(
 ) -> list[Outcome]:
     with _instance(settings.dagster_home) as instance:
         if first:
+            add_collected_series(settings.dagster_home, settings.series)
             settings = with_first_day(settings, first, instance, store)
         job = build_definitions(settings).resolve_implicit_global_asset_job_def()
         collector = Collector(job, instance, store)

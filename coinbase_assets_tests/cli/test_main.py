@@ -464,6 +464,12 @@ def test_collect_names_unconfigured_series(collected: Result) -> None:
 
 
 @pytest.mark.usefixtures("collected")
+def test_collect_remembers_unconfigured_series(collector: User) -> None:
+    home = Path(collector.environment["DAGSTER_HOME"])
+    assert "BTC-USD:15m" in (home / "collected_series").read_text().splitlines()
+
+
+@pytest.mark.usefixtures("collected")
 def test_collect_requests_only_unsettled_days(
     collector: User, exchange: StandInExchange, run_here: RunHere
 ) -> None:
