@@ -13,6 +13,7 @@ from coinbase_assets.candles.blob_rules import LakeRules
 from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.series import Series
 from coinbase_assets.cli.alerts import print_incidents
+from coinbase_assets.cli.collected import remember_collected_series
 from coinbase_assets.cli.console import console, errors
 from coinbase_assets.cli.last_join import join_landed
 from coinbase_assets.cli.parameters import refuse_too_many
@@ -22,7 +23,6 @@ from coinbase_assets.cli.status_report import print_json, print_status, print_wi
 from coinbase_assets.dagster_instance.opening import open_instance
 from coinbase_assets.dagster_instance.orphaned_runs import fail_orphans
 from coinbase_assets.definitions import build_definitions
-from coinbase_assets.environment.collected_series import add_collected_series
 from coinbase_assets.exchange.errors import ExchangeUnreachable, ProductRemoved
 from coinbase_assets.exchange.host_name import unknown_host
 from coinbase_assets.lake import charts
@@ -139,7 +139,6 @@ def _collect(
 ) -> list[Outcome]:
     with _instance(settings.dagster_home) as instance:
         if first:
-            add_collected_series(settings.dagster_home, settings.series)
             settings = with_first_day(settings, first, instance, store)
         job = build_definitions(settings).resolve_implicit_global_asset_job_def()
         collector = Collector(job, instance, store)
@@ -157,6 +156,8 @@ def _collect(
             join_landed(console, collector, series)
             print_status(console, store, series, settings.rollups)
             raise
+        finally:
+            remember_collected_series(settings, instance)
 
 
 def show_status(settings: Settings, as_json: bool) -> bool:

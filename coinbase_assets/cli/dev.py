@@ -16,10 +16,10 @@ import click
 import grpc
 import httpx
 
+from coinbase_assets.cli.collected import remember_collected_series
 from coinbase_assets.cli.supervisor import ServiceError, Services
-from coinbase_assets.dagster_instance.opening import creating
+from coinbase_assets.dagster_instance.opening import creating, open_instance
 from coinbase_assets.dagster_instance.private_names import DAEMON_MODULE
-from coinbase_assets.environment.collected_series import add_collected_series
 from coinbase_assets.environment.first_day import read_first_day
 from coinbase_assets.file_locks import open_lock, try_exclusive
 from coinbase_assets.lake.account import with_storage
@@ -39,7 +39,8 @@ def run_dev(settings: Settings, port: int) -> None:
     os.environ["COINBASE_WEB_URL"] = settings.web_url or f"http://{HOST}:{port}"
     with with_storage(settings) as settings:
         _settle_first_day(settings)
-        add_collected_series(settings.dagster_home, settings.series)
+        with open_instance(settings.dagster_home) as instance:
+            remember_collected_series(settings, instance)
         _run_until_interrupted(settings.dagster_home, port)
 
 
