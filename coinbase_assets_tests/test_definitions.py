@@ -250,8 +250,9 @@ def test_definitions_backfill_policies(
         for series in map(Series.parse, names)
     }
     assert days == {
-        "1m": dg.BackfillPolicy.multi_run(100),
-        **dict.fromkeys(("5m", "15m"), dg.BackfillPolicy.multi_run(500)),
+        "1m": dg.BackfillPolicy.multi_run(50),
+        "5m": dg.BackfillPolicy.multi_run(150),
+        "15m": dg.BackfillPolicy.multi_run(250),
         **dict.fromkeys(("1h", "6h", "1d"), dg.BackfillPolicy.multi_run(1000)),
     }
     for key in (HISTORY, COVERAGE):

@@ -48,7 +48,10 @@ def test_outage_is_said_once_a_minute_by_all_processes(tmp_path: Path, said: Sai
     first.answered()
     begin, *between, end = said()
     assert begin == "The exchange does not answer, trying again: no answer"
-    assert between == [f"No answer for {minutes} min: no answer" for minutes in range(1, 8)]
+    assert between == [
+        f"No answer for {minutes} minute{'s' if minutes > 1 else ''}: no answer"
+        for minutes in range(1, 8)
+    ]
     assert end == "The exchange answers again, after 7 minutes 10 seconds"
     assert not (tmp_path / "outage.json").exists()
 

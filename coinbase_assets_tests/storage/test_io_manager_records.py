@@ -88,7 +88,7 @@ def test_unfinished_output_records_what_is_stored(
     assert recorded[FIRST] == {
         "dagster/uri": lake.uri(path_of(FIRST)),
         "dagster/row_count": 1,
-        "size_bytes": blob.size,
+        "dagster/size_bytes": blob.size,
         **SHOWN,
     }
     assert recorded[SECOND]["dagster/row_count"] == 1
