@@ -73,20 +73,27 @@ def refusal(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
     return message
 
 
-def test_settings_have_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A checkout in whose instance nothing was collected yet."""
+    monkeypatch.setattr("coinbase_assets.settings.project_folder", lambda: tmp_path)
+    return tmp_path
+
+
+def test_settings_have_defaults(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
     monkeypatch.delenv(HOME)
     settings = load_settings()
     values = {name: getattr(settings, name) for name in DEFAULTS}
     assert values == DEFAULTS
-    assert settings.dagster_home == project_folder() / ".dagster"
+    assert settings.dagster_home == project / ".dagster"
     assert not settings.names_storage
 
 
-def test_settings_ignore_empty_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_ignore_empty_variables(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
     names = (str(field.alias) for field in Settings.model_fields.values())
     settings = load(monkeypatch, **dict.fromkeys(names, ""))
     assert {name: getattr(settings, name) for name in DEFAULTS} == DEFAULTS
-    assert settings.dagster_home == project_folder() / ".dagster"
+    assert settings.dagster_home == project / ".dagster"
 
 
 @pytest.mark.parametrize(
