@@ -5,12 +5,14 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from azure.storage.blob import BlobServiceClient, ContainerClient
@@ -150,6 +152,19 @@ def new_instance_at(home: Path) -> dg.DagsterInstance:
         },
     }
     return dg.DagsterInstance.local_temp(str(home), overrides=overrides)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def databases_without_sync() -> Iterator[None]:
+    """Let the system decide when SQLite's files reach the disk: no test cuts the power."""
+
+    def without_sync(connection: object, record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
+
+    sa.event.listen(sa.Engine, "connect", without_sync)
+    yield
+    sa.event.remove(sa.Engine, "connect", without_sync)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -218,6 +218,7 @@ def recorded_or_synthetic() -> tuple[Market, str, str]:
     return ListMarket({60: minutes, 3_600: answers["09"]}), "2020-03-20T00", "2020-03-20T10"
 
 
+@pytest.mark.soak
 def test_rollup_hours_equal_exchange_hours(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:

@@ -380,6 +380,7 @@ def test_refresh_equals_whole_collection(lake: ParquetStore, instance: dg.Dagste
     assert values(day(lake, granularity="1m")) == values(refreshed)
 
 
+@pytest.mark.soak
 def test_refresh_gives_up_soon_and_keeps_candles(
     lake: ParquetStore, instance: dg.DagsterInstance, live_exchange: StandInExchange
 ) -> None:

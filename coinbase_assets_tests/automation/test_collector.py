@@ -185,6 +185,7 @@ def derived_tables(lake: ParquetStore) -> Mapping[str, pa.Table]:
     return {path: lake.get(path) for path in paths}
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "moved",
     [
@@ -211,6 +212,7 @@ def test_collect_with_moved_start_keeps_what_the_lake_holds(
     assert series_status(lake, HOURS, date(2024, 2, 4)).complete
 
 
+@pytest.mark.soak
 def test_collect_after_start_moved_into_collected_month_adds_days(
     exchange: StandInExchange, lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
@@ -257,6 +259,7 @@ def test_collect_believes_catalogue_against_not_found(
     assert Lifetimes(lake).get("ETH-EUR") == [Lifetime()]
 
 
+@pytest.mark.soak
 def test_collect_of_product_listed_again_leaves_days_between_unexplained(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
@@ -286,6 +289,7 @@ def test_collect_of_product_listed_again_leaves_days_between_unexplained(
 # Other settings of the same series
 
 
+@pytest.mark.soak
 def test_collect_asks_nothing_twice_in_another_time_zone(
     collector: Collector, exchange: StandInExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +308,7 @@ def test_collect_asks_nothing_twice_in_another_time_zone(
         assert table.select(names).equals(before[path].select(names)), path
 
 
+@pytest.mark.soak
 def test_collect_of_series_removed_and_added_again_asks_nothing_twice(
     exchange: StandInExchange, lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:

@@ -718,7 +718,8 @@ def test_collect_names_unknown_product(
 def test_collect_unreachable_exchange_names_missing_partitions(
     new_user: NewUser, run_here: RunHere
 ) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
+    # A free port could become another test's before it is asked.
+    url = "http://127.0.0.1:1"
     user = new_user(COINBASE_API_URL=url, COINBASE_GIVE_UP_AFTER="2")
     missing, error = error_lines(run_here(user, "collect", *DAYS), 1)
     assert f"no answer from {url}" in error
@@ -756,6 +757,7 @@ def test_collect_prints_hostile_answer_as_text(
     assert ("trying again" in result.stdout) == (status == 500)
 
 
+@pytest.mark.soak
 def test_collect_offline_keeps_settled_days(new_user: NewUser, run_here: RunHere) -> None:
     user = new_user()
     days = ("--from", "2024-01-01", "--to", "2024-01-03")

@@ -142,6 +142,7 @@ def test_sweep_deletes_superseded_runs_only(
     assert sweep(instance).deleted == []
 
 
+@pytest.mark.soak
 def test_sweep_keeps_partitions_of_project_assets(
     lake: object, instance: dg.DagsterInstance
 ) -> None:

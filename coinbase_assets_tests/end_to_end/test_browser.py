@@ -47,7 +47,7 @@ RAW, HISTORY, CHART = (
 )
 
 
-def test_web_ui_collects_and_draws_and_refuses_others(
+def test_web_ui_collects_and_refuses_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     azurite = running_azurite(tmp_path / "azurite", free_port())
@@ -56,13 +56,12 @@ def test_web_ui_collects_and_draws_and_refuses_others(
         monkeypatch.setenv("COINBASE_CONTAINER", CONTAINER)
         with dev(tmp_path, exchange.url, ETH, BTC) as ui:
             _collect_today(ui)
-            _see_the_chart(ui)
-            _see_the_automations(ui)
             _see_foreign_pages_change_nothing(ui, connection_string)
 
 
 def _see_foreign_pages_change_nothing(ui: WebUi, connection_string: str) -> None:
-    sas, blob, statuses = public_sas(), CANDLE_CHART.path(ETH), list[int]()
+    month = CANDLE_HISTORY.path(ETH).format(partition=f"{datetime.now(UTC):%Y-%m}")
+    sas, blob, statuses = public_sas(), month, list[int]()
     with blob_service(connection_string) as service, foreign_site() as site:
         azurite = f"{service.url}?comp=batch&{sas}"
         ui.page.goto(site)
@@ -83,7 +82,7 @@ def _see_foreign_pages_change_nothing(ui: WebUi, connection_string: str) -> None
 
 
 @pytest.mark.soak
-def test_web_ui_fills_back_checks_and_watches(tmp_path: Path, lake: ParquetStore) -> None:
+def test_web_ui_draws_fills_back_checks_and_watches(tmp_path: Path, lake: ParquetStore) -> None:
     port = free_port()
     settings = {
         "COINBASE_START": "2024-01-01",
@@ -93,6 +92,8 @@ def test_web_ui_fills_back_checks_and_watches(tmp_path: Path, lake: ParquetStore
     with dev(tmp_path, f"http://127.0.0.1:{port}", ETH, BTC, **settings) as ui:
         with StandInExchange(port=port, rate=None):
             _collect_today(ui)
+            _see_the_chart(ui)
+            _see_the_automations(ui)
         # The exchange cannot be reached now.
         _see_a_failed_check(ui, lake)
         _see_the_badge(ui, "Warning")

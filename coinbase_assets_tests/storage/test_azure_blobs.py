@@ -209,7 +209,7 @@ def echoing_server() -> Iterator[str]:
 def test_retry_pauses_stay_under_forty_seconds(use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
-    url = f"http://127.0.0.1:{free_port()}/{ACCOUNT}"
+    url = f"http://127.0.0.1:1/{ACCOUNT}"
     storage = AzureStorageResource(account_url=url, account_key=AZURITE_KEY)
     with storage.get_client() as service, pytest.raises(StorageError, match="be reached") as raised:
         use(ParquetStore(AzureBlobs(service, "lake")))
