@@ -95,7 +95,7 @@ class WebUi:
         """Launch a back-fill of the chosen assets over these days; return its id."""
         # At first, the dialog offers only the last 90 days.
         self._dialog.get_by_text("Show all partitions").click()
-        self._dialog.get_by_placeholder("ex: 2018").last.fill(f"[{first}...{last}]")
+        self._dialog.get_by_placeholder("ex: 20").last.fill(f"[{first}...{last}]")
         self.page.keyboard.press("Tab")
         self._launch("Launch backfill")
         message = self.page.get_by_text("Created backfill")
