@@ -29,7 +29,7 @@ demo: $(INSTALLED)  ## the same, offline, on a stand-in exchange
 test: $(INSTALLED_DEV)
 	$(BIN)/pytest -m 'not soak'
 
-soak: $(INSTALLED_DEV)  ## the tests that kill services, or collect months: about ten minutes
+soak: $(INSTALLED_DEV)  ## the tests that kill services, or collect months: up to an hour
 	$(BIN)/pytest -m soak
 
 test-fast: $(INSTALLED_DEV)  ## what needs no server, no process and no browser
