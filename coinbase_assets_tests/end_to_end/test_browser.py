@@ -88,6 +88,7 @@ def test_web_ui_draws_fills_back_checks_and_watches(tmp_path: Path, lake: Parque
         "COINBASE_START": "2024-01-01",
         "COINBASE_FRESHNESS_WARN": "60s",
         "COINBASE_FRESHNESS_FAIL": "120s",
+        "COINBASE_GIVE_UP_AFTER": "20",
     }
     with dev(tmp_path, f"http://127.0.0.1:{port}", ETH, BTC, **settings) as ui:
         with StandInExchange(port=port, rate=None):
@@ -251,12 +252,16 @@ def _see_the_age(ui: WebUi) -> None:
 
 def _see_the_cause_of_a_failed_run(ui: WebUi) -> None:
     """The first line of the error on a failed run's page names the exchange."""
-    query = "{ runsOrError(filter: {statuses: [FAILURE]}) { ... on Runs { results { runId } } } }"
-    give_up = time.monotonic() + PATIENCE
-    while not (runs := ask(ui.page, query)["data"]["runsOrError"]["results"]):
+    ui.materialize_latest(RAW)
+    query = """{ runsOrError(filter: {statuses: [FAILURE]}) {
+        ... on Runs { results { runId assetSelection { path } } } } }"""
+    give_up, failed = time.monotonic() + PATIENCE, list[str]()
+    while not failed:
         assert time.monotonic() < give_up
         time.sleep(1)
-    ui.open(f"/runs/{runs[0]['runId']}")
+        runs = ask(ui.page, query)["data"]["runsOrError"]["results"]
+        failed = [run["runId"] for run in runs if RAW_CANDLES.name in str(run["assetSelection"])]
+    ui.open(f"/runs/{failed[0]}")
     ui.see_text("Exchange: ETH-EUR:15m|Exchange: BTC-USD:15m")
     ui.picture("failed-run")
 
