@@ -91,12 +91,14 @@ class WebUi:
         self._launch("Launch 1 run")
         self.see_text("Launched")
 
-    def back_fill(self, first: str, last: str) -> str:
+    def back_fill(self, first: str, last: str, *, only_missing: bool = False) -> str:
         """Launch a back-fill of the chosen assets over these days; return its id."""
         # At first, the dialog offers only the last 90 days.
         self._dialog.get_by_text("Show all partitions").click()
         self._dialog.get_by_placeholder("ex: 20").last.fill(f"[{first}...{last}]")
         self.page.keyboard.press("Tab")
+        if only_missing:
+            self._dialog.get_by_text("Backfill only failed and missing partitions").click()
         self._launch("Launch backfill")
         message = self.page.get_by_text("Created backfill")
         self.see(message)
