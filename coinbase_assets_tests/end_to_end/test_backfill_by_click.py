@@ -62,7 +62,8 @@ def test_back_fill_goes_on_after_outage_and_cancel(tmp_path: Path, lake: Parquet
                     for request in exchange.requests[before:]
                     if request.params.get("granularity") == "60"
                 )
-                assert not asked.keys() & (kept - {days[-1], days[-2]})
+                # A day has five windows; one that begins on the evening before reaches into it.
+                assert all(asked[day] <= 1 for day in kept)
                 _see_whole_history(lake)
     assert series_status(lake, ETH, today).complete
 
