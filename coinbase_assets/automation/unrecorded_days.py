@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from coinbase_assets.candles.datasets import RAW_CANDLES
-from coinbase_assets.candles.series import Series
+from coinbase_assets.candles.datasets import RAW_CANDLES, dataset_of
 from coinbase_assets.dagster_instance.run_tags import partitions_of
 from coinbase_assets.storage.blob_metadata import blob_metadata
 
@@ -24,9 +23,9 @@ def unrecorded_days(
     run = instance.get_run_by_id(run_id)
     keys = partitions_of(run.tags) if run else []
     for asset in (run and run.asset_selection) or ():
-        if keys and asset.path[-1] == RAW_CANDLES.name:
-            product, granularity, _ = asset.path
-            path = RAW_CANDLES.path(Series.parse(f"{product}:{granularity}"))
+        dataset, series = dataset_of(asset.path) or (None, None)
+        if keys and dataset == RAW_CANDLES:
+            path = RAW_CANDLES.path(series)
             recorded = instance.get_materialized_partitions(asset)
             for day, blob in sorted(store.find_partitions(path, {*keys} - recorded).items()):
                 metadata = blob_metadata(store.uri(blob.path), blob)

@@ -4,9 +4,9 @@ Dagster's documentation gives its tags as strings; its constants for them are pr
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 
 from coinbase_assets.candles.calendar import (
+    DAY,
     day_start,
     days_between,
     month_range,
@@ -55,4 +55,4 @@ def partitions_of(tags: Mapping[str, str]) -> Sequence[str]:
         return []
     if len(first) == len("2024-01"):
         return months_between(month_range(first)[0], month_range(last)[1])
-    return days_between(day_start(first), day_start(last) + timedelta(seconds=1))
+    return days_between(day_start(first), day_start(last) + DAY)

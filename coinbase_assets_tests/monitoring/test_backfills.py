@@ -32,7 +32,7 @@ def raw_candles() -> None:
 
 
 def add_backfill(instance: dg.DagsterInstance, name: str, status: BulkActionStatus) -> None:
-    """A back-fill of 13 days, of which Dagster has recorded none."""
+    """Add a back-fill of 13 days. Dagster has recorded none of them."""
     graph = dg.Definitions([raw_candles]).get_repository_def().asset_graph
     partitions = {AssetKeyPartitionKey(raw_candles.key, key) for key in KEYS[:13]}
     wanted = AssetGraphSubset.from_asset_partition_set(partitions, graph)
