@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from typing import Any
 
 from coinbase_assets.candles.calendar import DAY, format_time
 from coinbase_assets.candles.proofs import NO_TRADES, Proof, proofs_digest
@@ -122,6 +123,15 @@ class Lifetime:
         if not self.last_day or not self.closed_at:
             return False
         return self.last_day < day <= self.closed_at.date()
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "Lifetime":
+        """Return the lifetime of a stored row.
+
+        Earlier versions stored one time for the answers about both days.
+        """
+        closed_at = row.get("closed_at") or (row.get("asked_at") if row.get("last_day") else None)
+        return cls(**{**row, "closed_at": closed_at})
 
 
 def with_trade(lifetimes: Sequence[Lifetime], day: date) -> Sequence[Lifetime]:

@@ -151,20 +151,20 @@ def _fields_of(day: str, fields: Mapping[str, str]) -> Fields:
     return Fields(fields, f"the raw day {day}", InvalidCandles)
 
 
-def answered_days(candles: pa.Table) -> set[str]:
-    """Return the keys of the raw days in a month that the exchange answered to their end.
+def answered_until(candles: pa.Table) -> dict[str, datetime]:
+    """Return until when the exchange answered for each raw day in a month, by the days' keys.
 
-    For a month of an earlier version, returns the days that have a candle. The candles need only
-    the column `time`.
+    A month of an earlier version is taken to be answered to the end of each day that has a candle.
+    The candles need only the column `time`.
     """
     try:
         return {
-            key
+            key: datetime.fromisoformat(fields["answered_through"])
             for key, fields in raw_days(candles).items()
-            if datetime.fromisoformat(fields["answered_through"]) >= day_start(key) + DAY
         }
     except InvalidCandles:
-        return set(pc.strftime(candles["time"], "%Y-%m-%d").unique().to_pylist())
+        days = pc.strftime(candles["time"], "%Y-%m-%d").unique().to_pylist()
+        return {day: day_start(day) + DAY for day in days}
 
 
 def unchanged_days(history: pa.Table, days: Mapping[str, Mapping[str, str]]) -> dict[str, pa.Table]:

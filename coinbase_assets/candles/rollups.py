@@ -94,7 +94,7 @@ def roll_up(rollup: Rollup, month: str, history: Sequence[pa.Table]) -> pa.Table
         for table in history
         for day, fields in raw_days(table).items()
     }
-    complete = _is_complete(longer, rollup.granularity.seconds, answered)
+    complete = is_answered(epoch_seconds(longer["time"]), rollup.granularity.seconds, answered)
     candles = longer.filter(pa.array(complete))
     days = {
         f"{day:%F}": {"answered_through": format_time(through)}
@@ -116,13 +116,16 @@ def roll_up(rollup: Rollup, month: str, history: Sequence[pa.Table]) -> pa.Table
     return with_fields(with_raw_days(candles, days), fields)
 
 
-def _is_complete(
-    candles: pa.Table, seconds: int, answered: Mapping[datetime, datetime]
+def is_answered(
+    starts: np.ndarray, seconds: int, answered: Mapping[datetime, datetime]
 ) -> np.ndarray:
-    """Return whether each candle was answered to its end; of a long candle, each day."""
+    """Return whether the exchange answered for each bucket to its end; of a long one, each day.
+
+    `starts` are epoch seconds; `answered` says until when each day, by its start, is answered.
+    """
     until = {day.timestamp() // _DAY_SECONDS: end.timestamp() for day, end in answered.items()}
     part = min(seconds, _DAY_SECONDS)
-    parts = epoch_seconds(candles["time"])[:, None] + np.arange(0, seconds, part)
+    parts = starts[:, None] + np.arange(0, seconds, part)
     through = np.vectorize(lambda day: until.get(day, 0), otypes=[float])(parts // _DAY_SECONDS)
     return (through >= parts + part).all(axis=1)
 

@@ -119,16 +119,10 @@ class Lifetimes:
 
     def _read(self, found: StoredBlob | None) -> Sequence[Lifetime]:
         rows = self._store.get(found.path).to_pylist() if found else [{}]
-        return [_lifetime(row) for row in rows]
+        return [Lifetime.from_row(row) for row in rows]
 
     def _find(self, product: str) -> StoredBlob | None:
         return self._store.find([_path(product)]).get(_path(product))
-
-
-def _lifetime(row: dict[str, Any]) -> Lifetime:
-    """Return the lifetime of a row. Earlier versions stored one time for both days' answers."""
-    closed_at = row.get("closed_at") or (row["asked_at"] if row.get("last_day") else None)
-    return Lifetime(**{**row, "closed_at": closed_at})
 
 
 def _with_first(lifetimes: Sequence[Lifetime], **changes: Any) -> Sequence[Lifetime]:

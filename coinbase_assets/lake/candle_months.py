@@ -1,40 +1,35 @@
 """The stored months of a series' candles, from its history and from its rollups.
 
-The exchange's own candles come first. Days that were not collected come from a rollup.
+The exchange's own candles come first. Days that were not collected come from a rollup. Candles of
+a length that is not stored are made of shorter ones.
 """
 
-import logging
-from collections.abc import Iterator, Sequence
-from collections.abc import Set as AbstractSet
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 import pyarrow as pa
 
-from coinbase_assets.candles.calendar import adjoining, days_between, month_range, months_between
-from coinbase_assets.candles.datasets import (
-    CANDLE_HISTORY,
-    CANDLE_ROLLUP,
-    LISTINGS,
-    Dataset,
-    place_of,
-)
-from coinbase_assets.candles.months import answered_days
-from coinbase_assets.candles.series import CandleSeries
-from coinbase_assets.candles.table import SCHEMA, clip_candles, conform, merge_candles
-from coinbase_assets.lake.errors import SeriesNotFound
+from coinbase_assets.candles.calendar import DAY, day_start, days_between, month_range
+from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP, Dataset, place_of
+from coinbase_assets.candles.months import answered_until
+from coinbase_assets.candles.rollups import roll_up, source_months
+from coinbase_assets.candles.series import CandleSeries, Rollup
+from coinbase_assets.candles.table import SCHEMA, InvalidCandles, conform, merge_candles
 from coinbase_assets.lake.stock import stored_partitions
-from coinbase_assets.storage.concurrency import map_concurrently
-from coinbase_assets.storage.errors import PartitionMissing
+from coinbase_assets.storage.errors import BlobDamaged, PartitionMissing
 from coinbase_assets.storage.parquet_store import ParquetStore
 
-log = logging.getLogger(__name__)
-
-# Months downloaded at a time, so that a year has the latency of one month.
-_MONTHS_AT_A_TIME = 12
-# For at most this many months, downloads without a listing are faster, even if some are missing.
-_MOST_UNLISTED = 24
 # Columns that blobs of earlier versions may lack.
 _OPTIONAL = [field.name for field in SCHEMA if field.nullable]
+
+
+@dataclass(frozen=True)
+class CandleMonth:
+    """The candles of a month, ascending, and until when each of its days (keys) is answered."""
+
+    candles: pa.Table
+    answered: Mapping[str, datetime]
 
 
 def stored_series(store: ParquetStore) -> list[CandleSeries]:
@@ -51,70 +46,60 @@ def stored_series(store: ParquetStore) -> list[CandleSeries]:
     return sorted(found, key=lambda series: (series.product, series.granularity.seconds))
 
 
-def stream_months(
-    store: ParquetStore,
-    series: CandleSeries,
-    start: datetime,
-    end: datetime,
-    columns: Sequence[str],
-) -> Iterator[pa.Table]:
-    """Yield the candles whose buckets start from `start` until `end`, a table per month.
-
-    Months that are not stored are left out. At the end, logs a warning that names the days of the
-    range that were not collected. Raises SeriesNotFound, StorageError.
-    """
-    read, answered, is_stored = list(dict.fromkeys(["time", *columns])), set[str](), False
-    months = _months_to_read(store, series, months_between(start, end))
-    loaded = map_concurrently(
-        lambda month: _load_month(store, series, month, read), months, _MONTHS_AT_A_TIME
-    )
-    for table, days in filter(None, loaded):
-        is_stored, answered = True, answered | days
-        yield clip_candles(table, start, end).select(columns)
-    if not is_stored:
-        _stored_months(store, series)
-    _warn_of_missing_days(store, series, start, end, answered)
-
-
-def _months_to_read(
-    store: ParquetStore, series: CandleSeries, months: Sequence[str]
-) -> Sequence[str]:
-    if len(months) <= _MOST_UNLISTED:
-        return months
-    return sorted({*months} & _stored_months(store, series))
-
-
-def _stored_months(store: ParquetStore, series: CandleSeries) -> AbstractSet[str]:
-    """Return the months that the history or the rollups have. Raises SeriesNotFound if none."""
-    months = {
+def stored_months(store: ParquetStore, series: CandleSeries) -> set[str]:
+    """Return the months that the history or the rollups of a series have."""
+    return {
         month
         for dataset in (CANDLE_HISTORY, CANDLE_ROLLUP)
         for month in stored_partitions(store, dataset, series)
     }
-    if not months:
-        listed = ", ".join(map(str, stored_series(store))) or "no history; collect some first"
-        raise SeriesNotFound(f"{series}: not in the lake; it holds {listed}")
-    return months
 
 
-def _load_month(
+def load_month(
     store: ParquetStore, series: CandleSeries, month: str, columns: Sequence[str]
-) -> tuple[pa.Table, AbstractSet[str]] | None:
-    """Return the month's candles and its days that are answered to their end.
+) -> CandleMonth | None:
+    """Return the month with these columns; None if it is not stored.
 
-    The rollup is only downloaded if the history lacks days. Returns None if neither is stored.
+    The rollup is only downloaded if the history lacks days.
     """
-    tables, answered = list[pa.Table](), set[str]()
+    tables, answered = list[pa.Table](), dict[str, datetime]()
     for dataset in (CANDLE_HISTORY, CANDLE_ROLLUP):
-        if answered.issuperset(days_between(*month_range(month))):
+        if not unanswered_days(*month_range(month), answered):
             break
         if (table := _load(store, dataset, series, month, columns)) is not None:
             # The candles that are merged last win.
             tables.insert(0, conform(table, columns))
-            answered |= answered_days(table)
+            answered = {**answered_until(table), **answered}
     if not tables:
         return None
-    return merge_candles(*tables) if len(tables) > 1 else tables[0], answered
+    return CandleMonth(merge_candles(*tables) if len(tables) > 1 else tables[0], answered)
+
+
+def unanswered_days(
+    start: datetime, end: datetime, answered: Mapping[str, datetime]
+) -> Sequence[str]:
+    """Return the days from `start` until `end` that are not answered to their end, or to `end`."""
+    return [
+        day
+        for day in days_between(start, end)
+        if day not in answered or answered[day] < min(day_start(day) + DAY, end)
+    ]
+
+
+def fold_month(store: ParquetStore, rollup: Rollup, month: str) -> CandleMonth:
+    """Return the month's longer candles, made of the stored months of history, all columns.
+
+    Raises BlobDamaged for history of version 0.1.
+    """
+    sources = source_months(rollup.granularity, month)
+    history = [_load(store, CANDLE_HISTORY, rollup.made_of, each) for each in sources]
+    stored = [table for table in history if table is not None]
+    try:
+        table = roll_up(rollup, month, stored)
+        answered = {day: end for each in stored for day, end in answered_until(each).items()}
+    except InvalidCandles as error:
+        raise BlobDamaged(f"{rollup.made_of} {month}: {error}") from None
+    return CandleMonth(conform(table), answered)
 
 
 def _load(
@@ -122,38 +107,10 @@ def _load(
     dataset: Dataset,
     series: CandleSeries,
     month: str,
-    columns: Sequence[str],
+    columns: Sequence[str] | None = None,
 ) -> pa.Table | None:
     path = dataset.path(series).format(partition=month)
     try:
         return store.get(path, columns, optional=_OPTIONAL)
     except PartitionMissing:
         return None
-
-
-def _warn_of_missing_days(
-    store: ParquetStore,
-    series: CandleSeries,
-    start: datetime,
-    end: datetime,
-    answered: AbstractSet[str],
-) -> None:
-    """Log the days that are over, are in no stored month, and are in the product's lifetime."""
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    days = [day for day in days_between(start, min(end, today)) if day not in answered]
-    if days:
-        first = _first_day(store, series.product)
-        days = [day for day in days if day >= first]
-    if days:
-        spans = [(span[0], span[-1]) for span in adjoining(days, len(days))]
-        named = ", ".join(a if a == b else f"{a} to {b}" for a, b in spans)
-        log.warning("%s: not collected: %s", series, named)
-
-
-def _first_day(store: ParquetStore, product: str) -> str:
-    """Return the day of the product's first trade, "" if it is not known."""
-    try:
-        listing = store.get(LISTINGS.path().format(partition=product), ["first_day"])
-    except PartitionMissing:
-        return ""
-    return str(listing["first_day"][0].as_py() or "")

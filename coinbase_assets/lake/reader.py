@@ -2,16 +2,31 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self
+from functools import wraps
+from inspect import signature
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 import pyarrow as pa
 
 from coinbase_assets.candles.blob_rules import LakeRules
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, place_of
-from coinbase_assets.candles.series import CandleSeries, Series, parse_candle_series
+from coinbase_assets.candles.filling import Fill
+from coinbase_assets.candles.series import CandleSeries
 from coinbase_assets.candles.table import SCHEMA
-from coinbase_assets.lake.candle_months import stored_series, stream_months
+from coinbase_assets.lake.candle_months import stored_series
+from coinbase_assets.lake.candle_stream import stream_months
 from coinbase_assets.lake.day_states import days_table, explain_bucket
+from coinbase_assets.lake.errors import InvalidRequest
+from coinbase_assets.lake.frames import Library, one_column_a_product, to_library
+from coinbase_assets.lake.requests import (
+    Products,
+    check_columns,
+    check_fill,
+    check_library,
+    collected,
+    parse_series,
+    parse_several,
+)
 from coinbase_assets.lake.tables import TABLES
 from coinbase_assets.lake.time_ranges import Instant, parse_instant, parse_range
 from coinbase_assets.storage.blob_source import BlobSource
@@ -23,29 +38,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow.dataset as ds
 
-
-def read_candles(
-    product: str,
-    granularity: str,
-    start: Instant,
-    end: Instant,
-    columns: Sequence[str] | None = None,
-) -> "pd.DataFrame":
-    """Read candles from the lake that the settings name, as `Lake.read_candles` does."""
-    with Lake() as lake:
-        return lake.read_candles(product, granularity, start, end, columns)
-
-
-def read_candles_arrow(
-    product: str,
-    granularity: str,
-    start: Instant,
-    end: Instant,
-    columns: Sequence[str] | None = None,
-) -> pa.Table:
-    """Read candles as `read_candles` does, but return a pyarrow Table."""
-    with Lake() as lake:
-        return lake.read_candles_arrow(product, granularity, start, end, columns)
+Columns = Sequence[str] | Literal["product"]
+"""Names of columns; or "product", for a column a product of every value."""
 
 
 class Lake:
@@ -100,68 +94,147 @@ class Lake:
         """Return the series that can be read: those with a history or rollups."""
         return stored_series(self._store)
 
+    @overload
     def read_candles(
         self,
-        product: str,
-        granularity: str,
-        start: Instant,
-        end: Instant,
-        columns: Sequence[str] | None = None,
-    ) -> "pd.DataFrame":
-        """Return the candles whose buckets start from `start` until `end`, ascending.
+        product: Products,
+        granularity: str | None = None,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        columns: Columns | None = None,
+        *,
+        fill: Fill | None = None,
+        as_: Literal["pandas"] = "pandas",
+        allow_gaps: bool = False,
+    ) -> "pd.DataFrame": ...
 
-        Unlike `--to` on the command line, `end` itself is not included. A day stands for its
-        midnight; a time without a zone is in UTC. Columns: `time` (start of the bucket, UTC),
-        `open`, `high`, `low`, `close` (in the quote currency), `volume` (in the base currency).
-        Rollups are read if this granularity was not collected.
+    @overload
+    def read_candles(
+        self,
+        product: Products,
+        granularity: str | None = None,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        columns: Columns | None = None,
+        *,
+        fill: Fill | None = None,
+        as_: Library,
+        allow_gaps: bool = False,
+    ) -> Any: ...
 
-        Raises ValueError, SeriesNotFound, StorageError.
+    def read_candles(
+        self,
+        product: Products,
+        granularity: str | None = None,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        columns: Columns | None = None,
+        *,
+        fill: Fill | None = None,
+        as_: Library = "pandas",
+        allow_gaps: bool = False,
+    ) -> Any:
+        """Read candles, ascending by time.
+
+        `read_candles("BTC-USD:1h")` and `read_candles("BTC-USD", "1h", start, end)` read a series,
+        `read_candles(["BTC-USD", "ETH-USD"], "1h")` several, with `product` as the first column.
+        The candles are those whose buckets start from `start` until `end`; by default, all that
+        are stored. Unlike `--to` on the command line, `end` itself is not included. A day stands
+        for its midnight; a time without a zone is in UTC.
+
+        `columns`: by default `time` (start of the bucket, UTC), `open`, `high`, `low`, `close` (in
+        the quote currency), `volume` (in the base currency). `columns="product"` gives a pandas
+        DataFrame with the time as its index, and a column for each value and product.
+
+        If this granularity was neither collected nor rolled up, its candles are made of shorter
+        candles, and left out where a part was not collected. With `fill`, every collected bucket
+        has a row: "previous" repeats the last close, with volume 0, and "nan" is NaN. `as_` is
+        "pandas", "polars", "arrow" (a pyarrow Table) or "duckdb" (a relation).
+
+        Raises CandlesMissing if days of the range were not collected, unless `allow_gaps`;
+        SeriesNotFound, InvalidRequest, StorageError.
         """
-        table = self.read_candles_arrow(product, granularity, start, end, columns)
-        return table.to_pandas(split_blocks=True, self_destruct=True)
+        is_wide = columns == "product"
+        if is_wide and as_ != "pandas":
+            raise InvalidRequest(f"columns='product', as_={as_!r}: only pandas has such columns")
+        check_library(as_)
+        table = self.read_candles_arrow(
+            [product] if is_wide and isinstance(product, str | CandleSeries) else product,
+            granularity,
+            start,
+            end,
+            None if is_wide else columns,
+            fill=fill,
+            allow_gaps=allow_gaps,
+        )
+        return one_column_a_product(table) if is_wide else to_library(table, as_)
 
     def read_candles_arrow(
         self,
-        product: str,
-        granularity: str,
-        start: Instant,
-        end: Instant,
+        product: Products,
+        granularity: str | None = None,
+        start: Instant | None = None,
+        end: Instant | None = None,
         columns: Sequence[str] | None = None,
+        *,
+        fill: Fill | None = None,
+        allow_gaps: bool = False,
     ) -> pa.Table:
         """Read candles as `read_candles` does, but return a pyarrow Table."""
-        tables = list(self.stream_candles(product, granularity, start, end, columns))
-        return pa.concat_tables(tables or [SCHEMA.empty_table().select(_check_columns(columns))])
+        tables = []
+        for series in parse_several(product, granularity):
+            months = self.stream_candles(
+                series, None, start, end, columns, fill=fill, allow_gaps=allow_gaps
+            )
+            empty = SCHEMA.empty_table().select(check_columns(columns))
+            table = pa.concat_tables([empty, *months])
+            if not isinstance(product, str | CandleSeries):
+                names = pa.repeat(series.product, table.num_rows)
+                table = table.add_column(0, pa.field("product", pa.string()), names)
+            tables.append(table)
+        return pa.concat_tables(tables)
 
     def stream_candles(
         self,
-        product: str,
-        granularity: str,
-        start: Instant,
-        end: Instant,
+        product: str | CandleSeries,
+        granularity: str | None = None,
+        start: Instant | None = None,
+        end: Instant | None = None,
         columns: Sequence[str] | None = None,
+        *,
+        fill: Fill | None = None,
+        allow_gaps: bool = False,
     ) -> Iterator[pa.Table]:
-        """Yield the candles as `read_candles` does, a pyarrow Table per month.
+        """Yield the candles of a series as `read_candles` does, a pyarrow Table per month.
 
-        A range of any length needs the memory of a few months.
+        A range of any length needs the memory of a few months. CandlesMissing is raised at the end.
         """
-        series = parse_candle_series(f"{product}:{granularity}")
-        names = _check_columns(columns)
-        return stream_months(self._store, series, *parse_range(start, end), names)
+        series, names = parse_series(product, granularity), check_columns(columns)
+        first, last = parse_range(start, end)
+        return stream_months(self._store, series, first, last, names, check_fill(fill), allow_gaps)
 
-    def days(self, product: str, granularity: str) -> pa.Table:
+    def days(self, product: str | CandleSeries, granularity: str | None = None) -> pa.Table:
         """Return how many buckets of each day are in each state of the ledger: a row a day.
 
         Columns: `day`, then one for each state, such as `traded` and `no_trades`. Raises
-        ValueError, StorageError.
+        InvalidRequest, StorageError.
         """
-        return days_table(self._store, Series.parse(f"{product}:{granularity}"))
+        return days_table(self._store, collected(parse_series(product, granularity)))
 
-    def why(self, product: str, granularity: str, time: Instant) -> str:
+    def why(
+        self,
+        product: str | CandleSeries,
+        granularity: Instant | None = None,
+        time: Instant | None = None,
+    ) -> str:
         """Return why the bucket that holds `time` has a candle or none, in one sentence.
 
-        Raises ValueError, StorageError.
+        `why("BTC-USD:1m", time)` and `why("BTC-USD", "1m", time)` are the same. Raises
+        InvalidRequest, StorageError.
         """
-        series = Series.parse(f"{product}:{granularity}")
+        if time is None:
+            granularity, time = None, granularity
+        series = collected(parse_series(product, granularity))
         return str(explain_bucket(self._store, series, parse_instant(time)))
 
     def dataset(
@@ -202,9 +275,22 @@ class Lake:
         )
 
 
-def _check_columns(columns: Sequence[str] | None) -> list[str]:
-    """Return the names of the columns, by default all. Raises ValueError for unknown names."""
-    names = SCHEMA.names if columns is None else list(columns)
-    if unknown := [name for name in names if name not in SCHEMA.names]:
-        raise ValueError(f"no column {', '.join(unknown)}; there are {', '.join(SCHEMA.names)}")
-    return names
+P = ParamSpec("P")
+Result = TypeVar("Result")
+
+
+def _of_settings(method: Callable[Concatenate[Lake, P], Result]) -> Callable[P, Result]:
+    """Return the method as a function that reads the lake that the settings name."""
+
+    @wraps(method)
+    def read(*arguments: P.args, **options: P.kwargs) -> Result:
+        with Lake() as lake:
+            return method(lake, *arguments, **options)
+
+    _, *parameters = signature(method).parameters.values()
+    vars(read)["__signature__"] = signature(method).replace(parameters=parameters)
+    return read
+
+
+read_candles = _of_settings(Lake.read_candles)
+read_candles_arrow = _of_settings(Lake.read_candles_arrow)

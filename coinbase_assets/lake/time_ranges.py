@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from coinbase_assets.lake.errors import InvalidRequest
+
 Instant = str | date | datetime | np.datetime64
 """A moment: an ISO 8601 text, a day (its midnight) or a time, in UTC if it has no zone.
 
@@ -14,23 +16,29 @@ Times are those of the standard library, pandas, NumPy or Arrow.
 _MICROSECOND = np.timedelta64(1, "us")
 
 
-def parse_range(start: Instant, end: Instant) -> tuple[datetime, datetime]:
-    """Return both instants in UTC. Raises ValueError if `start` is after `end`."""
-    first, last = parse_instant(start, "start"), parse_instant(end, "end")
+def parse_range(start: Instant | None, end: Instant | None) -> tuple[datetime | None, datetime]:
+    """Return both instants in UTC; `end` is now by default.
+
+    Raises InvalidRequest, also if `start` is after `end`.
+    """
+    last = datetime.now(UTC) if end is None else parse_instant(end, "end")
+    if start is None:
+        return None, last
+    first = parse_instant(start, "start")
     if first > last:
-        raise ValueError(f"start {first} is after end {last}")
+        raise InvalidRequest(f"start {first} is after end {last}; swap them")
     return first, last
 
 
 def parse_instant(value: object, name: str = "time") -> datetime:
-    """Return the instant in UTC. Raises ValueError, which calls the value by its `name`."""
+    """Return the instant in UTC. Raises InvalidRequest, with its `name`."""
     try:
         instant = _plain_datetime(value)
         # A time zone may have no offset; `astimezone` would then take that of the machine.
         is_naive = instant.utcoffset() is None
         return instant.replace(tzinfo=UTC) if is_naive else instant.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(
+        raise InvalidRequest(
             f"{name}={value!r}: not a time; write 2024-01-31 or 2024-01-31T12:00, or give a date, a"
             " datetime, a pandas Timestamp or a NumPy datetime64, not a number"
         ) from None

@@ -9,7 +9,7 @@ from coinbase_assets.candles.calendar import DAY, day_start, month_range
 from coinbase_assets.candles.days import Day
 from coinbase_assets.candles.evidence import Evidence
 from coinbase_assets.candles.months import (
-    answered_days,
+    answered_until,
     days_digest,
     join_days,
     raw_days,
@@ -186,4 +186,4 @@ def test_damaged_raw_days_are_refused(damage: bytes) -> None:
     month = SCHEMA.empty_table().replace_schema_metadata({b"raw_days": damage})
     with pytest.raises(InvalidCandles, match="materialise"):
         [fields["answered_through"] for fields in raw_days(month).values()]
-    assert answered_days(month) == set()
+    assert answered_until(month) == {}

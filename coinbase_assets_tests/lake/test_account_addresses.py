@@ -131,12 +131,15 @@ def test_lake_reads_every_address_with_every_credential(
 ) -> None:
     url = addresses(port)[address]
     with Lake(CONTAINER, **credentials(url)[credential]) as lake:
-        assert lake.read_candles_arrow("ETH-EUR", "1h", START, "2024-03-01") == CANDLES
+        assert (
+            lake.read_candles_arrow("ETH-EUR", "1h", START, "2024-03-01", allow_gaps=True)
+            == CANDLES
+        )
         assert lake.dataset().to_table(columns=CANDLES.column_names) == CANDLES
         assert select("sum(volume)", lake) == [(10.0,)]
         sql = "SELECT month, count(*) AS n FROM candle_history GROUP BY month ORDER BY month"
         assert query(lake, sql, "csv") == '"month","n"\n"2024-01",2\n"2024-02",3\n'
-        tables = lake.stream_candles("ETH-EUR", "1h", START, "2024-03-01")
+        tables = lake.stream_candles("ETH-EUR", "1h", START, "2024-03-01", allow_gaps=True)
         assert write_candles(tmp_path / "candles.csv", tables) == 5
     asked = set() if address == "emulator" else {urlsplit(url).netloc.lower()}
     assert proxy == asked
@@ -209,7 +212,9 @@ def test_lake_is_read_through_socks_proxy(
             monkeypatch.setenv(name, proxy.url)
         url = f"http://{ACCOUNT}.blob.core.windows.net"
         with Lake(CONTAINER, account_url=url, account_key=KEY) as lake:
-            read = lake.read_candles_arrow("ETH-EUR", "1h", "2024-01-01", "2024-03-01")
+            read = lake.read_candles_arrow(
+                "ETH-EUR", "1h", "2024-01-01", "2024-03-01", allow_gaps=True
+            )
         assert read.equals(CANDLES)
         asked = "http://exchange.invalid/"
         answer = httpx.get(asked, **httpx_options(asked))

@@ -109,7 +109,9 @@ def test_lake_reads_local_folder(folder: LocalFolder) -> None:
     with Lake(folder) as lake:
         assert lake.series() == [HOURS]
         assert repr(lake) == f"Lake({folder.uri})"
-        found = lake.read_candles_arrow("ETH-EUR", "1h", START + timedelta(hours=1), "2024-03-01")
+        found = lake.read_candles_arrow(
+            "ETH-EUR", "1h", START + timedelta(hours=1), "2024-03-01", allow_gaps=True
+        )
         assert found == EVERYTHING[1:]
         assert lake.dataset().to_table(columns=SCHEMA.names) == EVERYTHING
 

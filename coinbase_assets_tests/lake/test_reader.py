@@ -5,7 +5,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timezone
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,41 +17,35 @@ from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_ac
 
 from coinbase_assets import Lake, read_candles, read_candles_arrow
 from coinbase_assets.candles.calendar import DAY
-from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP, LISTINGS, Dataset
+from coinbase_assets.candles.catalogue import LISTING_SCHEMA
+from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP, LISTINGS
 from coinbase_assets.candles.months import with_raw_days
 from coinbase_assets.candles.series import Series, parse_candle_series
 from coinbase_assets.candles.table import SCHEMA
-from coinbase_assets.lake.candle_months import stream_months
-from coinbase_assets.lake.errors import SeriesNotFound
+from coinbase_assets.lake.candle_stream import stream_months
+from coinbase_assets.lake.errors import CandlesMissing, InvalidRequest, SeriesNotFound
 from coinbase_assets.lake.time_ranges import parse_range
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.lake.hourly_candles import (
+    ETH,
+    HOUR,
+    WHOLE,
+    candles,
+    january,
+    store_history,
+    store_january,
+)
 from coinbase_assets_tests.stand_in.azurite import AZURITE_KEY
-from coinbase_assets_tests.stand_in.tables import candle_table
 
-ETH, BTC = Series.parse("ETH-EUR:1h"), Series.parse("BTC-USD:1d")
-HOUR = timedelta(hours=1)
+BTC = Series.parse("BTC-USD:1d")
 # The last month is only half stored.
 FIRST, END = datetime(2023, 11, 30, tzinfo=UTC), datetime(2024, 3, 15, tzinfo=UTC)
 
 
-def candles(first: datetime, end: datetime) -> pa.Table:
-    """Return hourly candles; the volume is the hours since the start of 2023."""
-    hours = int((end - first) / HOUR)
-    times = [first + n * HOUR for n in range(hours)]
-    volumes = [(time - datetime(2023, 1, 1, tzinfo=UTC)) / HOUR for time in times]
-    return candle_table(times, volume=volumes)
-
-
+EVERYTHING = candles(FIRST, END)
 READ = AccountSasPermissions(read=True, list=True)
 EVERYTHING = candles(FIRST, END)
-
-
-def store_history(lake: ParquetStore, series: Series, table: pa.Table) -> None:
-    months = pd.Series(table["time"].to_pandas().dt.strftime("%Y-%m"))
-    for month in months.unique():
-        part = table.filter(pa.array(months == month))
-        lake.put(CANDLE_HISTORY.path(series).format(partition=month), part, None)
 
 
 @pytest.fixture
@@ -80,14 +74,14 @@ def history(lake: ParquetStore) -> ParquetStore:
 def test_read_range_is_half_open_in_utc(
     start: Any, end: Any, first: datetime, last: datetime
 ) -> None:
-    found = read_candles_arrow("ETH-EUR", "1h", start, end)
+    found = read_candles_arrow("ETH-EUR", "1h", start, end, allow_gaps=True)
     assert found.equals(candles(first.replace(tzinfo=UTC), last.replace(tzinfo=UTC)))
 
 
 @pytest.mark.both_addresses
 @pytest.mark.usefixtures("history")
 def test_read_candles_returns_same_as_arrow(history: ParquetStore) -> None:
-    found = read_candles("ETH-EUR", "1h", "2023-11-01", "2024-04-01")
+    found = read_candles("ETH-EUR", "1h", "2023-11-30", "2024-03-15")
     pd.testing.assert_frame_equal(found, EVERYTHING.to_pandas())
     assert str(found["time"].dtype) == "datetime64[us, UTC]"
 
@@ -106,7 +100,8 @@ def test_read_selects_columns_in_order(columns: list[str]) -> None:
     ("start", "end"), [("2020-01-01", "2021-01-01"), ("2024-01-01", "2024-01-01")]
 )
 def test_read_range_without_candles_is_empty(start: str, end: str) -> None:
-    assert read_candles_arrow("ETH-EUR", "1h", start, end).equals(SCHEMA.empty_table())
+    found = read_candles_arrow("ETH-EUR", "1h", start, end, allow_gaps=True)
+    assert found.equals(SCHEMA.empty_table())
 
 
 @pytest.mark.both_addresses
@@ -115,14 +110,15 @@ def test_read_skips_missing_month(lake: ParquetStore) -> None:
     both = pa.concat_tables([candles(before, before + HOUR), candles(after, after + HOUR)])
     store_history(lake, ETH, both)
     for end in ("2024-04-01", "2034-04-01"):
-        assert read_candles_arrow("ETH-EUR", "1h", "2023-12-01", end).equals(both)
+        found = read_candles_arrow("ETH-EUR", "1h", "2023-12-01", end, allow_gaps=True)
+        assert found.equals(both)
 
 
 @pytest.mark.both_addresses
 @pytest.mark.usefixtures("history")
 def test_read_unknown_series_lists_stored_series() -> None:
-    with pytest.raises(SeriesNotFound, match=r"^ETH-EUR:1d: not in the lake; it holds ETH-EUR:1h$"):
-        read_candles("ETH-EUR", "1d", "2024-01-01", "2024-02-01")
+    with pytest.raises(SeriesNotFound, match=r"^ETH-EUR:1m: not in the lake; it holds ETH-EUR:1h$"):
+        read_candles("ETH-EUR", "1m", "2024-01-01", "2024-02-01")
 
 
 @pytest.mark.both_addresses
@@ -145,7 +141,7 @@ def test_read_empty_lake_says_so() -> None:
 )
 def test_read_refuses_invalid_argument(changes: dict[str, Any], message: str) -> None:
     usual = {"product": "ETH-EUR", "granularity": "1h", "start": "2024-01-01", "end": "2024-02-01"}
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InvalidRequest, match=message):
         read_candles(**{**usual, **changes})
 
 
@@ -162,7 +158,7 @@ def rollups(history: ParquetStore) -> ParquetStore:
 @pytest.mark.both_addresses
 @pytest.mark.usefixtures("rollups")
 def test_read_uses_rollup_if_not_collected() -> None:
-    found = read_candles_arrow("ETH-EUR", "4h", "2024-01-01", "2024-02-01")
+    found = read_candles_arrow("ETH-EUR:4h", None, "2024-01-01", "2024-01-02")
     assert found.equals(EVERYTHING.slice(32 * 24, 1))
     with Lake() as lake:
         assert list(map(str, lake.series())) == ["ETH-EUR:1h", "ETH-EUR:4h"]
@@ -176,29 +172,10 @@ def test_read_prefers_history_to_rollup() -> None:
 # Two sources, and days that neither has
 
 
-def january(first: int, last: int, collected: int | None = None) -> pa.Table:
-    """Return hourly candles of these days of January; by default all of them were collected."""
-    start = datetime(2024, 1, 1, tzinfo=UTC)
-    table = candles(start + (first - 1) * DAY, start + last * DAY)
-    ends = {number: start + number * DAY for number in range(first, (collected or last) + 1)}
-    days = {
-        f"2024-01-{number:02}": {"answered_through": end.isoformat()}
-        for number, end in ends.items()
-    }
-    return with_raw_days(table, days)
-
-
-def store_january(lake: ParquetStore, dataset: Dataset, table: pa.Table) -> None:
-    lake.put(dataset.path(ETH).format(partition="2024-01"), table, None)
-
-
 def read_january(lake: ParquetStore) -> pa.Table:
     return pa.concat_tables(
         stream_months(lake, ETH, *parse_range("2024-01-01", "2024-02-01"), SCHEMA.names)
     )
-
-
-WHOLE = candles(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
@@ -230,33 +207,56 @@ def test_read_joins_months_of_either_source(lake: ParquetStore) -> None:
     february = candles(datetime(2024, 2, 1, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC))
     store_history(lake, ETH, february)
     for start in ("2024-01-01", "2004-01-01"):
-        found = read_candles_arrow("ETH-EUR", "1h", start, "2024-03-01")
+        found = read_candles_arrow("ETH-EUR", "1h", start, "2024-03-01", allow_gaps=True)
         assert found.equals(pa.concat_tables([WHOLE, february]))
 
 
-def test_read_names_days_that_were_not_collected(
-    lake: ParquetStore, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_read_names_days_that_were_not_collected(lake: ParquetStore) -> None:
     store_january(lake, CANDLE_HISTORY, january(3, 10))
     store_january(lake, CANDLE_ROLLUP, january(12, 12))
-    read_january(lake)
-    assert caplog.messages == [
-        "ETH-EUR:1h: not collected: 2024-01-01 to 2024-01-02, 2024-01-11, 2024-01-13 to 2024-01-31"
-    ]
-
-
-def test_read_names_no_day_without_trades_before_listing_or_ahead(
-    lake: ParquetStore, caplog: pytest.LogCaptureFixture
-) -> None:
-    store_january(lake, CANDLE_HISTORY, january(3, 10, collected=31))
-    first_day = date(2024, 1, 3)
-    lake.put(
-        LISTINGS.path().format(partition="ETH-EUR"), pa.table({"first_day": [first_day]}), None
+    with pytest.raises(CandlesMissing) as raised:
+        read_january(lake)
+    assert str(raised.value) == (
+        "ETH-EUR:1h: not collected: 2024-01-01..2024-01-02, 2024-01-11, 2024-01-13..2024-01-31;"
+        " collect them, for example with `coinbase-assets collect --series ETH-EUR:1h"
+        " --from 2024-01-01 --to 2024-01-31`, or allow gaps"
     )
-    read_january(lake)
+    assert raised.value.days[:3] == ["2024-01-01", "2024-01-02", "2024-01-11"]
+    found = read_candles_arrow("ETH-EUR:1h", None, "2024-01-01", "2024-02-01", allow_gaps=True)
+    assert found.num_rows == 9 * 24
+
+
+def test_read_misses_no_day_outside_lifetime_or_ahead(lake: ParquetStore) -> None:
+    store_january(lake, CANDLE_HISTORY, january(3, 10, collected=20))
+    closed = datetime(2024, 3, 1, tzinfo=UTC)
+    row = {"first_day": date(2024, 1, 3), "last_day": date(2024, 1, 20), "closed_at": closed}
+    listing = pa.Table.from_pylist([row], LISTING_SCHEMA)
+    lake.put(LISTINGS.path().format(partition="ETH-EUR"), listing, None)
+    assert read_january(lake).num_rows == 8 * 24
     tomorrow = datetime.now(UTC) + DAY
     list(stream_months(lake, ETH, tomorrow, tomorrow + DAY, SCHEMA.names))
-    assert caplog.messages == []
+
+
+def test_read_by_default_begins_with_first_candle_and_ends_now(lake: ParquetStore) -> None:
+    store_january(lake, CANDLE_HISTORY, january(3, 10))
+    found = read_candles_arrow("ETH-EUR:1h", allow_gaps=True)
+    assert found.equals(
+        candles(datetime(2024, 1, 3, tzinfo=UTC), datetime(2024, 1, 11, tzinfo=UTC))
+    )
+    with pytest.raises(CandlesMissing) as raised:
+        read_candles("ETH-EUR:1h")
+    assert raised.value.days[0] == "2024-01-11"
+
+
+def test_read_of_part_of_a_day_needs_no_more_of_it(lake: ParquetStore) -> None:
+    noon = datetime(2024, 1, 3, 12, tzinfo=UTC)
+    part = with_raw_days(
+        candles(noon - 12 * HOUR, noon), {"2024-01-03": {"answered_through": noon.isoformat()}}
+    )
+    store_january(lake, CANDLE_HISTORY, part)
+    assert read_candles_arrow("ETH-EUR:1h", None, "2024-01-03", noon).num_rows == 12
+    with pytest.raises(CandlesMissing):
+        read_candles_arrow("ETH-EUR:1h", None, "2024-01-03", noon + HOUR)
 
 
 @pytest.fixture

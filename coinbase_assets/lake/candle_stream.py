@@ -1,0 +1,175 @@
+"""The candles of a time range, a month at a time, with the days in it that were not collected."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+
+import pyarrow as pa
+
+from coinbase_assets.candles.calendar import day_start, months_between
+from coinbase_assets.candles.datasets import CANDLE_HISTORY, LISTINGS
+from coinbase_assets.candles.evidence import Lifetime
+from coinbase_assets.candles.filling import AnsweredCandles, Fill, fill_buckets
+from coinbase_assets.candles.rollups import touched_months
+from coinbase_assets.candles.series import CandleSeries, Rollup, RollupGranularity, Series
+from coinbase_assets.candles.table import SCHEMA, clip_candles
+from coinbase_assets.lake.candle_months import (
+    CandleMonth,
+    fold_month,
+    load_month,
+    stored_months,
+    stored_series,
+    unanswered_days,
+)
+from coinbase_assets.lake.errors import CandlesMissing, SeriesNotFound
+from coinbase_assets.lake.stock import stored_partitions
+from coinbase_assets.storage.concurrency import map_concurrently
+from coinbase_assets.storage.errors import PartitionMissing
+from coinbase_assets.storage.parquet_store import ParquetStore
+
+# Months downloaded at a time, so that a year has the latency of one month.
+_MONTHS_AT_A_TIME = 12
+# For at most this many months, downloads without a listing are faster, even if some are missing.
+_MOST_UNLISTED = 24
+# So long after midnight, the last candles of the day before may still be on their way.
+_REFRESHED_AFTER = timedelta(hours=2)
+_EARLIEST = datetime(1970, 1, 5, tzinfo=UTC)
+
+
+def stream_months(
+    store: ParquetStore,
+    series: CandleSeries,
+    start: datetime | None,
+    end: datetime,
+    columns: Sequence[str],
+    fill: Fill | None = None,
+    allow_gaps: bool = False,
+) -> Iterator[pa.Table]:
+    """Yield the candles whose buckets start from `start` until `end`, a table per month.
+
+    By default, they start with the first stored candle. Months that are not stored are left out.
+    With `fill`, buckets without a candle have a row as in `fill_buckets`. Raises SeriesNotFound,
+    StorageError; at the end CandlesMissing if days of the range were not collected, unless
+    `allow_gaps`.
+    """
+    read = SCHEMA.names if fill else list(dict.fromkeys(["time", *columns]))
+    reading = _Reading(store, series, start, end, read)
+    if fill:
+        tables = fill_buckets(_by_day(reading.months()), series.granularity.seconds, fill)
+    else:
+        tables = (month.candles for month in reading.months())
+    for table in tables:
+        start = start or _first_time(table)
+        if start:
+            yield clip_candles(table, start, end).select(columns)
+    if not allow_gaps and (missing := reading.missing_days()):
+        raise CandlesMissing(reading.source, missing)
+
+
+@dataclass
+class _Reading:
+    """What is read for a range: the months, their days, and the series that they come from."""
+
+    store: ParquetStore
+    series: CandleSeries
+    start: datetime | None
+    end: datetime
+    columns: Sequence[str]
+    source: CandleSeries = field(init=False)
+    answered: dict[str, datetime] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.source = self.series
+
+    def months(self) -> Iterator[CandleMonth]:
+        """Yield the months that are stored, or else those made of shorter candles."""
+        load = partial(load_month, self.store, self.series, columns=self.columns)
+        is_stored = False
+        loaded = map_concurrently(
+            lambda month: load(month=month), self._wanted(), _MONTHS_AT_A_TIME
+        )
+        for month in filter(None, loaded):
+            is_stored = True
+            self.answered |= month.answered
+            yield month
+        if not is_stored and not stored_months(self.store, self.series):
+            yield from self._folded()
+
+    def _wanted(self) -> Sequence[str]:
+        """Return the months to read; of a short range, those that are missing, too."""
+        wanted = months_between(self.start, self.end) if self.start else []
+        if self.start and len(wanted) <= _MOST_UNLISTED:
+            return wanted
+        return self._in_range(stored_months(self.store, self.series))
+
+    def _in_range(self, months: Collection[str]) -> Sequence[str]:
+        wanted = {*months_between(self.start or _EARLIEST, self.end)}
+        return sorted({*months} & wanted)
+
+    def _folded(self) -> Iterator[CandleMonth]:
+        """Yield the months made of the shorter candles that have most of them.
+
+        Raises SeriesNotFound if there are none.
+        """
+        sources = self._shorter()
+        if not sources:
+            listed = (
+                ", ".join(map(str, stored_series(self.store))) or "no history; collect some first"
+            )
+            raise SeriesNotFound(f"{self.series}: not in the lake; it holds {listed}")
+        source = max(sources, key=lambda each: (len(sources[each]), each.granularity.seconds))
+        self.source = source
+        length = RollupGranularity(self.series.granularity.value)
+        fold = partial(fold_month, self.store, Rollup(source.product, length, source))
+        for month in map_concurrently(fold, sources[source], _MONTHS_AT_A_TIME):
+            self.answered |= month.answered
+            yield month
+
+    def _shorter(self) -> Mapping[Series, Sequence[str]]:
+        """Return the collected series that this one can be made of, and its months in the range."""
+        found = {}
+        length = self.series.granularity
+        for other in stored_series(self.store):
+            is_part = length.seconds > other.granularity.seconds and not (
+                length.seconds % other.granularity.seconds
+            )
+            if isinstance(other, Series) and other.product == self.series.product and is_part:
+                history = stored_partitions(self.store, CANDLE_HISTORY, other)
+                touched = {each for month in history for each in touched_months(length, month)}
+                found[other] = self._in_range(touched)
+        return found
+
+    def missing_days(self) -> Sequence[str]:
+        """Return the days of the range that are over, but were not collected."""
+        over = datetime.now(UTC) - _REFRESHED_AFTER
+        today = over.replace(hour=0, minute=0, second=0, microsecond=0)
+        start = self.start or (day_start(min(self.answered)) if self.answered else today)
+        days = unanswered_days(start, min(self.end, today), self.answered)
+        lifetimes = _lifetimes(self.store, self.series.product) if days else []
+        return [day for day in days if not _is_outside(date.fromisoformat(day), lifetimes)]
+
+
+def _by_day(months: Iterator[CandleMonth]) -> Iterator[AnsweredCandles]:
+    for month in months:
+        yield month.candles, {day_start(day): until for day, until in month.answered.items()}
+
+
+def _first_time(candles: pa.Table) -> datetime | None:
+    return candles["time"][0].as_py() if candles.num_rows else None
+
+
+def _lifetimes(store: ParquetStore, product: str) -> Sequence[Lifetime]:
+    with suppress(PartitionMissing):
+        listing = store.get(LISTINGS.path().format(partition=product))
+        return [Lifetime.from_row(row) for row in listing.to_pylist()]
+    return []
+
+
+def _is_outside(day: date, lifetimes: Sequence[Lifetime]) -> bool:
+    """Whether the day is before the product's first trade, or after the end of its trade."""
+    if not lifetimes:
+        return False
+    first = lifetimes[0].first_day
+    return bool(first and day < first) or any(each.ended_before(day) for each in lifetimes)
