@@ -22,7 +22,7 @@ def list_alerts() -> None:
     """
     settings = load_settings()
     with without_garbage_collection():
-        from coinbase_assets.cli.commands import show_incidents
+        from coinbase_assets.cli.reports import show_incidents
 
     if show_incidents(settings):
         sys.exit(1)

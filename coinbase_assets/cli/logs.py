@@ -2,6 +2,7 @@
 
 import logging
 
+import coinbase_assets
 from coinbase_assets.environment.secrets import public_lines
 
 _LEVELS = {
@@ -17,6 +18,13 @@ class PlainFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return public_lines(super().format(record))
+
+
+def log_everything() -> None:
+    """Log what this package does, with the time, for `--verbose`."""
+    logging.getLogger(coinbase_assets.__name__).setLevel(logging.DEBUG)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(PlainFormatter("%(asctime)s %(name)s: %(message)s"))
 
 
 def prepare_logging() -> None:

@@ -1,5 +1,7 @@
 """What the options of the command line accept: series, days, ranges of days, files."""
 
+import re
+from calendar import monthrange
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -15,11 +17,14 @@ from coinbase_assets.candles.series import (
 )
 
 DEFAULT_DAYS = 7
+DAY_FORMS = "2024-01-31, 2024-01, 2024, or -7d for 7 days ago"
 FOLDED: Mapping[str, BucketLength] = {
     each.value: each for each in (Granularity.ONE_MINUTE, *RollupGranularity)
 }
 """The lengths of candles that can be drawn, by their names."""
 
+_DAYS_AGO = re.compile(r"-([0-9]{1,5})d")
+_PERIOD = re.compile(r"([0-9]{4})(?:-([0-9]{2}))?")
 # Of more, not even a wide picture shows each.
 _MOST_DRAWN = 5_000
 
@@ -35,22 +40,40 @@ class SeriesParameter(click.ParamType):
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> CandleSeries:
+        product, colon, granularity = value.rpartition(":")
         try:
-            return self._parse(value)
+            return self._parse(f"{product.upper()}{colon}{granularity}")
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
 class DayParameter(click.ParamType):
-    """A UTC day, written YYYY-MM-DD."""
+    """A UTC day: a date, a number of days ago, or the first day of a month or year.
 
-    name = "YYYY-MM-DD"
+    If `is_last`, it is the last day of the month or year, but not after today.
+    """
+
+    name = "DAY"
+
+    def __init__(self, *, is_last: bool = False) -> None:
+        self._is_last = is_last
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> date:
         try:
+            if ago := _DAYS_AGO.fullmatch(value):
+                return _today() - timedelta(days=int(ago[1]))
+            if period := _PERIOD.fullmatch(value):
+                return self._day_of(int(period[1]), int(period[2]) if period[2] else None)
             return date.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a day; write YYYY-MM-DD", param, ctx)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is not a day; write {DAY_FORMS}", param, ctx)
+
+    def _day_of(self, year: int, month: int | None) -> date:
+        first = date(year, month or 1, 1)
+        if not self._is_last:
+            return first
+        last = date(year, month or 12, monthrange(year, month or 12)[1])
+        return max(first, min(last, _today()))
 
 
 class TimeParameter(click.ParamType):
@@ -73,12 +96,15 @@ class FileParameter(click.ParamType):
 
     name = "FILE"
 
-    def __init__(self, suffixes: Callable[[], Collection[str]]) -> None:
+    def __init__(self, suffixes: Callable[[], Collection[str]], *, or_stdout: bool = False) -> None:
         self._suffixes = suffixes
+        self._or_stdout = or_stdout
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path, suffixes = Path(value), self._suffixes()
-        if path.suffix.lower() not in suffixes:
+        if self._or_stdout and value == "-":
+            return path
+        if not path.name.lower().endswith(tuple(suffixes)):
             allowed = " or ".join(suffixes)
             self.fail(f"{value!r}: unknown format; end the name with {allowed}", param, ctx)
         if not path.parent.is_dir():
@@ -121,13 +147,19 @@ def picture_suffixes() -> Collection[str]:
     return (".png", ".svg", ".pdf")
 
 
-def days_to_collect(start: date, first: date | None, last: date | None) -> list[str]:
+def days_to_collect(
+    start: date, first: date | None, last: date | None, days: int | None = None
+) -> list[str]:
     """Return the partition keys from `first` to `last`, both inclusive.
 
-    By default, `last` is today (UTC) and `first` is DEFAULT_DAYS earlier, but not before `start`.
-    Raises UsageError for days before `start` or in the future.
+    By default, `last` is today (UTC) and `first` is `days` earlier, but not before `start`; by
+    default, these are DEFAULT_DAYS. Raises UsageError for days before `start` or in the future.
     """
+    if first and days:
+        raise click.UsageError(f"--days {days} and --from {first}: give one of them")
     today = _today()
+    if days:
+        first = (last or today) - timedelta(days=days)
     last = last or today
     first = first or max(start, min(today - timedelta(days=DEFAULT_DAYS), last))
     refuse_future(last)

@@ -29,9 +29,10 @@ def progress(console: PlainConsole, expected: int, rate: float) -> Iterator[None
     ) as bar:
         handler = _AnswerHandler(console, bar, expected, rate)
         logger = logging.getLogger(exchange.__name__)
-        logger.setLevel(logging.INFO)
+        # A verbose command logs the answers, too.
+        logger.propagate = logger.isEnabledFor(logging.INFO)
+        logger.setLevel(min(logging.INFO, logger.getEffectiveLevel()))
         logger.addHandler(handler)
-        logger.propagate = False
         try:
             yield
         finally:

@@ -31,11 +31,7 @@ def print_status(
     """Print a line per series, then what is unexplained or damaged. Returns their statuses."""
     now = datetime.now(UTC)
     statuses = [_status(store, each, now, rollups) for each in series]
-    rows = [_HEADINGS, *(_cells(status, now) for status in statuses)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        console.print("  ".join(cells).rstrip())
+    console.print_table(_HEADINGS, [_cells(status, now) for status in statuses])
     for status in statuses:
         damage = (shown(line, _MOST_OF_DAMAGE) for line in status.damage)
         lines = [*damage, *_unexplained_lines(status)]

@@ -159,7 +159,7 @@ class ExchangeClient:
             requests += more
         closed = closed_candles(candles, series.granularity, as_of)
         answer = Answer(series, window, closed, as_of, requests)
-        log.info("answer", extra={"answer": answer})
+        log.info("%s: %d candles", question, closed.num_rows, extra={"answer": answer})
         return answer
 
     async def _request_candles(

@@ -69,6 +69,11 @@ def with_storage(settings: Settings) -> Iterator[Settings]:
         yield _with_connection(settings, connection_string)
 
 
+def has_lake(settings: Settings) -> bool:
+    """Return whether the settings name a storage account, or the embedded Azurite has data."""
+    return settings.names_storage or _azurite_data().exists()
+
+
 def _with_connection(settings: Settings, connection_string: str) -> Settings:
     """Return settings with this connection string, and set it for processes started later."""
     os.environ[CONNECTION_STRING] = connection_string

@@ -14,7 +14,7 @@ from coinbase_assets.candles.calendar import DAY, day_start, days_between, month
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP, Dataset, place_of
 from coinbase_assets.candles.months import answered_until
 from coinbase_assets.candles.rollups import roll_up, source_months
-from coinbase_assets.candles.series import CandleSeries, Rollup
+from coinbase_assets.candles.series import CandleSeries, Rollup, Series
 from coinbase_assets.candles.table import SCHEMA, InvalidCandles, conform, merge_candles
 from coinbase_assets.lake.stock import stored_partitions
 from coinbase_assets.storage.errors import BlobDamaged, PartitionMissing
@@ -53,6 +53,29 @@ def stored_months(store: ParquetStore, series: CandleSeries) -> set[str]:
         for dataset in (CANDLE_HISTORY, CANDLE_ROLLUP)
         for month in stored_partitions(store, dataset, series)
     }
+
+
+def shorter_series(store: ParquetStore, series: CandleSeries) -> list[Series]:
+    """Return the collected series whose candles the longer ones of this series can be made of."""
+    length = series.granularity.seconds
+    return [
+        other
+        for other in stored_series(store)
+        if isinstance(other, Series)
+        and other.product == series.product
+        and other.granularity.seconds < length
+        and not length % other.granularity.seconds
+        and stored_partitions(store, CANDLE_HISTORY, other)
+    ]
+
+
+def collected_source(store: ParquetStore, series: CandleSeries) -> Series | None:
+    """Return the series itself if it is collected, else the longest that it can be made of."""
+    if isinstance(series, Series) and stored_partitions(store, CANDLE_HISTORY, series):
+        return series
+    return max(
+        shorter_series(store, series), key=lambda each: each.granularity.seconds, default=None
+    )
 
 
 def load_month(

@@ -19,6 +19,7 @@ from coinbase_assets.lake.candle_months import (
     CandleMonth,
     fold_month,
     load_month,
+    shorter_series,
     stored_months,
     stored_series,
     unanswered_days,
@@ -129,16 +130,11 @@ class _Reading:
 
     def _shorter(self) -> Mapping[Series, Sequence[str]]:
         """Return the collected series that this one can be made of, and its months in the range."""
-        found = {}
-        length = self.series.granularity
-        for other in stored_series(self.store):
-            is_part = length.seconds > other.granularity.seconds and not (
-                length.seconds % other.granularity.seconds
-            )
-            if isinstance(other, Series) and other.product == self.series.product and is_part:
-                history = stored_partitions(self.store, CANDLE_HISTORY, other)
-                touched = {each for month in history for each in touched_months(length, month)}
-                found[other] = self._in_range(touched)
+        found, length = {}, self.series.granularity
+        for other in shorter_series(self.store, self.series):
+            history = stored_partitions(self.store, CANDLE_HISTORY, other)
+            touched = {each for month in history for each in touched_months(length, month)}
+            found[other] = self._in_range(touched)
         return found
 
     def missing_days(self) -> Sequence[str]:

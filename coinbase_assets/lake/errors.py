@@ -17,8 +17,8 @@ class CandlesMissing(StorageError):
     def __init__(self, series: CandleSeries, days: Sequence[str]) -> None:
         super().__init__(
             f"{series}: not collected: {as_ranges(days)}; collect them, for example with"
-            f" `coinbase-assets collect --series {series} --from {days[0]} --to {days[-1]}`,"
-            " or allow gaps"
+            f" `coinbase-assets collect {series} --from {days[0]} --to {days[-1]}`,"
+            " or read what there is: --allow-gaps, in Python allow_gaps=True"
         )
         self.series = series
         self.days = list(days)

@@ -27,7 +27,7 @@ from coinbase_assets.candles.table import (
     empty_candles,
     merge_candles,
 )
-from coinbase_assets.lake.export import write_candles
+from coinbase_assets.lake.export import write_file
 from coinbase_assets.table_metadata import table_fields
 from coinbase_assets_tests.candles.test_table import DIGEST, DIGESTED
 from coinbase_assets_tests.stand_in.tables import candle_table
@@ -133,6 +133,6 @@ def test_export_writes_nulls_and_large_values(
     suffix: str, lines: list[str], tmp_path: Path
 ) -> None:
     file = tmp_path / f"candles{suffix}"
-    write_candles(file, [candle_table(HOURS[:2], example=[None, 2**53 + 1])])
+    write_file(file, [candle_table(HOURS[:2], example=[None, 2**53 + 1])])
     written = file.read_text().splitlines()[-2:]
     assert [line.endswith(end) for line, end in zip(written, lines, strict=True)] == [True, True]

@@ -1,7 +1,4 @@
-"""The command line as users run it, with the stand-in exchange and Azurite.
-
-A command runs in this process where that is enough, because starting a process takes seconds.
-"""
+"""The command line as users run it, with the stand-in exchange and Azurite."""
 
 import json
 import re
@@ -10,138 +7,37 @@ import socket
 import subprocess
 import sys
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
-from azure.storage.blob import BlobServiceClient
 
-from coinbase_assets.cli.main import main
 from coinbase_assets.monitoring.alert_state import AlertState, save_state
 from coinbase_assets.monitoring.incidents import Incident, Problem
 from coinbase_assets.monitoring.kinds import RECOVERY, TROUBLE, Kind
 from coinbase_assets.storage import client as service
-from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets_tests.cli.users import NEVER_STALE, NOON, NewUser, Result, RunHere, User
 from coinbase_assets_tests.conftest import free_port
 from coinbase_assets_tests.hostile_strings import assert_plain
 from coinbase_assets_tests.processes import (
     PROJECT,
     Process,
-    Start,
     finish,
     instance_at,
-    process_environment,
-    processes,
-    quiet_instance,
 )
 from coinbase_assets_tests.stand_in.answers import HttpAnswer, error_answer
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 from coinbase_assets_tests.stand_in.receivers import TOKEN, Webhook, mail_server
 
-# The exchange's time in most tests: the 3rd is settled, the 4th is not, the 5th is open.
-NOON = datetime(2024, 1, 5, 12, tzinfo=UTC)
 DAYS = ("--from", "2024-01-01", "--to", "2024-01-05")
 ETH = ("--series", "ETH-EUR:15m")
 FUTURE = str(datetime.now(UTC).date() + timedelta(days=2))
 LOOPBACK = ("127.0.0.1", 0)
 WRONG_KEY = "bm90IHRoZSBrZXkgb2YgdGhlIGFjY291bnQ="
 UNFINISHED = {"QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING"}
-
-Result = CompletedProcess[str]
-
-
-@dataclass(frozen=True)
-class User:
-    """A user with settings, a container and a Dagster instance."""
-
-    start_process: Start
-    environment: Mapping[str, str]
-
-    def start(self, *arguments: str, **settings: str) -> Process:
-        environment = {**self.environment, **settings}
-        return self.start_process("coinbase-assets", *arguments, environment=environment)
-
-    def run(self, *arguments: str, **settings: str) -> Result:
-        return finish(self.start(*arguments, **settings))
-
-    @contextmanager
-    def lake(self) -> Iterator[ParquetStore]:
-        connection = self.environment["AZURE_STORAGE_CONNECTION_STRING"]
-        with BlobServiceClient.from_connection_string(connection) as service:
-            yield ParquetStore(AzureBlobs(service, self.environment["COINBASE_CONTAINER"]))
-
-    def runs(self) -> dict[str, str]:
-        """Return the status of each run in the Dagster instance."""
-        with instance_at(self.environment["DAGSTER_HOME"]) as instance:
-            return {run.run_id: run.status.value for run in instance.get_runs()}
-
-
-NEVER_STALE = {"COINBASE_FRESHNESS_WARN": "9998d", "COINBASE_FRESHNESS_FAIL": "9999d"}
-NewUser = Callable[..., User]
-RunHere = Callable[..., Result]
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    with processes(tmp_path_factory.mktemp("folder")) as start:
-        yield start
-
-
-@pytest.fixture(scope="module")
-def exchange() -> Iterator[StandInExchange]:
-    with StandInExchange(rate=None, clock=NOON.timestamp) as exchange:
-        yield exchange
-
-
-@pytest.fixture(scope="module")
-def new_user(
-    start: Start,
-    exchange: StandInExchange,
-    azurite: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> NewUser:
-    def new(**settings: str) -> User:
-        usual = {
-            "COINBASE_API_URL": exchange.url,
-            "COINBASE_REQUESTS_PER_SECOND": "1000",
-            "COINBASE_CONTAINER": f"test-{uuid.uuid4().hex}",
-            "AZURE_STORAGE_CONNECTION_STRING": azurite,
-        }
-        home = quiet_instance(tmp_path_factory.mktemp("user") / "dagster")
-        return User(start, process_environment(home, **usual) | settings)
-
-    return new
-
-
-@pytest.fixture
-def run_here(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[RunHere]:
-    """Return a function that runs a user's command in this process."""
-    handler = signal.getsignal(signal.SIGTERM)
-
-    def run(user: User, *arguments: str) -> Result:
-        for name, value in user.environment.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "argv", ["coinbase-assets", *arguments])
-        return CompletedProcess(arguments, exit_status(), *capsys.readouterr())
-
-    yield run
-    signal.signal(signal.SIGTERM, handler)
-
-
-def exit_status() -> int:
-    try:
-        main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 @dataclass(frozen=True)
@@ -270,49 +166,6 @@ def test_help_shown_without_command(new_user: NewUser, run_here: RunHere) -> Non
 
 
 # Wrong usage
-
-
-@pytest.mark.parametrize(
-    ("arguments", "rule"),
-    [
-        (["colect"], "No such command 'colect'"),
-        (["status", "ETH-EUR"], "unexpected extra argument (ETH-EUR)"),
-        (["collect", "--form", "2024-01-01"], "No such option '--form'"),
-        (["collect", "--series", "ETH-EUR:2m"], "allowed are 1m 5m 15m 1h 6h 1d"),
-        (["collect", "--series", "eth-eur:15m"], "write the product in capitals"),
-        (["collect", "--from", "2024-02-30"], "'2024-02-30' is not a day; write YYYY-MM-DD"),
-        (["collect", "--to", FUTURE], f"--to {FUTURE}: in the future"),
-        (
-            ["collect", "--from", "2024-01-02", "--to", "2024-01-01"],
-            "--from 2024-01-02: after --to 2024-01-01; swap them",
-        ),
-        (
-            ["collect", "--from", "2017-12-31", "--to", "2024-01-01"],
-            "--from 2017-12-31: before COINBASE_START=2018-01-01",
-        ),
-        (
-            ["heal", "--from", "2024-01-02", "--to", "2024-01-01"],
-            "--from 2024-01-02: after --to 2024-01-01; swap them",
-        ),
-        (["heal", "--series", "ETH-EUR:2m"], "allowed are 1m 5m 15m 1h 6h 1d"),
-        (["heal", "--trades"], "name the days with --from and --to"),
-        (["why", "ETH-EUR:15m", "noon"], "'noon' is not a time; write 2024-01-31T12:00"),
-        (["plot"], "Missing option '--series'"),
-        (["plot", *ETH, "--to", FUTURE], f"--to {FUTURE}: in the future"),
-        (["plot", *ETH, "--candles", "5m"], "cannot be made of 15m candles; possible are 15m 30m"),
-        (["plot", *ETH, "--out", "a.gif"], "'a.gif': unknown format; end the name with .png or"),
-        (["plot", *ETH, "--out", "no/a.png"], "'no/a.png': there is no folder 'no'; create it"),
-        (
-            ["plot", *ETH, "--from", "2024-01-02", "--to", "2024-01-01"],
-            "--from 2024-01-02: after --to 2024-01-01; swap them",
-        ),
-        (["collect", "--to", "2017-12-31"], "--to 2017-12-31: before COINBASE_START=2018-01-01"),
-    ],
-)
-def test_usage_error_states_rule(
-    new_user: NewUser, run_here: RunHere, arguments: list[str], rule: str
-) -> None:
-    assert rule in error_lines(run_here(new_user(), *arguments), 2)[0]
 
 
 def test_usage_error_for_wrong_setting(new_user: NewUser) -> None:

@@ -25,7 +25,7 @@ from coinbase_assets.candles.datasets import CANDLE_HISTORY
 from coinbase_assets.candles.series import Series
 from coinbase_assets.cli.main import main
 from coinbase_assets.environment.network import httpx_options
-from coinbase_assets.lake.export import write_candles
+from coinbase_assets.lake.export import write_file
 from coinbase_assets.lake.sql import query
 from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.client import blob_service
@@ -140,7 +140,7 @@ def test_lake_reads_every_address_with_every_credential(
         sql = "SELECT month, count(*) AS n FROM candle_history GROUP BY month ORDER BY month"
         assert query(lake, sql, "csv") == '"month","n"\n"2024-01",2\n"2024-02",3\n'
         tables = lake.stream_candles("ETH-EUR", "1h", START, "2024-03-01", allow_gaps=True)
-        assert write_candles(tmp_path / "candles.csv", tables) == 5
+        assert write_file(tmp_path / "candles.csv", tables) == 5
     asked = set() if address == "emulator" else {urlsplit(url).netloc.lower()}
     assert proxy == asked
 

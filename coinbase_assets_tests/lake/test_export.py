@@ -17,8 +17,9 @@ from pyarrow import csv
 
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP
 from coinbase_assets.candles.series import Series, parse_candle_series
-from coinbase_assets.cli.main import export, main
-from coinbase_assets.lake.export import FORMATS, write_candles
+from coinbase_assets.cli.main import main
+from coinbase_assets.cli.writing import export
+from coinbase_assets.lake.export import FORMATS, write_file
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.stand_in.tables import candle_table
 
@@ -42,6 +43,8 @@ EXPECTED = pa.concat_tables([JANUARY.slice(30 * 96), FEBRUARY.slice(0, 96)]).to_
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".parquet": pd.read_parquet,
     ".csv": lambda file: csv.read_csv(file).to_pandas(),
+    ".csv.gz": pd.read_csv,
+    ".json": lambda file: pd.DataFrame(json.loads(file.read_text())),
     ".jsonl": lambda file: pd.DataFrame(map(json.loads, file.read_text().splitlines())),
     ".feather": pd.read_feather,
 }
@@ -75,7 +78,7 @@ def test_export_writes_rollup(history: ParquetStore, tmp_path: Path) -> None:
     path = CANDLE_ROLLUP.path(parse_candle_series("ETH-EUR:4h"))
     history.put(path.format(partition="2024-01"), JANUARY, None)
     file = tmp_path / "candles.csv"
-    main(["export", "--series", "ETH-EUR:4h", *RANGE, "--out", str(file)])
+    main(["export", "eth-eur:4h", *RANGE, "--allow-gaps", "--out", str(file)])
     assert len(READERS[".csv"](file)) == 96
 
 
@@ -87,7 +90,7 @@ def test_export_formats_match_command_line() -> None:
 
 def test_export_jsonl_keeps_all_digits(tmp_path: Path) -> None:
     file = tmp_path / "candles.jsonl"
-    write_candles(file, [JANUARY.slice(0, 1)])
+    write_file(file, [JANUARY.slice(0, 1)])
     assert file.read_text() == (
         '{"time": "2024-01-01T00:00:00Z", "open": 0.3333333333333333, "high": 0.3333333333333333,'
         ' "low": 0.3333333333333333, "close": 0.3333333333333333, "volume": 0.3333333333333333}\n'
@@ -96,7 +99,7 @@ def test_export_jsonl_keeps_all_digits(tmp_path: Path) -> None:
 
 def test_export_jsonl_has_no_nan(tmp_path: Path) -> None:
     file, times = tmp_path / "candles.jsonl", JANUARY["time"].to_pylist()[:3]
-    write_candles(file, [candle_table(times, volume=[math.nan, math.inf, 1.0])])
+    write_file(file, [candle_table(times, volume=[math.nan, math.inf, 1.0])])
     rows = [json.loads(line, parse_constant=pytest.fail) for line in file.read_text().splitlines()]
     assert [row["volume"] for row in rows] == [None, None, 1.0]
 
@@ -110,7 +113,7 @@ def test_export_interrupted_keeps_file(suffix: str, tmp_path: Path) -> None:
     file = tmp_path / f"candles{suffix}"
     file.write_text("before")
     with pytest.raises(KeyboardInterrupt):
-        write_candles(file, tables())
+        write_file(file, tables())
     assert file.read_text() == "before"
     assert os.listdir(tmp_path) == [file.name]
 
@@ -118,7 +121,7 @@ def test_export_interrupted_keeps_file(suffix: str, tmp_path: Path) -> None:
 def test_export_follows_no_link(tmp_path: Path) -> None:
     (tmp_path / "theirs").write_text("theirs")
     (tmp_path / ".eth.csv.part").symlink_to(tmp_path / "theirs")
-    write_candles(tmp_path / "eth.csv", [JANUARY])
+    write_file(tmp_path / "eth.csv", [JANUARY])
     assert (tmp_path / "theirs").read_text() == "theirs"
 
 
@@ -127,9 +130,9 @@ def test_export_follows_no_link(tmp_path: Path) -> None:
     ("arguments", "status", "message"),
     [
         (
-            ["--series", "ETH-EUR:1d", *RANGE],
+            ["--series", "ETH-EUR:1m", *RANGE],
             1,
-            "ETH-EUR:1d: not in the lake; it holds ETH-EUR:15m",
+            "ETH-EUR:1m: not in the lake; it holds ETH-EUR:15m",
         ),
         (
             ["--series", str(ETH), "--from", "2024-02-02", "--to", "2024-02-01"],
@@ -156,7 +159,7 @@ def test_export_error_is_one_line_without_file(
 def test_export_unknown_format_names_formats(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["export", "--series", str(ETH), *RANGE, "--out", name])
-    assert "end the name with .parquet or .csv or .jsonl or .feather" in capsys.readouterr().err
+    assert f"end the name with {' or '.join(FORMATS)}" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("history")

@@ -218,8 +218,8 @@ def test_read_names_days_that_were_not_collected(lake: ParquetStore) -> None:
         read_january(lake)
     assert str(raised.value) == (
         "ETH-EUR:1h: not collected: 2024-01-01..2024-01-02, 2024-01-11, 2024-01-13..2024-01-31;"
-        " collect them, for example with `coinbase-assets collect --series ETH-EUR:1h"
-        " --from 2024-01-01 --to 2024-01-31`, or allow gaps"
+        " collect them, for example with `coinbase-assets collect ETH-EUR:1h --from 2024-01-01"
+        " --to 2024-01-31`, or read what there is: --allow-gaps, in Python allow_gaps=True"
     )
     assert raised.value.days[:3] == ["2024-01-01", "2024-01-02", "2024-01-11"]
     found = read_candles_arrow("ETH-EUR:1h", None, "2024-01-01", "2024-02-01", allow_gaps=True)

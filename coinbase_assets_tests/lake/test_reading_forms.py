@@ -45,9 +45,7 @@ def test_read_leaves_out_longer_candle_with_a_part_not_collected(lake: ParquetSt
     store_january(lake, CANDLE_HISTORY, versioned(january(2, 31)))
     weeks = read_candles("ETH-EUR:1w", None, "2024-01-01", "2024-01-29", allow_gaps=True)
     assert [f"{week:%F}" for week in weeks["time"]] == ["2024-01-08", "2024-01-15", "2024-01-22"]
-    with pytest.raises(
-        CandlesMissing, match="--series ETH-EUR:1h --from 2024-01-01 --to 2024-01-0"
-    ):
+    with pytest.raises(CandlesMissing, match="collect ETH-EUR:1h --from 2024-01-01 --to 2024-01-0"):
         read_candles("ETH-EUR:1w", None, "2024-01-01", "2024-01-29")
 
 

@@ -89,7 +89,6 @@ def test_fraction_of_microsecond_is_rounded_up(value: Any) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        None,
         1706702400,
         1706702400.0,
         True,

@@ -1,60 +1,57 @@
-"""What the commands do: open the lake, do the work, print the result."""
+"""What `collect` and `heal` do: plan, collect, and print what is stored and what is missing."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, date, datetime
-from pathlib import Path
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
 
 import dagster as dg
 
 from coinbase_assets.automation.collector import Collector, Outcome, Plan
 from coinbase_assets.automation.healing import plan_healing, plan_trades, verify_series
-from coinbase_assets.candles.blob_rules import LakeRules
-from coinbase_assets.candles.calendar import DAY
+from coinbase_assets.candles.calendar import as_ranges
 from coinbase_assets.candles.series import Series
-from coinbase_assets.cli.alerts import print_incidents
+from coinbase_assets.cli.catalogue import UNREACHABLE, known_products
 from coinbase_assets.cli.collected import remember_collected_series
 from coinbase_assets.cli.console import console, errors
 from coinbase_assets.cli.last_join import join_landed
-from coinbase_assets.cli.parameters import refuse_too_many
+from coinbase_assets.cli.opened import opened_instance, opened_store
 from coinbase_assets.cli.partitions_start import with_first_day
 from coinbase_assets.cli.progress import progress
-from coinbase_assets.cli.status_report import print_json, print_status, print_with_problems
-from coinbase_assets.dagster_instance.opening import open_instance
-from coinbase_assets.dagster_instance.orphaned_runs import fail_orphans
+from coinbase_assets.cli.selection import Selection
+from coinbase_assets.cli.status_report import print_status
 from coinbase_assets.definitions import build_definitions
+from coinbase_assets.exchange.budget import BURST
 from coinbase_assets.exchange.errors import ExchangeUnreachable, ProductRemoved
 from coinbase_assets.exchange.host_name import unknown_host
-from coinbase_assets.lake import charts
-from coinbase_assets.lake.account import open_container, with_storage
-from coinbase_assets.lake.candle_months import stored_series
-from coinbase_assets.lake.replaced_files import replaced
-from coinbase_assets.monitoring.alert_state import load_state
-from coinbase_assets.monitoring.freshness import freshness_windows
+from coinbase_assets.lake.account import with_storage
 from coinbase_assets.process_tuning import share_free_memory
 from coinbase_assets.settings import Settings
-from coinbase_assets.storage.errors import PartitionMissing
 from coinbase_assets.storage.parquet_store import ParquetStore
 
 _MOST_NAMED = 10
-_UNREACHABLE = "; check the network, HTTPS_PROXY and COINBASE_API_URL, or try it offline: make demo"
+
+
+def select_traded(settings: Settings, selection: Selection) -> list[Series]:
+    """Return the series to collect; wildcards match the products that the exchange trades."""
+    return selection.series(settings.series, cache(lambda: known_products(settings).traded))
 
 
 def collect_series(
-    settings: Settings, series: Sequence[Series], days: Sequence[str], again: bool
+    settings: Settings, series: Sequence[Series], days: Sequence[str], again: bool, dry: bool
 ) -> bool:
     """Collect the days of each series, and print the status of the lake.
 
-    Returns whether all days were collected.
+    Returns whether all days were collected. If `dry`, only prints the plan.
     """
     series = _distinct_series(settings, series)
 
     def plan(collector: Collector) -> list[Plan]:
         return [collector.plan(each, days, again) for each in series]
 
-    names = ", ".join(map(str, series))
-    title = f"Collecting {names}, {days[0]} to {days[-1]}"
-    return _run_plans(settings, series, plan, title, first=date.fromisoformat(days[0]))
+    title = f"Collecting {_listed(list(map(str, series)))}, {days[0]} to {days[-1]}"
+    return _run_plans(settings, series, plan, title, dry, first=date.fromisoformat(days[0]))
 
 
 def heal_series(
@@ -87,7 +84,7 @@ def heal_series(
                 f"Nothing to heal: all is explained from {begin} on, and no file is damaged."
             )
         for healing in plans:
-            console.print(f"{healing.series}: {_listed(healing.days) or 'built from the lake'}")
+            console.print(f"{healing.series}: {as_ranges(healing.days) or 'built from the lake'}")
         return plans
 
     return _run_plans(settings, series, plan, "Healing", dry)
@@ -95,9 +92,13 @@ def heal_series(
 
 def _distinct_series(settings: Settings, series: Sequence[Series]) -> list[Series]:
     """Return each series once, and print which of them are not configured."""
-    for extra in set(series) - set(settings.series):
-        console.print(f"{extra} is not in COINBASE_SERIES, so the schedules leave it out")
-    return list(dict.fromkeys(series))
+    distinct = list(dict.fromkeys(series))
+    extra = [str(each) for each in distinct if each not in settings.series]
+    if len(extra) == 1:
+        console.print(f"{extra[0]} is not in COINBASE_SERIES, so the schedules leave it out")
+    elif extra:
+        console.print(f"Not in COINBASE_SERIES, so the schedules leave them out: {_listed(extra)}")
+    return distinct
 
 
 def _run_plans(
@@ -115,7 +116,7 @@ def _run_plans(
     share_free_memory()
     all_series = {"series": tuple(dict.fromkeys([*settings.series, *series]))}
     settings = settings.model_copy(update=all_series)
-    with with_storage(settings) as settings, _store(settings) as store:
+    with with_storage(settings) as settings, opened_store(settings) as store:
         try:
             outcomes = _collect(settings, store, make_plans, title, dry, first)
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
@@ -137,14 +138,16 @@ def _collect(
     dry: bool,
     first: date | None,
 ) -> list[Outcome]:
-    with _instance(settings.dagster_home) as instance:
+    with opened_instance(settings.dagster_home) as instance:
         if first:
             settings = with_first_day(settings, first, instance, store)
         job = build_definitions(settings).resolve_implicit_global_asset_job_def()
         collector = Collector(job, instance, store)
         plans = make_plans(collector)
         requests = sum(plan.requests for plan in plans)
-        console.print(f"{title}: {requests} requests")
+        console.print(f"{title}: {requests} requests{_at_limit(requests, settings)}")
+        if dry or len(plans) > 1:
+            _print_plans(plans)
         if dry:
             return []
         try:
@@ -160,94 +163,25 @@ def _collect(
             remember_collected_series(settings, instance)
 
 
-def show_status(settings: Settings, as_json: bool) -> bool:
-    """Print the status of each series and its problems.
-
-    Returns whether all are complete and fresh.
-    """
-    with (
-        with_storage(settings) as settings,
-        _store(settings) as store,
-        _instance(settings.dagster_home) as instance,
-    ):
-        incidents = load_state(instance).incidents
-        windows = {each: freshness_windows(each, settings) for each in settings.series}
-        if as_json:
-            return print_json(store, windows, incidents, settings.rollups)
-        return print_with_problems(console, store, windows, incidents, settings.rollups)
+def _at_limit(requests: int, settings: Settings) -> str:
+    """Say how long the requests take at the exchange's limit."""
+    rate = settings.requests_per_second
+    seconds = timedelta(seconds=math.ceil(max(0, requests - BURST) / rate))
+    return f", {seconds} at {rate:g} a second" if seconds else ""
 
 
-def show_incidents(settings: Settings) -> bool:
-    """Print the open incidents. Returns whether there are any."""
-    with _instance(settings.dagster_home) as instance:
-        incidents = load_state(instance).incidents
-    print_incidents(incidents, datetime.now(UTC))
-    return bool(incidents)
-
-
-def plot_series(
-    settings: Settings,
-    series: Series,
-    first: date | None,
-    last: date | None,
-    file: Path,
-    step: int | None = None,
-) -> None:
-    """Draw the days from `first` to `last`, both inclusive, and print the name of the file.
-
-    By default, draws the newest DAYS days. The candles drawn have `step` seconds, by default as few
-    as fit. Raises PartitionMissing if there is no candle.
-    """
-    with with_storage(settings) as settings, _store(settings) as store:
-        newest = charts.last_candle(store, series)
-        if not newest:
-            raise PartitionMissing(f"{series}: not in the lake; {_stored_series(store)}")
-        last = last or newest.date()
-        first = first or last - (charts.DAYS - 1) * DAY
-        if step:
-            refuse_too_many(first, last, step)
-        figure = charts.draw_days(store, series, first, last, last, step)
-    if not figure:
-        raise PartitionMissing(
-            f"{series}: no candles from {first} to {last}; the newest is from {newest:%F}"
-        )
-    from coinbase_assets.lake.drawing import render
-
-    with replaced(file) as part:
-        part.write_bytes(render(figure, file.suffix.lower().removeprefix(".")))
-    console.print(str(file))
-
-
-def _stored_series(store: ParquetStore) -> str:
-    names = list(map(str, stored_series(store)))
-    return f"it holds {_listed(names)}" if names else "it holds no history yet; run collect first"
-
-
-@contextmanager
-def _store(settings: Settings) -> Iterator[ParquetStore]:
-    with open_container(settings.container, settings.storage_account) as source:
-        yield ParquetStore(source, LakeRules())
-
-
-@contextmanager
-def _instance(home: Path) -> Iterator[dg.DagsterInstance]:
-    """Open the Dagster instance, and mark the runs of killed processes as failed.
-
-    On leaving, do the same for a run that Ctrl-C interrupted.
-    """
-    with open_instance(home) as instance:
-        for run_id in fail_orphans(instance, home):
-            console.print(f"The process of run {run_id} was killed; the run is marked as failed")
-        try:
-            yield instance
-        finally:
-            fail_orphans(instance, home)
+def _print_plans(plans: Sequence[Plan]) -> None:
+    rows = []
+    for plan in plans:
+        due = [day for run in plan.runs for day in run]
+        rows.append((str(plan.series), str(len(due)), str(plan.requests), as_ranges(due) or "-"))
+    console.print_table(("series", "days", "requests", "to collect"), rows)
 
 
 def _print_failures(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.missing:
-            errors.print(f"{outcome.plan.series}: not collected: {_listed(outcome.missing)}")
+            errors.print(f"{outcome.plan.series}: not collected: {_as_ranges(outcome.missing)}")
     messages = (_message(outcome.error) for outcome in outcomes if outcome.error)
     for message in dict.fromkeys(messages):
         errors.print(message)
@@ -256,8 +190,17 @@ def _print_failures(outcomes: Sequence[Outcome]) -> None:
 def _message(error: Exception) -> str:
     if isinstance(error, ProductRemoved):
         return str(error)
-    remedy = _UNREACHABLE if isinstance(error, ExchangeUnreachable) else ""
+    remedy = f"; {UNREACHABLE}" if isinstance(error, ExchangeUnreachable) else ""
     return f"Error: {error}{remedy}"
+
+
+def _as_ranges(partitions: Sequence[str]) -> str:
+    """Return the names of partitions, such as `raw_candles 2024-01-01`, with ranges of keys."""
+    keys = defaultdict[str, list[str]](list)
+    for partition in partitions:
+        name, _, key = partition.rpartition(" ")
+        keys[name].append(key)
+    return "; ".join(f"{name} {as_ranges(sorted(keys[name]))}" for name in keys)
 
 
 def _after_colon(names: Sequence[str]) -> str:
