@@ -83,8 +83,6 @@ def heal_series(
             console.print(
                 f"Nothing to heal: all is explained from {begin} on, and no file is damaged."
             )
-        for healing in plans:
-            console.print(f"{healing.series}: {as_ranges(healing.days) or 'built from the lake'}")
         return plans
 
     return _run_plans(settings, series, plan, "Healing", dry)
@@ -147,7 +145,8 @@ def _collect(
         requests = sum(plan.requests for plan in plans)
         console.print(f"{title}: {requests} requests{_at_limit(requests, settings)}")
         if dry or len(plans) > 1:
-            _print_plans(plans)
+            for each in plans:
+                console.print(_in_a_line(each))
         if dry:
             return []
         try:
@@ -170,12 +169,12 @@ def _at_limit(requests: int, settings: Settings) -> str:
     return f", {seconds} at {rate:g} a second" if seconds else ""
 
 
-def _print_plans(plans: Sequence[Plan]) -> None:
-    rows = []
-    for plan in plans:
-        due = [day for run in plan.runs for day in run]
-        rows.append((str(plan.series), str(len(due)), str(plan.requests), as_ranges(due) or "-"))
-    console.print_table(("series", "days", "requests", "to collect"), rows)
+def _in_a_line(plan: Plan) -> str:
+    days = [day for run in plan.runs for day in run]
+    if not days:
+        return f"{plan.series}: nothing to ask for"
+    count = "1 day" if len(days) == 1 else f"{len(days)} days"
+    return f"{plan.series}: {count}, {plan.requests} requests: {as_ranges(days)}"
 
 
 def _print_failures(outcomes: Sequence[Outcome]) -> None:

@@ -353,7 +353,11 @@ def test_collect_again_requests_all_days(
 def test_status_agrees_with_collect(collected: Result, collector: User, run_here: RunHere) -> None:
     def figures(result: Result) -> list[list[str]]:
         """Series, candles, first, last, days and months, but not the age, which has changed."""
-        return [line.split()[:8] for line in result.stdout.splitlines() if line[:4] == "ETH-"]
+        return [
+            line.split()[:8]
+            for line in result.stdout.splitlines()
+            if line.startswith("ETH-EUR:15m  ")
+        ]
 
     status = run_here(collector, "status")
     assert (status.returncode, status.stderr) == (1, "")
@@ -396,7 +400,10 @@ def test_heal_requests_unexplained_days(new_user: NewUser, run_here: RunHere) ->
         before = len(exchange.requests)
         planned = run_here(user, "heal", "--dry-run")
         assert (planned.returncode, planned.stderr) == (0, "")
-        assert planned.stdout.splitlines() == ["ETH-EUR:15m: 2024-01-05", "Healing: 2 requests"]
+        assert planned.stdout.splitlines() == [
+            "Healing: 2 requests",
+            "ETH-EUR:15m: 1 day, 2 requests: 2024-01-05",
+        ]
         assert len(exchange.requests) == before
         bounded = run_here(user, "heal", "--from", "2024-01-06", "--series", "ETH-EUR:15m")
         assert (bounded.returncode, len(exchange.requests)) == (0, before)
@@ -428,7 +435,8 @@ def test_plot_draws_wanted_or_newest_days(
 ) -> None:
     file = tmp_path / "candles.svg"
     result = run_here(collector, "plot", *ETH, "--out", str(file), *arguments)
-    assert (result.returncode, result.stdout, result.stderr) == (0, f"{file}\n", "")
+    drawn = f"ETH-EUR:15m: drawn to {file}\n"
+    assert (result.returncode, result.stdout, result.stderr) == (0, drawn, "")
     assert f"<!-- {span}, UTC -->" in file.read_text()
 
 
@@ -438,7 +446,8 @@ def test_plot_default_file_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = run_here(collector, "plot", *ETH)
-    assert (result.returncode, result.stdout) == (0, "ETH-EUR_15m.png\n")
+    drawn = f"ETH-EUR:15m: drawn to {tmp_path / 'ETH-EUR_15m.png'}\n"
+    assert (result.returncode, result.stdout) == (0, drawn)
     assert Path("ETH-EUR_15m.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -563,8 +572,8 @@ def test_collect_names_unknown_product(
     result = finish(background.unknown_product)
     missing, error = error_lines(result, 1)
     assert "the exchange does not know the product NOPE-EUR" in error
-    assert missing.startswith("NOPE-EUR:15m: not collected: raw_candles 2024-01-01, ")
-    assert missing.endswith("candle_history 2024-01, candle_coverage 2024-01")
+    days, months = "raw_candles 2024-01-01..2024-01-05", "candle_history 2024-01"
+    assert missing == f"NOPE-EUR:15m: not collected: {days}; {months}; candle_coverage 2024-01"
     assert re.search(r"LTC-USD:15m +\d+ +2024-01-01 00:00 .* 5 +1 ", result.stdout)
 
 
@@ -577,9 +586,8 @@ def test_collect_unreachable_exchange_names_missing_partitions(
     missing, error = error_lines(run_here(user, "collect", *DAYS), 1)
     assert f"no answer from {url}" in error
     assert error.endswith("HTTPS_PROXY and COINBASE_API_URL, or try it offline: make demo")
-    days = ", ".join(f"raw_candles 2024-01-0{day}" for day in range(1, 6))
-    months = "candle_history 2024-01, candle_coverage 2024-01"
-    assert missing == f"ETH-EUR:15m: not collected: {days}, {months}"
+    days, months = "raw_candles 2024-01-01..2024-01-05", "candle_history 2024-01"
+    assert missing == f"ETH-EUR:15m: not collected: {days}; {months}; candle_coverage 2024-01"
 
 
 @dataclass(kw_only=True)
