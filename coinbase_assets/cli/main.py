@@ -12,6 +12,7 @@ import click
 
 from coinbase_assets.candles.series import CandleSeries, Series, parse_candle_series
 from coinbase_assets.cli.alert_commands import alerts
+from coinbase_assets.cli.compare_command import compare
 from coinbase_assets.cli.entry import INTERRUPTED
 from coinbase_assets.cli.logs import prepare_logging
 from coinbase_assets.cli.parameters import (
@@ -244,6 +245,7 @@ def dev(port: int) -> None:
 
 
 cli.add_command(alerts)
+cli.add_command(compare)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
