@@ -11,6 +11,7 @@ import click
 from coinbase_assets.candles.series import CandleSeries, parse_candle_series
 from coinbase_assets.cli.parameters import DayParameter, SeriesParameter, refuse_reversed
 from coinbase_assets.environment.secrets import public, public_lines
+from coinbase_assets.process_tuning import without_garbage_collection
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -85,7 +86,8 @@ def _read_files(files: Sequence[Path], layout: "FileLayout", tolerance: float) -
     from coinbase_assets.lake.errors import CandleFileError
 
     try:
-        return read_candle_files(files, layout, tolerance)
+        with without_garbage_collection():
+            return read_candle_files(files, layout, tolerance)
     except CandleFileError as error:
         raise click.UsageError(str(error)) from None
 

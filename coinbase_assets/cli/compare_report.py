@@ -19,8 +19,6 @@ from coinbase_assets.lake.reader import Lake
 _MOST_RANGES = 5
 _MOST_EXAMPLES = 3
 
-Values = Mapping[str, float]
-
 
 class Report(NamedTuple):
     """A comparison of the buckets that begin from `start` until `end`.
@@ -44,15 +42,33 @@ class Report(NamedTuple):
         }
         return {kind: bucket_ranges(times, step) for kind, times in kinds.items()}
 
-    def examples(self) -> Iterator[tuple[datetime, Values, Values]]:
-        """Yield the times of the first candles that differ, and their values in both."""
+    def examples(self) -> Sequence["Example"]:
+        """Return the first candles that differ."""
         of_files, of_lake = (
             table.slice(0, _MOST_EXAMPLES).to_pylist()
             for table in (self.found.files, self.found.lake)
         )
-        for row, stored in zip(of_files, of_lake, strict=True):
-            files, lake = ({name: each[name] for name in VALUES} for each in (row, stored))
-            yield row["time"], files, lake
+        differing = [
+            [name for name, is_different in zip(VALUES, flags, strict=True) if is_different]
+            for flags in self.found.differs.T[:_MOST_EXAMPLES]
+        ]
+        rows = zip(of_files, of_lake, differing, strict=True)
+        return [Example(row.pop("time"), row, stored, names) for row, stored, names in rows]
+
+
+class Example(NamedTuple):
+    """A candle with values in the files and in the lake; those with these `names` differ."""
+
+    time: datetime
+    files: Mapping[str, float]
+    lake: Mapping[str, float]
+    names: Sequence[str]
+
+    def __str__(self) -> str:
+        values = (
+            f"{n} {self.files[n]} in the files, {self.lake[n]} in the lake" for n in self.names
+        )
+        return f"{self.time:%FT%R}: {'; '.join(values)}"
 
 
 def ledger_words(lake: Lake, series: CandleSeries, times: np.ndarray) -> Sequence[str]:
@@ -80,16 +96,9 @@ def _lines(report: Report) -> Iterator[str]:
         if len(ranges) > _MOST_RANGES:
             yield f"    and {len(ranges) - _MOST_RANGES:,} more ranges"
         if kind == "different":
-            yield from (f"    {_difference(*example)}" for example in report.examples())
+            yield from (f"    {example}" for example in report.examples())
         if kind == "only_in_files":
             yield from (f"    {sentence}" for sentence in report.words)
-
-
-def _difference(time: datetime, files: Values, lake: Values) -> str:
-    """Return the values that are not the same in both, in one line."""
-    pairs = ((name, files[name], lake[name]) for name in VALUES if files[name] != lake[name])
-    named = (f"{name} {a!r} in the files, {b!r} in the lake" for name, a, b in pairs)
-    return f"{time:%FT%R}: {'; '.join(named)}"
 
 
 def as_object(report: Report) -> Mapping[str, Any]:
@@ -102,8 +111,12 @@ def as_object(report: Report) -> Mapping[str, Any]:
         for kind, ranges in report.ranges().items()
     }
     kinds["different"]["examples"] = [
-        {"time": format_time(time), "files": files, "lake": lake}
-        for time, files, lake in report.examples()
+        {
+            "time": format_time(example.time),
+            "files": {name: example.files[name] for name in VALUES},
+            "lake": {name: example.lake[name] for name in VALUES},
+        }
+        for example in report.examples()
     ]
     kinds["only_in_files"]["ledger"] = report.words
     return {

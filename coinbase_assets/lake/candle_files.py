@@ -90,7 +90,7 @@ def _refuse_other_step(ascending: np.ndarray, series: CandleSeries) -> None:
     if is_grid and 2 * counts.max() >= len(gaps) and (length < wanted or not length % wanted):
         name = _length_name(length)
         raise CandleFileError(
-            f"its candles are {name} apart, those of {series} {series.granularity};"
+            f"its candles are {name} apart, but {series} has {series.granularity} candles;"
             f" give {_series_option(series, name)}"
         )
 

@@ -26,12 +26,14 @@ class Comparison:
     """How many candles are equal, and which are not.
 
     `files` and `lake` hold the candles that are in both and differ, at the same times in the same
-    rows; `only_in_files` and `only_in_lake` are the times of the others, ascending.
+    rows, and `differs` says which values: a row for each of VALUES, a column for each candle.
+    `only_in_files` and `only_in_lake` are the times of the other candles, ascending.
     """
 
     equal: int
     files: pa.Table
     lake: pa.Table
+    differs: np.ndarray
     only_in_files: np.ndarray
     only_in_lake: np.ndarray
 
@@ -67,11 +69,13 @@ def compare_candles(files: pa.Table, lake: pa.Table, tolerance: float = TOLERANC
         theirs, ours, assume_unique=True, return_indices=True
     )
     of_files, of_lake = files.take(pa.array(in_files)), lake.take(pa.array(in_lake))
-    differs = differing_values(of_files, of_lake, tolerance).any(axis=0)
+    differs = differing_values(of_files, of_lake, tolerance)
+    is_different = differs.any(axis=0)
     return Comparison(
-        equal=len(shared) - int(differs.sum()),
-        files=of_files.filter(pa.array(differs)),
-        lake=of_lake.filter(pa.array(differs)),
+        equal=len(shared) - int(is_different.sum()),
+        files=of_files.filter(pa.array(is_different)),
+        lake=of_lake.filter(pa.array(is_different)),
+        differs=differs[:, is_different],
         only_in_files=np.setdiff1d(theirs, ours, assume_unique=True),
         only_in_lake=np.setdiff1d(ours, theirs, assume_unique=True),
     )
@@ -87,7 +91,7 @@ def bucket_ranges(times: np.ndarray, step: timedelta) -> Sequence[BucketRange]:
     """Return the ranges of adjoining buckets that begin at these ascending times."""
     width = step // timedelta(microseconds=1)
     starts = np.flatnonzero(np.diff(times, prepend=times[:1] - 2 * width) != width)
-    ends = np.append(starts[1:], len(times))
+    ends = np.append(starts, len(times))[1:]
     return [
         BucketRange(as_datetime(times[start]), as_datetime(times[end - 1]) + step, int(end - start))
         for start, end in zip(starts, ends, strict=True)

@@ -23,7 +23,9 @@ def read_foreign_table(file: Path) -> ForeignTable:
             raise CandleFileError(f"{found}; give the name of a file of candles")
         table = read(file)
     except GarbledAnswer as error:
-        raise CandleFileError(f"{error}; give an array of arrays, or JSON lines") from None
+        raise CandleFileError(
+            f"{error}; the file may be cut off; give an array of arrays, or JSON lines"
+        ) from None
     except (pa.ArrowException, OSError, EOFError, MemoryError, ValueError, zlib.error) as error:
         if reason := getattr(error, "strerror", ""):
             raise CandleFileError(f"cannot be read: {reason}; correct that, or copy it") from None

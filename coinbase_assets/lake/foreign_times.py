@@ -30,11 +30,11 @@ def read_times(column: pa.ChunkedArray, unit: str | None = None) -> np.ndarray:
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("ms"))
     if pa.types.is_timestamp(column.type):
-        return _microseconds(column.cast(pa.int64()).to_numpy(), column.type.unit)
+        return _microseconds(column, column.cast(pa.int64()).to_numpy(), column.type.unit)
     if not is_number(column):
         raise CandleFileError(f"the times are of the type {column.type}; give ISO 8601 or numbers")
     numbers = _whole_numbers(column)
-    return _microseconds(numbers, unit or _recognised_unit(numbers))
+    return _microseconds(column, numbers, unit or _recognised_unit(numbers))
 
 
 def _numbers_in(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
@@ -103,7 +103,8 @@ def _recognised_unit(numbers: np.ndarray) -> str:
     )
 
 
-def _microseconds(numbers: np.ndarray, unit: str) -> np.ndarray:
+def _microseconds(column: pa.ChunkedArray, numbers: np.ndarray, unit: str) -> np.ndarray:
+    """Return the numbers, which the column holds, in microseconds. Raises CandleFileError."""
     per_second = UNITS[unit]
     is_wrong = _outside(numbers, unit)
     if per_second > 1_000_000:
@@ -111,12 +112,16 @@ def _microseconds(numbers: np.ndarray, unit: str) -> np.ndarray:
     if is_wrong.any():
         row = int(is_wrong.argmax())
         raise CandleFileError(
-            f"row {row + 1}: time {numbers[row]} in {unit} since 1970 is not a whole microsecond"
-            f" {_YEARS}; correct the row, or the unit with --time-unit"
+            f"row {row + 1}: time {_text_of(column, row)} is not a whole microsecond {_YEARS};"
+            " correct the row, or the unit of numbers with --time-unit"
         )
     if per_second > 1_000_000:
         return numbers // (per_second // 1_000_000)
     return numbers * (1_000_000 // per_second)
+
+
+def _text_of(column: pa.ChunkedArray, row: int) -> str:
+    return quoted(column.slice(row, 1).cast(pa.string())[0].as_py())
 
 
 def _outside(numbers: np.ndarray, unit: str) -> np.ndarray:

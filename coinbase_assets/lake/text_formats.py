@@ -57,7 +57,9 @@ def read_csv(file: Path) -> ForeignTable:
     identifiers = [str(number) for number in range(len(cells))]
     table = arrow_csv.read_csv(
         io.BytesIO(content),
-        arrow_csv.ReadOptions(False, column_names=identifiers, skip_rows=int(has_header)),
+        arrow_csv.ReadOptions(
+            use_threads=False, column_names=identifiers, skip_rows=int(has_header)
+        ),
         convert_options=arrow_csv.ConvertOptions(
             column_types=dict.fromkeys(identifiers, pa.string())
         ),
