@@ -15,6 +15,7 @@ from coinbase_assets.lake.comparison import (
     bucket_ranges,
 )
 from coinbase_assets.lake.reader import Lake
+from coinbase_assets.plain_text import shown
 
 _MOST_RANGES = 5
 _MOST_EXAMPLES = 3
@@ -79,7 +80,7 @@ def ledger_words(lake: Lake, series: CandleSeries, times: np.ndarray) -> Sequenc
     if not isinstance(series, Series):
         return []
     first = bucket_ranges(times, series.granularity.delta)[:_MOST_EXAMPLES]
-    return [lake.why(series.product, series.granularity, each.start) for each in first]
+    return [shown(lake.why(series.product, series.granularity, each.start)) for each in first]
 
 
 def as_text(report: Report) -> str:

@@ -87,7 +87,7 @@ def _refuse_other_step(ascending: np.ndarray, series: CandleSeries) -> None:
     lengths, counts = np.unique(gaps, return_counts=True)
     length, wanted = int(lengths[counts.argmax()]), series.granularity.seconds * _SECOND
     is_grid = length != wanted and length > 0 and not (gaps % length).any()
-    if is_grid and 2 * counts.max() >= len(gaps) and (length < wanted or not length % wanted):
+    if is_grid and 2 * counts.max() > len(gaps) and (length < wanted or not length % wanted):
         name = _length_name(length)
         raise CandleFileError(
             f"its candles are {name} apart, but {series} has {series.granularity} candles;"

@@ -118,7 +118,7 @@ def read_numbers(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     """
     refuse_nulls(column, name)
     column = plain_texts(column)
-    if not (is_text(column) or pa.types.is_decimal(column.type) or is_number(column)):
+    if not (is_text(column) or is_number(column)):
         raise CandleFileError(f"column {name} is of the type {column.type}; give it as numbers")
     try:
         numbers = column.cast(pa.float64(), safe=False)
@@ -158,9 +158,14 @@ def refuse_nulls(column: pa.ChunkedArray, name: str) -> None:
 
 
 def plain_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the column with texts without white space around them, and without dictionary."""
+    """Return texts without white space around them, also of categories and of decimals.
+
+    Arrow itself makes floats of decimals that are not the nearest ones. Other types stay.
+    """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if pa.types.is_decimal(column.type):
+        column = column.cast(pa.string())
     return pc.utf8_trim_whitespace(column.cast(pa.string())) if is_text(column) else column
 
 

@@ -3,8 +3,9 @@
 import gzip
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,10 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     ).to_parquet(file),
     "no zone.parquet": lambda file: FRAME.assign(
         time=FRAME["time"].dt.tz_localize(None).astype("datetime64[ns]")
+    ).to_parquet(file),
+    "categories.parquet": lambda file: FRAME.astype(str).astype("category").to_parquet(file),
+    "decimals.parquet": lambda file: FRAME.map(
+        lambda value: Decimal(repr(value)) if isinstance(value, float) else value
     ).to_parquet(file),
     "floats.parquet": lambda file: FRAME.assign(
         time=FRAME["time"].astype("int64") / 1_000_000
@@ -208,7 +213,7 @@ BAD: dict[str, tuple[str, str | bytes, str]] = {
     "huge number": (
         "a.json",
         f"[[{'9' * 999}, 1, 1, 1, 1, 1]]",
-        "row 1: time inf is not a whole number",
+        "row 1: time inf is not",
     ),
     "part of a second": ("a.json", "[[1704067200.5, 1, 1, 1, 1, 1]]", "is not a whole number"),
     "part of a microsecond": (
@@ -221,6 +226,7 @@ BAD: dict[str, tuple[str, str | bytes, str]] = {
         "[[true, 1, 1, 1, 1, 1]]",
         "the times are of the type bool",
     ),
+    "prices of another type": ("a.json", "[[1, true, 1, 1, 1, 1]]", "column open is of the type"),
     "mixed units": (
         "a.csv",
         f"{HEADER}1704067200,1,1,1,1,1\n1704067260000,1,1,1,1,1\n",
@@ -301,6 +307,14 @@ def test_much_text_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.Mon
         read_candle_files([tmp_path / name], MINUTES)
 
 
+@pytest.mark.parametrize("name", ["table.parquet", "freqtrade.feather"])
+def test_many_bytes_are_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreign_table, "_MOST_BYTES", 99)
+    WRITERS[name](tmp_path / name)
+    with pytest.raises(CandleFileError, match="bytes, and the most is 99"):
+        read_candle_files([tmp_path / name], MINUTES)
+
+
 @pytest.mark.parametrize("name", ["table.parquet", "freqtrade.feather", "lines.jsonl"])
 def test_many_rows_are_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(foreign_table, "MOST_ROWS", 3)
@@ -341,10 +355,18 @@ def test_other_length_of_candles_is_named(
     assert remedy in str(refused.value)
 
 
-def test_rare_candles_are_not_longer_ones(tmp_path: Path) -> None:
-    times = [START + minute * timedelta(minutes=1) for minute in (0, 5, 10, 16, 40)]
+@pytest.mark.parametrize("minutes", [(0, 5, 10, 16, 40), (0, 2, 8, 12, 30), (0, 5, 5 * 1440)])
+def test_rare_candles_are_not_longer_ones(minutes: Sequence[int], tmp_path: Path) -> None:
+    times = [START + minute * timedelta(minutes=1) for minute in minutes]
     candle_table(times).to_pandas().to_parquet(tmp_path / "a.parquet")
-    assert read_candle_files([tmp_path / "a.parquet"], MINUTES).num_rows == 5
+    assert read_candle_files([tmp_path / "a.parquet"], MINUTES).num_rows == len(minutes)
+
+
+def test_read_days_without_time_of_day(tmp_path: Path) -> None:
+    days = [START.date(), START.date() + timedelta(days=2)]
+    FRAME.iloc[:2].assign(time=days).to_parquet(tmp_path / "a.parquet")
+    found = read_candle_files([tmp_path / "a.parquet"], FileLayout(parse_candle_series("A-B:1d")))
+    assert found["time"].to_pylist() == [START, START + timedelta(days=2)]
 
 
 @pytest.mark.parametrize(
