@@ -28,6 +28,9 @@ from coinbase_assets.plain_text import shown
 _SECOND = 1_000_000
 # Fewer say nothing about the length of candles.
 _FEWEST_GAPS = 2
+_REQUIRED = pa.schema(
+    [pa.field("time", TIME_TYPE), *(pa.field(c.name, c.type) for c in COLUMNS if c.required)]
+)
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,6 @@ def read_candle_file(file: Path, layout: FileLayout) -> pa.Table:
         raise CandleFileError(f"{_named(file)}: {error}") from None
     table = pa.table({"time": pa.array(times).cast(TIME_TYPE), **values})
     return conform(table.cast(_REQUIRED)).take(pa.array(order))
-
-
-_REQUIRED = pa.schema(
-    [pa.field("time", TIME_TYPE), *(pa.field(c.name, c.type) for c in COLUMNS if c.required)]
-)
 
 
 def _refuse_other_step(ascending: np.ndarray, series: CandleSeries) -> None:
