@@ -59,7 +59,7 @@ def read_candle_files(
 
 
 def read_candle_file(file: Path, layout: FileLayout) -> pa.Table:
-    """Return the candles of a file, ascending. Raises CandleFileError, which names the file."""
+    """Return the candles in the order of the file. Raises CandleFileError, which names the file."""
     try:
         columns = candle_columns(read_foreign_table(file), layout.order)
         times = read_times(columns["time"], layout.time_unit)
@@ -71,7 +71,7 @@ def read_candle_file(file: Path, layout: FileLayout) -> pa.Table:
     except CandleFileError as error:
         raise CandleFileError(f"{_named(file)}: {error}") from None
     table = pa.table({"time": pa.array(times).cast(TIME_TYPE), **values})
-    return conform(table.cast(_REQUIRED)).take(pa.array(order))
+    return conform(table.cast(_REQUIRED))
 
 
 def _refuse_other_step(ascending: np.ndarray, series: CandleSeries) -> None:

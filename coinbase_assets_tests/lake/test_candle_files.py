@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from pyarrow import feather
+from pyarrow import feather, parquet
 
 from coinbase_assets.candles.series import parse_candle_series
 from coinbase_assets.candles.table import SCHEMA
@@ -63,6 +63,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "mixed.json": lambda file: file.write_text(
         json.dumps([CCXT[0], [*map(str, CCXT[1])], *CCXT[2:]])
     ),
+    "marked.json": lambda file: file.write_text(json.dumps(CCXT), "utf-8-sig"),
     "objects.json": lambda file: file.write_text(f"[{','.join(LINES.split(chr(10))[:-1])}]"),
     "lines.jsonl": lambda file: file.write_text(LINES),
     "lines.jsonl.gz": lambda file: file.write_bytes(gzip.compress(LINES.encode())),
@@ -312,6 +313,27 @@ def test_many_bytes_are_refused(name: str, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(foreign_table, "_MOST_BYTES", 99)
     WRITERS[name](tmp_path / name)
     with pytest.raises(CandleFileError, match="bytes, and the most is 99"):
+        read_candle_files([tmp_path / name], MINUTES)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.feather"])
+def test_many_columns_are_refused(name: str, tmp_path: Path) -> None:
+    table = FRAME.assign(**{f"x{number}": 1 for number in range(99)})
+    table.to_parquet(tmp_path / "a.parquet")
+    table.to_feather(tmp_path / "a.feather")
+    with pytest.raises(CandleFileError, match="has 105 columns, and the most is 64"):
+        read_candle_files([tmp_path / name], MINUTES)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.feather"])
+def test_damaged_text_is_refused(name: str, tmp_path: Path) -> None:
+    buffers = [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")]
+    table = EXPECTED.slice(0, 1).set_column(
+        0, "time", pa.Array.from_buffers(pa.string(), 1, buffers)
+    )
+    parquet.write_table(table, tmp_path / "a.parquet")
+    feather.write_feather(table, tmp_path / "a.feather")
+    with pytest.raises(CandleFileError, match=f"cannot be read as {name[1:]}"):
         read_candle_files([tmp_path / name], MINUTES)
 
 
