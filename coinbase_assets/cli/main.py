@@ -10,6 +10,7 @@ import click
 
 from coinbase_assets.cli.alert_commands import alerts
 from coinbase_assets.cli.collecting import collect, heal
+from coinbase_assets.cli.comparing import compare
 from coinbase_assets.cli.console import console
 from coinbase_assets.cli.entry import INTERRUPTED
 from coinbase_assets.cli.logs import log_everything, prepare_logging
@@ -45,6 +46,7 @@ for command in (
     status,
     why,
     heal,
+    compare,
     export,
     plot,
     run_query,
