@@ -51,7 +51,8 @@ class Holding:
         span = ""
         if self.first_candle and self.last_candle:
             span = f", {self.first_candle:%F} to {self.last_candle:%F}"
-        missing = f", {len(self.missing_days)} days missing" if self.missing_days else ""
+        count = len(self.missing_days)
+        missing = f", {count} day{'s' if count > 1 else ''} missing" if count else ""
         size = f"{self.size / 1e6:,.1f} MB"
         return f"<{self.series}: {self.candles:,} candles{span}{missing}, {size}>"
 

@@ -18,6 +18,7 @@ from coinbase_assets.lake.candle_stream import stream_months
 from coinbase_assets.lake.day_states import days_table, explain_bucket
 from coinbase_assets.lake.errors import InvalidRequest
 from coinbase_assets.lake.frames import Library, one_column_a_product, to_library
+from coinbase_assets.lake.holdings import Holding, stored_holdings
 from coinbase_assets.lake.requests import (
     Products,
     check_columns,
@@ -93,6 +94,10 @@ class Lake:
     def series(self) -> list[CandleSeries]:
         """Return the series that can be read: those with a history or rollups."""
         return stored_series(self._store)
+
+    def holdings(self) -> list[Holding]:
+        """Return what is stored of each series: candles, first and last, missing days, bytes."""
+        return stored_holdings(self._store)
 
     @overload
     def read_candles(
