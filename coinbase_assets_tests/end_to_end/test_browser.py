@@ -40,33 +40,31 @@ from coinbase_assets_tests.stand_in.exchange import StandInExchange
 
 pytestmark = BROWSER_TEST
 
-CONTAINER = "candles"
+CONTAINER, KEPT = "candles", "kept.parquet"
 ETH, BTC = map(Series.parse, ("ETH-EUR:15m", "BTC-USD:15m"))
 RAW, HISTORY, CHART = (
     "/".join(dataset.asset_key(ETH)) for dataset in (RAW_CANDLES, CANDLE_HISTORY, CANDLE_CHART)
 )
 
 
-def test_web_ui_collects_and_refuses_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_web_ui_refuses_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     azurite = running_azurite(tmp_path / "azurite", free_port())
     with StandInExchange(rate=None) as exchange, azurite as connection_string:
         monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection_string)
         monkeypatch.setenv("COINBASE_CONTAINER", CONTAINER)
-        with dev(tmp_path, exchange.url, ETH, BTC) as ui:
-            _collect_today(ui)
+        with blob_service(connection_string) as service:
+            service.create_container(CONTAINER).upload_blob(KEPT, b"a file of the lake")
+        with dev(tmp_path, exchange.url, ETH) as ui:
             _see_foreign_pages_change_nothing(ui, connection_string)
 
 
 def _see_foreign_pages_change_nothing(ui: WebUi, connection_string: str) -> None:
-    month = CANDLE_HISTORY.path(ETH).format(partition=f"{datetime.now(UTC):%Y-%m}")
-    sas, blob, statuses = public_sas(), month, list[int]()
+    sas, statuses = public_sas(), list[int]()
     with blob_service(connection_string) as service, foreign_site() as site:
         azurite = f"{service.url}?comp=batch&{sas}"
         ui.page.goto(site)
         ui.page.on("response", lambda response: statuses.append(response.status))
-        batch = batch_delete(sas, f"/{CONTAINER}/{blob}").decode()
+        batch = batch_delete(sas, f"/{CONTAINER}/{KEPT}").decode()
         assert ui.page.evaluate(ATTACK, [ui.url, LAUNCH, azurite, batch]) == "refused"
         assert set(statuses) == {403}
         assert len(statuses) >= 7
@@ -74,7 +72,7 @@ def _see_foreign_pages_change_nothing(ui: WebUi, connection_string: str) -> None
             answer = ui.page.goto(rebound.replace("127.0.0.1", foreign_page.HOST))
             assert answer
             assert answer.status == 403
-        assert service.get_blob_client(CONTAINER, blob).exists()
+        assert service.get_blob_client(CONTAINER, KEPT).exists()
     ui.open("/runs")
     assert launched_from(ui.page) == []
     assert "LaunchRunSuccess" in str(launch(ui.page, "our page"))

@@ -1,12 +1,14 @@
 """Reading candles in other lengths, of several products, into other libraries, with rows filled."""
 
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from coinbase_assets import read_candles
+import coinbase_assets
+from coinbase_assets import Lake, read_candles
 from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.datasets import CANDLE_HISTORY
 from coinbase_assets.candles.filling import Fill
@@ -163,3 +165,20 @@ def test_read_says_what_it_takes(arguments: tuple[Any, ...], message: str) -> No
 def test_read_refuses_unknown_option(option: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequest, match=message):
         read_candles("ETH-EUR:1h", **option)
+
+
+@pytest.mark.usefixtures("two_products")
+def test_why_takes_both_forms() -> None:
+    with Lake() as lake:
+        said = lake.why("ETH-EUR:1h", "2024-01-01")
+        assert said == lake.why("ETH-EUR", "1h", "2024-01-01")
+        assert said.startswith("ETH-EUR:1h 2024-01-01T00:00:00Z: ")
+        with pytest.raises(InvalidRequest, match="ETH-EUR:4h: rolled up, not collected"):
+            lake.why("ETH-EUR:4h", "2024-01-01")
+
+
+def test_package_names_its_version_and_errors() -> None:
+    assert coinbase_assets.__version__ == version("coinbase-assets")
+    for name in coinbase_assets.__all__:
+        assert hasattr(coinbase_assets, name)
+    assert issubclass(coinbase_assets.CandlesMissing, coinbase_assets.StorageError)
