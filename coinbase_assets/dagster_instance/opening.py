@@ -8,6 +8,8 @@ from pathlib import Path
 import dagster as dg
 from sqlalchemy.exc import OperationalError
 
+# The event log of the instance needs these names, and nothing is begun where Dagster lacks them.
+from coinbase_assets.dagster_instance import private_event_log_names as private_event_log_names
 from coinbase_assets.dagster_instance.instance_config import (
     InstanceConfigError,
     template,

@@ -157,6 +157,7 @@ def test_rollup_configured_later_is_built_from_history(
     assert read_candles_arrow("ETH-EUR", "1d", "2024-01-01", "2024-01-08").num_rows == 7
 
 
+@pytest.mark.soak
 def test_rollup_missing_is_named_by_collect(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:

@@ -302,6 +302,7 @@ def test_checks_cover_months_of_run(
         assert metadata(found[name]).get("failed_months", "") == failing
 
 
+@pytest.mark.soak
 def test_checks_repeat_failed_month_until_it_passes(
     months: ParquetStore, instance: dg.DagsterInstance
 ) -> None:

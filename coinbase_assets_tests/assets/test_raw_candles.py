@@ -197,6 +197,7 @@ def test_raw_failed_run_records_stored_days_and_retry_asks_for_the_others(
     assert len(recorded(instance)) == 70
 
 
+@pytest.mark.soak
 def test_raw_retry_of_run_that_succeeded_asks_again(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
@@ -260,6 +261,7 @@ def test_raw_recorded_day_is_fetched_again(
         assert len(asked(exchange, HOUR)) == 2
 
 
+@pytest.mark.soak
 def test_raw_failing_answers_lose_no_candle(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
@@ -277,6 +279,7 @@ def test_raw_failing_answers_lose_no_candle(
     assert list(zip(times, volumes, strict=True)) == [(row[0], row[5]) for row in expected]
 
 
+@pytest.mark.soak
 def test_raw_spurious_empty_answers_lose_no_candle(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
@@ -353,6 +356,7 @@ def test_refresh_requests_since_last_answer(
     assert metadata["answered_through"] == timestamp("2024-01-01T09:00:00Z")
 
 
+@pytest.mark.soak
 def test_refresh_across_midnight_in_one_request(
     lake: ParquetStore, instance: dg.DagsterInstance, live_exchange: StandInExchange
 ) -> None:
@@ -368,6 +372,7 @@ def test_refresh_across_midnight_in_one_request(
     assert set(asked_from(live_exchange)) == {"2024-01-02 00"}
 
 
+@pytest.mark.soak
 def test_refresh_equals_whole_collection(lake: ParquetStore, instance: dg.DagsterInstance) -> None:
     with StandInExchange(rate=None) as exchange:
         settings = settings_for(exchange.url, "ETH-EUR:1m")

@@ -114,6 +114,7 @@ def test_collect_builds_only_stale_months(
     assert len(instance.get_runs()) == runs + 2
 
 
+@pytest.mark.soak
 def test_collect_builds_month_without_ledger(
     collector: Collector, exchange: StandInExchange, instance: dg.DagsterInstance
 ) -> None:
@@ -145,6 +146,7 @@ def test_collect_names_unknown_product(collector: Collector) -> None:
     ]
 
 
+@pytest.mark.soak
 def test_collect_builds_months_before_failure(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
@@ -223,6 +225,7 @@ def test_collect_after_start_moved_into_collected_month_adds_days(
     assert status.candles == 24 * len(DAYS)
 
 
+@pytest.mark.soak
 def test_collect_of_removed_product_keeps_its_candles(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
@@ -242,6 +245,7 @@ def test_collect_of_removed_product_keeps_its_candles(
         assert (outcome.missing, outcome.failed) == (["raw_candles 2024-01-20"], True)
 
 
+@pytest.mark.soak
 def test_collect_believes_catalogue_against_not_found(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:
@@ -321,6 +325,7 @@ def test_collect_of_series_removed_and_added_again_asks_nothing_twice(
     assert list(map(str, stored_series(lake))) == ["ETH-EUR:15m", "ETH-EUR:1h"]
 
 
+@pytest.mark.soak
 def test_collect_into_another_container_begins_anew_and_returns(
     exchange: StandInExchange, lake: ParquetStore, instance: dg.DagsterInstance, azurite: str
 ) -> None:

@@ -190,6 +190,7 @@ def test_heal_job_requests_unexplained_days_until_none_left(
         assert len(instance.get_materialized_partitions(key)) == (4 if "raw" in key.path[-1] else 1)
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("holes")
 def test_heal_job_fails_when_exchange_unreachable(heal: Heal) -> None:
     result = heal("http://127.0.0.1:1", series=["ETH-EUR:1h"], first="2024-01-06")

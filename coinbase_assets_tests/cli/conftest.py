@@ -3,15 +3,13 @@
 A command runs in this process where that is enough, because starting a process takes seconds.
 """
 
-import signal
-import sys
 import uuid
 from collections.abc import Iterator
 from subprocess import CompletedProcess
 
 import pytest
 
-from coinbase_assets_tests.cli.users import NOON, NewUser, Result, RunHere, User, exit_status
+from coinbase_assets_tests.cli.users import NOON, NewUser, Result, RunHere, User
 from coinbase_assets_tests.processes import Start, process_environment, processes, quiet_instance
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 
@@ -49,17 +47,11 @@ def new_user(
 
 
 @pytest.fixture
-def run_here(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[RunHere]:
+def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunHere:
     """Return a function that runs a user's command in this process."""
-    handler = signal.getsignal(signal.SIGTERM)
 
     def run(user: User, *arguments: str) -> Result:
-        for name, value in user.environment.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "argv", ["coinbase-assets", *arguments])
-        return CompletedProcess(arguments, exit_status(), *capsys.readouterr())
+        status = user.run_in_process(monkeypatch, *arguments)
+        return CompletedProcess(arguments, status, *capsys.readouterr())
 
-    yield run
-    signal.signal(signal.SIGTERM, handler)
+    return run

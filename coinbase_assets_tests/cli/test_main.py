@@ -338,6 +338,7 @@ def test_collect_requests_only_unsettled_days(
     assert daily.params["start"] >= "2024-01-02T23:55"
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("collected")
 def test_collect_again_requests_all_days(
     collector: User, exchange: StandInExchange, run_here: RunHere
@@ -440,6 +441,7 @@ def test_plot_draws_wanted_or_newest_days(
     assert f"<!-- {span}, UTC -->" in file.read_text()
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("collected")
 def test_plot_default_file_name(
     collector: User, run_here: RunHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

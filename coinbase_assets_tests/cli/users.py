@@ -1,11 +1,14 @@
 """Users of the command line, each with settings, a container and a Dagster instance."""
 
+import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from subprocess import CompletedProcess
 
+import pytest
 from azure.storage.blob import BlobServiceClient
 
 from coinbase_assets.cli.main import main
@@ -33,6 +36,20 @@ class User:
     def run(self, *arguments: str, **settings: str) -> Result:
         return finish(self.start(*arguments, **settings))
 
+    def run_in_process(self, patch: pytest.MonkeyPatch, *arguments: str) -> int:
+        """Run a command in this process, and return its exit status."""
+        handler = signal.getsignal(signal.SIGTERM)
+        for name, value in self.environment.items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "argv", ["coinbase-assets", *arguments])
+        try:
+            main()
+        except SystemExit as end:
+            return int(end.code or 0)
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+        return 0
+
     @contextmanager
     def lake(self) -> Iterator[ParquetStore]:
         connection = self.environment["AZURE_STORAGE_CONNECTION_STRING"]
@@ -48,12 +65,3 @@ class User:
 NEVER_STALE = {"COINBASE_FRESHNESS_WARN": "9998d", "COINBASE_FRESHNESS_FAIL": "9999d"}
 NewUser = Callable[..., User]
 RunHere = Callable[..., Result]
-
-
-def exit_status() -> int:
-    """Run the command line on `sys.argv`, and return its exit status."""
-    try:
-        main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0

@@ -233,6 +233,7 @@ def test_reconcile_accepts_halt_confirmed_by_daily_candle(ask: Ask) -> None:
     assert asked.evidence[0].agrees
 
 
+@pytest.mark.soak
 def test_reconcile_daily_request_serves_300_days(ask: Ask) -> None:
     assert ask(WHOLE, 299, "6h").requests == {"6h": 4, "1d": 1}
     assert ask(WHOLE, 300, "6h").requests == {"6h": 4, "1d": 2}

@@ -158,6 +158,7 @@ def test_trades_no_proof_across_restarted_ids(tmp_path: Path, lake: ParquetStore
     assert (found.witness, found.available) == ("", False)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("minutes", [5, 60])
 def test_trades_bring_back_runs_of_busy_book(
     tmp_path: Path, lake: ParquetStore, minutes: int

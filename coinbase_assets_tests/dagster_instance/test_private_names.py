@@ -91,20 +91,22 @@ def run_with_changed_dagster(folder: Path, module: str, change: str) -> list[str
             "del module.FreshnessState",
             "cannot import name 'FreshnessState' from 'dagster._core.definitions.freshness'",
         ),
-        (
+        pytest.param(
             "dagster._core.storage.asset_check_execution_record",
             "module.AssetCheckExecutionRecordStatus = type('Status', (), {})",
             "type object 'Status' has no attribute 'FAILED'",
+            marks=pytest.mark.soak,
         ),
         (
             "dagster._core.storage.event_log",
             "del module.SqliteEventLogStorage.path_for_shard",
             "type object 'SqliteEventLogStorage' has no attribute 'path_for_shard'",
         ),
-        (
+        pytest.param(
             "dagster._core.instance",
             "import sys; sys.modules['dagster._core.instance.ref'] = None",
             "import of dagster._core.instance.ref halted; None in sys.modules",
+            marks=pytest.mark.soak,
         ),
     ],
 )

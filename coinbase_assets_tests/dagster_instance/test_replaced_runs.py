@@ -230,6 +230,7 @@ def test_sweep_waits_for_retention(instance: dg.DagsterInstance, tags: dict[str,
     assert sweep(instance).deleted == [run_id]
 
 
+@pytest.mark.soak
 def test_sweep_waits_until_all_partitions_are_superseded(instance: dg.DagsterInstance) -> None:
     run_id = refresh(instance, LIVE, 1, 3)
     for newer in (refresh(instance, {}, 1, 2), refresh(instance, LIVE | {"fails": ""}, 3)):
@@ -239,6 +240,7 @@ def test_sweep_waits_until_all_partitions_are_superseded(instance: dg.DagsterIns
     assert run_id in sweep(instance).deleted
 
 
+@pytest.mark.soak
 def test_sweep_asset_without_partitions(
     instance: dg.DagsterInstance,
 ) -> None:
@@ -306,6 +308,7 @@ def test_sweep_repeats_interrupted_deletion(instance: dg.DagsterInstance) -> Non
     assert list(home.rglob(f"{run_id}*")) == []
 
 
+@pytest.mark.soak
 def test_sweep_run_without_file(
     instance: dg.DagsterInstance,
 ) -> None:
@@ -318,6 +321,7 @@ def test_sweep_run_without_file(
         assert recorded(restarted, days.key) == before
 
 
+@pytest.mark.soak
 def test_sweep_reuses_no_log_id(instance: dg.DagsterInstance) -> None:
     refresh(instance, LIVE)
     refresh(instance, LIVE | {"fails": ""})
@@ -333,6 +337,7 @@ def recorded_ids(instance: dg.DagsterInstance) -> list[int]:
     return list(instance.get_latest_storage_id_by_partition(days.key, event_type).values())
 
 
+@pytest.mark.soak
 def test_sweep_continues_at_cursor(
     instance: dg.DagsterInstance,
 ) -> None:

@@ -111,7 +111,7 @@ def delete_history(instance: dg.DagsterInstance) -> None:
     shutil.rmtree(Path(instance.root_directory, "history"))
 
 
-@pytest.mark.parametrize("remove", [wipe, delete_history])
+@pytest.mark.parametrize("remove", [wipe, pytest.param(delete_history, marks=pytest.mark.soak)])
 def test_what_is_written_after_a_removal_is_not_lost_silently(
     home: Path, run: EchoRun, remove: Callable[[dg.DagsterInstance], None]
 ) -> None:

@@ -104,6 +104,7 @@ def finished(started: dict[str, Process], name: str) -> tuple[CompletedProcess[s
     return result, result.stdout + result.stderr
 
 
+@pytest.mark.soak
 def test_dagster_validates_code_location(
     started: dict[str, Process],
 ) -> None:

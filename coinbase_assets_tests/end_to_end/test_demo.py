@@ -24,6 +24,7 @@ def test_demo_ignores_user_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.container, settings.dagster_home) == ("demo", HOME)
 
 
+@pytest.mark.soak
 def test_demo_imports_no_developer_dependency() -> None:
     code = "import sys, coinbase_assets_tests.demo; print(*{n.split('.')[0] for n in sys.modules})"
     command = [sys.executable, "-c", code]

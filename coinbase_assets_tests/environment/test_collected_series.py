@@ -30,6 +30,7 @@ def test_collected_series_are_added_and_stay(tmp_path: Path) -> None:
     assert read_collected_series(tmp_path) == [minutes, hours]
 
 
+@pytest.mark.soak
 def test_collected_series_two_processes_at_once(tmp_path: Path) -> None:
     command = [sys.executable, "-c", ADD, str(tmp_path)]
     both = [subprocess.Popen([*command, name]) for name in ("A", "B")]

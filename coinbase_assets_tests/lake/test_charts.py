@@ -357,6 +357,7 @@ def draw(instance: dg.DagsterInstance, settings: Settings) -> dict[str, object]:
     return partition_metadata(run_assets(instance, settings, CANDLE_CHART))["None"]
 
 
+@pytest.mark.soak
 def test_chart_asset_stores_picture_and_metadata(
     lake: ParquetStore, instance: dg.DagsterInstance, azurite: str
 ) -> None:

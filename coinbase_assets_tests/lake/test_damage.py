@@ -233,7 +233,7 @@ DAMAGES: Mapping[str, Damage] = {
         lambda fields: {name.capitalize(): text for name, text in fields.items()}
     ),
 }
-QUICK = ("raw truncated", "all metadata capitalised")
+QUICK = ("raw truncated",)
 NOTICED_QUICKLY = ("history deleted", "raw of", "value altered", "ledger row", "rollup empty")
 
 

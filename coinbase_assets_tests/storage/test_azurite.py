@@ -79,6 +79,7 @@ def test_azurite_runs_until_end_of_block(tmp_path: Path, port: int) -> None:
     assert servers(port) == []
 
 
+@pytest.mark.soak
 def test_azurite_is_shared_until_last_user_ends(tmp_path: Path, port: int) -> None:
     with ExitStack() as processes:
         with running_azurite(tmp_path, port):
@@ -103,6 +104,7 @@ def test_azurite_of_same_data_is_used_from_other_cache(
         assert answers(port)
 
 
+@pytest.mark.soak
 def test_azurite_of_other_data_is_refused(tmp_path: Path, port: int) -> None:
     """Two checkouts: the second must not store its lake in the folder of the first."""
     with running_azurite(tmp_path / "first", port):
@@ -233,6 +235,7 @@ def test_azurite_concurrent_users_start_one(tmp_path: Path, port: int) -> None:
     assert servers(port) == []
 
 
+@pytest.mark.soak
 def test_azurite_restart_keeps_data(tmp_path: Path, port: int) -> None:
     table = pa.table({"price": [1.5]})
     with running_azurite(tmp_path, port) as account, blob_service(account) as service:
@@ -268,7 +271,9 @@ def silent_listener(port: int) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("listener", [web_server, silent_listener])
+@pytest.mark.parametrize(
+    "listener", [web_server, pytest.param(silent_listener, marks=pytest.mark.soak)]
+)
 def test_azurite_names_port_in_use(
     listener: Callable[[int], AbstractContextManager[None]], tmp_path: Path, port: int
 ) -> None:

@@ -141,6 +141,7 @@ def test_changed_package_is_refused(
     assert not list(cache.glob("azurite-*/node_modules"))
 
 
+@pytest.mark.soak
 def test_another_lock_file_is_another_installation(
     registry: Registry, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
