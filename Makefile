@@ -4,8 +4,10 @@ PYTHONS := 3.11 3.12 3.13 3.14
 BIN := .venv/bin
 INSTALLED := .venv/installed
 INSTALLED_DEV := .venv/installed-dev
+INSTALLED_DOCS := .venv/installed-docs
 
-.PHONY: install run dev demo test test-fast soak check conformance compat format bench constraints clean
+.PHONY: install run dev demo test test-fast soak check conformance compat format bench docs pictures \
+	constraints clean
 
 install: $(INSTALLED)
 
@@ -15,6 +17,10 @@ $(INSTALLED): pyproject.toml constraints.txt install.sh
 
 $(INSTALLED_DEV): $(INSTALLED)
 	PYTHON="$(PYTHON)" sh install.sh dev
+	touch $@
+
+$(INSTALLED_DOCS): $(INSTALLED)
+	PYTHON="$(PYTHON)" sh install.sh docs
 	touch $@
 
 run: $(INSTALLED)  ## collect the last 7 closed days and the open one
@@ -59,6 +65,12 @@ format: $(INSTALLED_DEV)
 
 bench: $(INSTALLED_DEV)
 	$(BIN)/python -m benchmarks
+
+docs: $(INSTALLED_DOCS)  ## the documentation as a site, in build/docs; any warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+pictures: $(INSTALLED_DEV)  ## the pictures of the documentation, drawn from a running demo
+	$(BIN)/python -m coinbase_assets_tests.documentation.pictures
 
 constraints: $(INSTALLED_DEV)  ## the newest versions that all supported Pythons can have
 	printf 'pip\nsetuptools\n' | $(BIN)/uv pip compile --quiet --system-certs --universal \

@@ -98,7 +98,7 @@ _Duration = Annotated[timedelta, _parsed_by(parse_duration)]
 
 
 class Settings(BaseSettings):
-    """The settings in the README's table. Use `load_settings`, which also reads `.env`."""
+    """The settings. Use `load_settings`, which also reads `.env`."""
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True)
 

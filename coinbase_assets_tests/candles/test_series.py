@@ -100,12 +100,6 @@ def test_bucket_length_spans_months(length: BucketLength, spans: bool) -> None:
     assert length.spans_months == spans
 
 
-def test_granularities_are_documented() -> None:
-    text = (PROJECT / "README.md").read_text().replace("`", "")
-    for granularities in (Granularity, RollupGranularity):
-        assert f"granularities {' '.join(granularities)}" in text
-
-
 def test_series_sort_by_product_then_granularity() -> None:
     btc = Series("BTC-USD", Granularity.ONE_MINUTE)
     assert sorted([ETH, btc]) == [btc, ETH]

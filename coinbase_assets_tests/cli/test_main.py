@@ -23,7 +23,6 @@ from coinbase_assets_tests.cli.users import NEVER_STALE, NOON, NewUser, Result, 
 from coinbase_assets_tests.conftest import free_port
 from coinbase_assets_tests.hostile_strings import assert_plain
 from coinbase_assets_tests.processes import (
-    PROJECT,
     Process,
     finish,
     instance_at,
@@ -105,49 +104,7 @@ def stored_days(lake: ParquetStore) -> set[str]:
     return {path.split("date=")[1][:10] for path in lake.list("raw_candles/")}
 
 
-# Documentation
-
-
-@pytest.fixture(scope="module")
-def real_options(new_user: NewUser) -> dict[str, set[str]]:
-    """Return the options of every command, from its `--help`."""
-    user = new_user()
-    commands = re.findall(r"^  ([a-z]+)  ", user.run("--help").stdout.split("Commands:")[1], re.M)
-    helps = {command: user.start(command, "--help") for command in commands}
-    return {
-        command: set(re.findall("--[a-z-]+", finish(process).stdout))
-        for command, process in helps.items()
-    }
-
-
-@pytest.fixture(scope="module")
-def documented_options() -> dict[str, set[str]]:
-    """Return the options of every command in the README; under '', options without a command."""
-    text = (PROJECT / "README.md").read_text()
-    blocks = "\n".join(re.findall(r"^```.*?^```", text, re.M | re.S))
-    code = [*blocks.splitlines(), *re.findall(r"`([^`\n]+)`", text)]
-    options: dict[str, set[str]] = {"": set()}
-    for piece in code:
-        for command, rest in re.findall(r"coinbase-assets ([a-z]+)([^|&;#]*)", piece):
-            options.setdefault(command, set()).update(re.findall("--[a-z-]+", rest))
-        if piece.startswith("--"):
-            options[""].update(re.findall("--[a-z-]+", piece))
-    return options
-
-
-def test_readme_names_every_command(
-    real_options: dict[str, set[str]], documented_options: dict[str, set[str]]
-) -> None:
-    assert documented_options.keys() - {""} == real_options.keys()
-
-
-def test_readme_names_every_option(
-    real_options: dict[str, set[str]], documented_options: dict[str, set[str]]
-) -> None:
-    everything = set().union(*real_options.values())
-    for command, options in documented_options.items():
-        assert options <= real_options.get(command, everything), command
-    assert everything - {"--help"} <= set().union(*documented_options.values())
+# Help
 
 
 def test_help_loads_no_dagster(new_user: NewUser) -> None:

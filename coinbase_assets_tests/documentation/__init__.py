@@ -1,0 +1,1 @@
+"""The documentation: its generated reference, its site, its pictures, its snippets."""
