@@ -30,7 +30,10 @@ def build_candle_chart(series: Series) -> dg.AssetsDefinition:
         description=(
             f"A picture of {series.product}: the {series.granularity} candles and volume of the"
             f" last {DAYS} days, and a calendar of the last year with the state of each day. It is"
-            " drawn every hour, and is in the metadata entry `chart`."
+            " drawn every hour, and is in the metadata entry `chart`. A day has the colour of its"
+            " worst state, and a shade for the part of the day that is in it: `not_collected`,"
+            " nobody asked; `open`, not over or not compared yet; `unconfirmed`, in doubt and asked"
+            " for again; `unprovable`, in doubt and without a witness; `pending`, due next night."
         ),
     )
     def candle_chart(lake: dg.ResourceParam[AzureParquetIOManager]) -> dg.MaterializeResult:

@@ -53,8 +53,8 @@ def build_candle_history(series: Series, start: date) -> dg.AssetsDefinition:
         metadata={PATH_METADATA: CANDLE_HISTORY.path(series), **CANDLE_METADATA},
         description=(
             f"Closed {series.granularity} candles of {series.product}, joined from the month's raw"
-            " days, with unique and ascending times. `days_missing` counts the days that are not"
-            " collected yet."
+            " days, with unique and ascending times. A materialised month may lack days:"
+            " `days_missing` counts those that are not collected yet."
         ),
     )
     def candle_history(

@@ -83,7 +83,10 @@ def build_month_checks(
         name=f"{'__'.join(key.path)}__checks".replace("-", "_"),
         specs=[
             dg.AssetCheckSpec(
-                check.name, asset=key, description=check.description, blocking=check.blocking
+                check.name,
+                asset=key,
+                description=f"{check.description} If it fails, run `coinbase-assets heal`.",
+                blocking=check.blocking,
             )
             for check in checks
         ],

@@ -144,4 +144,4 @@ def _times(blobs: Sequence[StoredBlob], field: str) -> list[datetime]:
 def _sentence(what: str, age: timedelta | None, allowed: timedelta) -> str:
     if age is None:
         return NOTHING_COLLECTED
-    return f"{what} {in_words(age)} ago; up to {in_words(allowed)} is usual"
+    return f"{what} {in_words(age)} ago; more than {in_words(allowed)} is late"

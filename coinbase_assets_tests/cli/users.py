@@ -43,12 +43,9 @@ class User:
             patch.setenv(name, value)
         patch.setattr(sys, "argv", ["coinbase-assets", *arguments])
         try:
-            main()
-        except SystemExit as end:
-            return int(end.code or 0)
+            return exit_status()
         finally:
             signal.signal(signal.SIGTERM, handler)
-        return 0
 
     @contextmanager
     def lake(self) -> Iterator[ParquetStore]:
@@ -65,3 +62,12 @@ class User:
 NEVER_STALE = {"COINBASE_FRESHNESS_WARN": "9998d", "COINBASE_FRESHNESS_FAIL": "9999d"}
 NewUser = Callable[..., User]
 RunHere = Callable[..., Result]
+
+
+def exit_status() -> int:
+    """Run the command line on `sys.argv`, and return its exit status."""
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0

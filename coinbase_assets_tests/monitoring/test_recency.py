@@ -100,7 +100,7 @@ def test_verdicts_have_ages_to_plot_and_limits_in_words() -> None:
         "warn_after": dg.MetadataValue.text("3 hours 30 minutes"),
     }
     assert verdicts[ANSWERS].found == (
-        "the exchange last answered 1 hour 40 minutes ago; up to 1 hour 30 minutes is usual"
+        "the exchange last answered 1 hour 40 minutes ago; more than 1 hour 30 minutes is late"
     )
 
 
