@@ -17,6 +17,12 @@ from coinbase_assets.storage.paths import PATH_METADATA
 if TYPE_CHECKING:
     from coinbase_assets.storage.parquet_store import ParquetStore
 
+_STATES = """\
+A day of the calendar has the colour of its worst state, and a shade for the part of the day in it:
+`not_collected`: nobody asked; `open`: not over, or not compared yet; `unconfirmed`: in doubt, and
+asked for again; `unprovable`: in doubt, without a witness; `pending`: due in one of the next nights.
+"""
+
 
 def build_candle_chart(series: Series) -> dg.AssetsDefinition:
     """Return the asset that draws the last days of a series."""
@@ -30,10 +36,7 @@ def build_candle_chart(series: Series) -> dg.AssetsDefinition:
         description=(
             f"A picture of {series.product}: the {series.granularity} candles and volume of the"
             f" last {DAYS} days, and a calendar of the last year with the state of each day. It is"
-            " drawn every hour, and is in the metadata entry `chart`. A day has the colour of its"
-            " worst state, and a shade for the part of the day that is in it: `not_collected`,"
-            " nobody asked; `open`, not over or not compared yet; `unconfirmed`, in doubt and asked"
-            " for again; `unprovable`, in doubt and without a witness; `pending`, due next night."
+            " drawn every hour, and is in the metadata entry `chart`, with its words in `states`."
         ),
     )
     def candle_chart(lake: dg.ResourceParam[AzureParquetIOManager]) -> dg.MaterializeResult:
@@ -58,6 +61,7 @@ def _store_chart(store: "ParquetStore", series: Series) -> dict[str, dg.Metadata
     data = base64.b64encode(picture).decode()
     return {
         "chart": dg.MetadataValue.md(f"![{series}](data:image/png;base64,{data})"),
+        "states": dg.MetadataValue.md(_STATES),
         "first_day": dg.MetadataValue.text(str(first)),
         "last_day": dg.MetadataValue.text(str(last)),
         **blob_metadata(store.uri(blob.path), blob),
