@@ -156,13 +156,15 @@ def _run_python(text: str, snippet: Snippet, names: dict[str, Any], container: s
         part.split("=", 1)
         for part in os.environ["AZURE_STORAGE_CONNECTION_STRING"].strip(";").split(";")
     )
-    text = text.replace("coinbasedata", container).replace(
-        'account_url="https://ACCOUNT.blob.core.windows.net"',
-        f'account_url="{account["BlobEndpoint"]}", account_key="{AZURITE_KEY}"',
-    )
+    for shown, run in {
+        "coinbasedata": container,
+        "https://ACCOUNT.blob.core.windows.net": account["BlobEndpoint"],
+        "account_url=account": f"account_url=account, account_key={AZURITE_KEY!r}",
+    }.items():
+        text = text.replace(shown, run)
     with pytest.MonkeyPatch.context() as patch:
         if "storage_options" in text:
-            # What a reader of another make needs; our own refuses a key beside the string.
+            # Polars reads these; our own settings refuse a key beside a connection string.
             patch.delenv("AZURE_STORAGE_CONNECTION_STRING")
             patch.setenv("ACCOUNT", account["AccountName"])
             patch.setenv("AZURE_STORAGE_KEY", AZURITE_KEY)
