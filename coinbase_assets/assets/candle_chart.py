@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _STATES = """\
 A day of the calendar has the colour of its worst state, and a shade for the part of the day in it:
 `not_collected`: nobody asked; `open`: not over, or not compared yet; `unconfirmed`: in doubt, and
-asked for again; `unprovable`: in doubt, without a witness; `pending`: due in one of the next nights.
+asked for again; `unprovable`: in doubt, without a witness; `pending`: due in the next nights.
 """
 
 

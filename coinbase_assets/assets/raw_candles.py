@@ -35,7 +35,7 @@ def build_raw_candles(series: Series, start: date) -> dg.AssetsDefinition:
         description=(
             f"Closed {series.granularity} candles of {series.product}, as answered by the Coinbase"
             " Exchange, one blob per UTC day; it is empty if nothing was traded. Closed days are"
-            " compared with the exchange's longer candles; `witness` in a day's metadata says which."
+            " compared with the exchange's longer candles: `witness` in its metadata says which."
         ),
     )
     def raw_candles(
