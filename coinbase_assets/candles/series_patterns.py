@@ -85,7 +85,7 @@ def expand(
 def without(series: Iterable[Series], excluded: Iterable[str]) -> list[Series]:
     """Return the series that match none of these products or series, such as `*-BTC`, `*:1m`.
 
-    Raises ValueError for one that matches nothing.
+    Raises ValueError for a pattern that matches nothing.
     """
     left = list(series)
     for pattern in (part.strip() for text in excluded for part in text.split(",")):

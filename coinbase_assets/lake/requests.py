@@ -44,7 +44,7 @@ def parse_several(products: Products, granularity: object = None) -> list[Candle
     several = products if isinstance(products, Sequence) else [products]
     each = [products] if isinstance(products, str) else several
     series = [parse_series(product, granularity) for product in each]
-    lengths = sorted({str(one.granularity) for one in series})
+    lengths = sorted({str(each.granularity) for each in series})
     if len(lengths) != 1:
         raise InvalidRequest(
             f"several granularities: {', '.join(lengths)}; read each in a call of its own"
