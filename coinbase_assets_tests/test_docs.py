@@ -308,3 +308,9 @@ def _headings(page: Path) -> set[str]:
 
 def test_readme_is_short() -> None:
     assert len((PROJECT / "README.md").read_text().splitlines()) <= 120
+
+
+def test_pictures_are_small() -> None:
+    pictures = list((PROJECT / "docs").rglob("*.png"))
+    assert pictures
+    assert all(picture.stat().st_size <= 200_000 for picture in pictures)
