@@ -61,7 +61,7 @@ def draw_pictures(folder: Path, exchange: StandInExchange, connection_string: st
 def _run(start: Start, environment: Mapping[str, str], *arguments: str) -> str:
     """Return what a command prints. It succeeds."""
     done = finish(
-        start("coinbase-assets", *arguments, environment=environment | {"COLUMNS": "110"})
+        start("coinbase-assets", *arguments, environment={**environment, "COLUMNS": "110"})
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
