@@ -92,10 +92,18 @@ def load_month(
         if (table := _load(store, dataset, series, month, columns)) is not None:
             # The candles that are merged last win.
             tables.insert(0, conform(table, columns))
-            answered = {**answered_until(table), **answered}
+            answered = later_ends(answered_until(table), answered)
     if not tables:
         return None
     return CandleMonth(merge_candles(*tables) if len(tables) > 1 else tables[0], answered)
+
+
+def later_ends(*answered: Mapping[str, datetime]) -> dict[str, datetime]:
+    """Return until when each day is answered in any of these."""
+    ends = dict[str, datetime]()
+    for each in answered:
+        ends |= {day: max(end, ends.get(day, end)) for day, end in each.items()}
+    return ends
 
 
 def unanswered_days(

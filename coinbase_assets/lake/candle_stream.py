@@ -1,23 +1,25 @@
 """The candles of a time range, a month at a time, with the days in it that were not collected."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
+from functools import cached_property
+from threading import Lock
 
 import pyarrow as pa
 
-from coinbase_assets.candles.calendar import day_start, months_between
+from coinbase_assets.candles.calendar import day_start, month_range, months_between
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, LISTINGS
 from coinbase_assets.candles.evidence import Lifetime
 from coinbase_assets.candles.filling import AnsweredCandles, Fill, fill_buckets
 from coinbase_assets.candles.rollups import touched_months
 from coinbase_assets.candles.series import CandleSeries, Rollup, RollupGranularity, Series
-from coinbase_assets.candles.table import SCHEMA, clip_candles
+from coinbase_assets.candles.table import SCHEMA, clip_candles, merge_candles
 from coinbase_assets.lake.candle_months import (
     CandleMonth,
     fold_month,
+    later_ends,
     load_month,
     shorter_series,
     stored_months,
@@ -66,85 +68,112 @@ def stream_months(
         if start:
             yield clip_candles(table, start, end).select(columns)
     if not allow_gaps and (missing := reading.missing_days()):
-        raise CandlesMissing(reading.source, missing)
+        raise CandlesMissing(reading.collectable, missing)
 
 
 @dataclass
 class _Reading:
-    """What is read for a range: the months, their days, and the series that they come from."""
+    """What is read for a range: the months, and until when their days are answered."""
 
     store: ParquetStore
     series: CandleSeries
     start: datetime | None
     end: datetime
     columns: Sequence[str]
-    source: CandleSeries = field(init=False)
     answered: dict[str, datetime] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.source = self.series
+    _lock: Lock = field(default_factory=Lock)
 
     def months(self) -> Iterator[CandleMonth]:
-        """Yield the months that are stored, or else those made of shorter candles."""
-        load = partial(load_month, self.store, self.series, columns=self.columns)
-        is_stored = False
-        loaded = map_concurrently(
-            lambda month: load(month=month), self._wanted(), _MONTHS_AT_A_TIME
-        )
-        for month in filter(None, loaded):
-            is_stored = True
+        """Yield the months that are stored, or that can be made of shorter candles.
+
+        Raises SeriesNotFound if there are none at all.
+        """
+        is_found = False
+        for month in filter(None, map_concurrently(self._month, self._wanted(), _MONTHS_AT_A_TIME)):
+            is_found = True
             self.answered |= month.answered
             yield month
-        if not is_stored and not stored_months(self.store, self.series):
-            yield from self._folded()
+        if not is_found and not self.source and not stored_months(self.store, self.series):
+            stored = ", ".join(map(str, stored_series(self.store)))
+            raise SeriesNotFound(
+                f"{self.series}: not in the lake; it holds"
+                f" {stored or 'no history; collect some first'}"
+            )
 
     def _wanted(self) -> Sequence[str]:
         """Return the months to read; of a short range, those that are missing, too."""
-        wanted = months_between(self.start, self.end) if self.start else []
+        wanted = months_between(self.start or _EARLIEST, self.end)
         if self.start and len(wanted) <= _MOST_UNLISTED:
             return wanted
-        return self._in_range(stored_months(self.store, self.series))
+        made = self._sources[self.source] if self.source else ()
+        known = stored_months(self.store, self.series) | {*made}
+        return [month for month in wanted if month in known]
 
-    def _in_range(self, months: Collection[str]) -> Sequence[str]:
-        wanted = {*months_between(self.start or _EARLIEST, self.end)}
-        return sorted({*months} & wanted)
-
-    def _folded(self) -> Iterator[CandleMonth]:
-        """Yield the months made of the shorter candles that have most of them.
-
-        Raises SeriesNotFound if there are none.
-        """
-        sources = self._shorter()
-        if not sources:
-            listed = (
-                ", ".join(map(str, stored_series(self.store))) or "no history; collect some first"
-            )
-            raise SeriesNotFound(f"{self.series}: not in the lake; it holds {listed}")
-        source = max(sources, key=lambda each: (len(sources[each]), each.granularity.seconds))
-        self.source = source
+    def _month(self, month: str) -> CandleMonth | None:
+        """Return a month; the days that are not stored are made of shorter candles."""
+        stored = load_month(self.store, self.series, month, self.columns)
+        first, last = month_range(month)
+        start = max(first, self.start or first)
+        answered = stored.answered if stored else {}
+        if not unanswered_days(start, min(last, self.end, _surely_over()), answered):
+            return stored
+        source = self.source
+        if not source or month not in self._sources[source]:
+            return stored
         length = RollupGranularity(self.series.granularity.value)
-        fold = partial(fold_month, self.store, Rollup(source.product, length, source))
-        for month in map_concurrently(fold, sources[source], _MONTHS_AT_A_TIME):
-            self.answered |= month.answered
-            yield month
+        rollup = Rollup(self.series.product, length, source)
+        made = fold_month(self.store, rollup, month)
+        candles = made.candles.select(self.columns)
+        if not stored:
+            return CandleMonth(candles, made.answered)
+        return CandleMonth(
+            merge_candles(candles, stored.candles), later_ends(made.answered, stored.answered)
+        )
 
-    def _shorter(self) -> Mapping[Series, Sequence[str]]:
-        """Return the collected series that this one can be made of, and its months in the range."""
-        found, length = {}, self.series.granularity
+    @property
+    def collectable(self) -> CandleSeries:
+        """The series whose collection adds the days that are missing."""
+        has_history = stored_partitions(self.store, CANDLE_HISTORY, self.series)
+        return self.series if has_history else self.source or self.series
+
+    @property
+    def source(self) -> Series | None:
+        """The collected series with most of the range that longer candles can be made of."""
+        sources = self._sources
+        return max(
+            sources, key=lambda each: (len(sources[each]), each.granularity.seconds), default=None
+        )
+
+    @property
+    def _sources(self) -> Mapping[Series, Sequence[str]]:
+        """The collected series that this series can be made of, with its months that they give."""
+        with self._lock:
+            return self._listed_sources
+
+    @cached_property
+    def _listed_sources(self) -> Mapping[Series, Sequence[str]]:
+        length = self.series.granularity
+        wanted = {*months_between(self.start or _EARLIEST, self.end)}
+        found = dict[Series, Sequence[str]]()
         for other in shorter_series(self.store, self.series):
             history = stored_partitions(self.store, CANDLE_HISTORY, other)
             touched = {each for month in history for each in touched_months(length, month)}
-            found[other] = self._in_range(touched)
+            found[other] = sorted(touched & wanted)
         return found
 
     def missing_days(self) -> Sequence[str]:
         """Return the days of the range that are over, but were not collected."""
-        over = datetime.now(UTC) - _REFRESHED_AFTER
-        today = over.replace(hour=0, minute=0, second=0, microsecond=0)
+        today = _surely_over()
         start = self.start or (day_start(min(self.answered)) if self.answered else today)
         days = unanswered_days(start, min(self.end, today), self.answered)
         lifetimes = _lifetimes(self.store, self.series.product) if days else []
         return [day for day in days if not _is_outside(date.fromisoformat(day), lifetimes)]
+
+
+def _surely_over() -> datetime:
+    """Return the start of today; shortly after midnight, that of yesterday."""
+    over = datetime.now(UTC) - _REFRESHED_AFTER
+    return over.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _by_day(months: Iterator[CandleMonth]) -> Iterator[AnsweredCandles]:

@@ -10,10 +10,11 @@ import pytest
 import coinbase_assets
 from coinbase_assets import Lake, read_candles
 from coinbase_assets.candles.calendar import DAY
-from coinbase_assets.candles.datasets import CANDLE_HISTORY
+from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP
 from coinbase_assets.candles.filling import Fill
 from coinbase_assets.candles.months import with_raw_days
-from coinbase_assets.candles.series import Series
+from coinbase_assets.candles.rollups import coarsen_candles
+from coinbase_assets.candles.series import Series, parse_candle_series
 from coinbase_assets.candles.table import SCHEMA
 from coinbase_assets.lake.errors import CandlesMissing, InvalidRequest, SeriesNotFound
 from coinbase_assets.storage.parquet_store import ParquetStore
@@ -182,3 +183,21 @@ def test_package_names_its_version_and_errors() -> None:
     for name in coinbase_assets.__all__:
         assert hasattr(coinbase_assets, name)
     assert issubclass(coinbase_assets.CandlesMissing, coinbase_assets.StorageError)
+
+
+def test_read_completes_a_rollup_with_shorter_candles(lake: ParquetStore) -> None:
+    four = parse_candle_series("ETH-EUR:4h")
+    rolled = with_raw_days(
+        coarsen_candles(january(1, 2), 4 * 3_600),
+        {
+            day: {"answered_through": f"{day}T23:59:59.999999+00:00"}
+            for day in ("2024-01-01", "2024-01-02")
+        },
+    )
+    lake.put(CANDLE_ROLLUP.path(four).format(partition="2024-01"), rolled, None)
+    store_january(lake, CANDLE_HISTORY, versioned(january(2, 31)))
+    found = read_candles("ETH-EUR:4h", None, "2024-01-01", "2024-02-01", allow_gaps=True)
+    assert len(found) == 31 * 6
+    assert found["volume"].sum() == sum(WHOLE["volume"].to_pylist())
+    days = read_candles("ETH-EUR:4h", None, "2024-01-03", "2024-02-01", columns=["close"])
+    assert len(days) == 29 * 6
