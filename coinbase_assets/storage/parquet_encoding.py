@@ -75,7 +75,8 @@ def decode(content: bytes, columns: Sequence[str] | None, *, with_index: bool = 
     """
     with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
         if columns is not None and with_index:
-            columns = [*columns, *index_columns(file.schema_arrow)]
+            schema = file.schema_arrow.with_metadata(file.metadata.metadata)
+            columns = [*columns, *index_columns(schema)]
         # Arrow's own threads can outlive the interpreter, which then aborts at exit.
         table = file.read(columns, use_threads=False)
         return _with_stored_types(table, (file.metadata.metadata or {}).get(b"ARROW:schema", b""))
@@ -123,7 +124,10 @@ def _with_stored_types(table: pa.Table, described: bytes) -> pa.Table:
 
 def _cast(table: pa.Table, number: int, field: pa.Field) -> pa.Table:
     try:
-        column = table.column(number).cast(field.type)
+        column = table.column(number)
+        if pa.types.is_dictionary(field.type):
+            column = column.dictionary_encode()
+        column = column.cast(field.type)
     except pa.ArrowException:
         return table
     return table.set_column(number, field, column)
