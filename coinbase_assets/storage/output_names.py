@@ -40,4 +40,6 @@ def _asset_paths(
     context: dg.OutputContext | dg.InputContext, metadata: Mapping[str, Any], prefix: str
 ) -> dict[str, str]:
     keys = context.asset_partition_keys if context.has_asset_partitions else [UNPARTITIONED]
+    if context.has_asset_partitions and UNPARTITIONED in keys:
+        raise StorageError(f"{name_of(context)}: a partition key is empty; give it a name")
     return {key: blob_path(context.asset_key, metadata, key, prefix) for key in keys}

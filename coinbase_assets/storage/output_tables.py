@@ -58,7 +58,7 @@ def output_table(value: object, context: dg.OutputContext) -> pa.Table:
 def _pairs(obj: object, keys: list[str]) -> Iterator[tuple[str, object]]:
     if isinstance(obj, Mapping):
         return iter(obj.items())
-    if isinstance(obj, Iterator) and kind_of_class(type(obj)) is None:
+    if isinstance(obj, Iterator) and not hasattr(obj, "__arrow_c_stream__"):
         return map(_checked_pair, obj)
     if len(keys) == 1:
         return iter([(keys[0], obj)])
@@ -104,9 +104,9 @@ def _converted(value: Any, name: str) -> pa.Table:
     if kind is TableKind.PANDAS:
         return marked(table_of_frame(value, name), kind)
     if kind is TableKind.POLARS_LAZY:
-        return marked(value.collect().to_arrow(), TableKind.POLARS)
+        kind, value = TableKind.POLARS, value.collect()
     if kind is TableKind.POLARS:
-        return marked(value.to_arrow(), kind)
+        return marked(_of_polars(value), kind)
     if isinstance(value, pa.Table):
         return marked(value, TableKind.ARROW)
     if isinstance(value, pa.RecordBatch):
@@ -114,3 +114,11 @@ def _converted(value: Any, name: str) -> pa.Table:
     if hasattr(value, "__arrow_c_stream__"):
         return marked(pa.RecordBatchReader.from_stream(value).read_all(), TableKind.ARROW)
     raise StorageError(f"{name}: cannot store a {type(value).__name__}; {_ACCEPTED}")
+
+
+def _of_polars(frame: Any) -> pa.Table:
+    for name, kind in frame.schema.items():
+        # Arrow would get the addresses of the objects.
+        if str(kind) == "Object":
+            raise ValueError(f"the column {name!r} holds Python objects")
+    return frame.to_arrow()

@@ -89,6 +89,23 @@ def test_arrow_types_round_trip(run: Runner) -> None:
     assert found.schema.metadata == table.schema.metadata
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (pl.DataFrame({"n": pl.Series([object()], dtype=pl.Object)}), "'n' holds Python objects"),
+        (pl.DataFrame({"n": pl.Series([1], dtype=pl.Int128)}), "DataFrame cannot be stored.*cast"),
+        (pd.Series([1], name="n"), "Series"),
+        (pl.Series("n", [1]), "Series"),
+        (pa.table([[1], [2]], names=["n", "n"]), "two columns have the same name"),
+        ("text", "cannot store a str; return a pandas or Polars DataFrame"),
+    ],
+)
+def test_unstorable_value_is_one_line(value: object, message: str, run: Runner) -> None:
+    with pytest.raises(StorageError, match=f"^prices: .*{message}") as raised:
+        run(prices(lambda c: value, None))
+    assert "\n" not in str(raised.value)
+
+
 def test_unstorable_type_is_one_line(run: Runner) -> None:
     table = pa.table({"n": pa.array([(1, 2, 3)], pa.month_day_nano_interval())})
     with pytest.raises(StorageError, match=r"prices/data\.parquet: .*month_day_nano.*cast or drop"):
@@ -161,6 +178,20 @@ def test_none_replaces_table(run: Runner, lake: ParquetStore) -> None:
     assert partition_metadata(run(asset))["None"]["is_none"] is True
     with pytest.raises(StorageError, match=r"data\.parquet: holds None; annotate"):
         run(asset, (reader := Reader(pa.Table)).asset, only=reader.asset)
+
+
+def test_missing_partitions_are_none_where_allowed(run: Runner) -> None:
+    reader = Reader(pa.Table | None, DAYS, allow_missing_partitions=True)
+    asset = prices(lambda c: rows(1))
+    run(asset, reader.asset, only=reader.asset, keys=FIRST)
+    assert reader.value is None
+
+
+def test_bare_mapping_holds_what_was_stored(run: Runner) -> None:
+    reader = Reader(dict, DAYS)
+    outputs = dict(zip(KEYS, [rows(1), rows(2).to_pandas(), POLARS], strict=True))
+    run(prices(lambda c: outputs), reader.asset, keys=THREE_DAYS)
+    assert [type(each) for each in reader.value.values()] == [pa.Table, pd.DataFrame, pl.DataFrame]
 
 
 def test_none_without_annotation_is_refused(run: Runner) -> None:

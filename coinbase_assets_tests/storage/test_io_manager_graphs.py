@@ -166,7 +166,7 @@ def test_hours_and_months(
 def test_month_joins_its_days(run: Runner, lake: ParquetStore) -> None:
     @dg.asset(partitions_def=MONTHS)
     def month(prices: pd.DataFrame) -> pa.Table:
-        return rows(len(prices), prices["number"].sum())
+        return rows(len(prices), int(prices["number"].sum()))
 
     @dg.asset
     def everything(month: dict[str, pa.Table]) -> pa.Table:

@@ -1,10 +1,14 @@
 """The paths of blobs: odd partition keys, dimensions, prefixes, limits."""
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
+import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 
 from coinbase_assets.storage.errors import StorageError
@@ -43,6 +47,29 @@ def test_hive_partitioning_gives_key_back(key: str) -> None:
     path = blob_path(PRICES, {}, key)
     (found,) = ds.get_partition_keys(HIVE.parse(path)).values()
     assert found == key
+
+
+def test_polars_and_duckdb_give_keys_back(tmp_path: Path) -> None:
+    for number, key in enumerate(ODD[:-1]):
+        file = tmp_path / blob_path(PRICES, {}, key)
+        file.parent.mkdir(parents=True)
+        pq.write_table(rows(number), file)
+    files = f"{tmp_path}/**/*.parquet"
+    found = pl.scan_parquet(files, hive_partitioning=True, try_parse_hive_dates=False).collect()
+    options = "hive_partitioning=true, hive_types_autocast=false"
+    query = f"SELECT number, partition FROM read_parquet(?, {options})"
+    for pairs in (
+        found.select("number", "partition").rows(),
+        duckdb.execute(query, [files]).fetchall(),
+    ):
+        assert dict(pairs) == dict(enumerate(ODD[:-1]))
+
+
+def test_empty_partition_key_is_refused(run: Runner) -> None:
+    partitions = dg.StaticPartitionsDefinition(["a", "", "b"])
+    asset = prices(lambda c: dict.fromkeys(c.partition_keys, rows(1)), partitions)
+    with pytest.raises(StorageError, match="prices: a partition key is empty; give it a name"):
+        run(asset, keys=("a", "b"))
 
 
 @pytest.mark.parametrize("key", ["2024-01-31", "2024-01", "ETH-EUR", "1INCH-USD", "15m", "a_b~c.d"])
@@ -102,7 +129,7 @@ def test_compression_and_row_groups(compression: str, run: Runner, lake: Parquet
     altered(run, **options)(prices(lambda c: rows(*range(25)), None), reader.asset)
     assert numbers(reader.value) == [*range(25)]
     content = lake._source.get("prices/data.parquet").content
-    found = pa.parquet.ParquetFile(pa.BufferReader(content)).metadata
+    found = pq.ParquetFile(pa.BufferReader(content)).metadata
     assert found.num_row_groups == 3
     stored = found.row_group(0).column(0).compression
     assert stored.lower() == {"none": "uncompressed"}.get(compression, compression)
