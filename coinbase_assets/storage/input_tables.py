@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def input_tables(
     store: "ParquetStore", context: dg.InputContext, prefix: str, wanted: InputType
 ) -> PartitionTables:
-    """Return the partitions of the input: those to join as Arrow tables, others as wanted.
+    """Return the partitions of the input, as Arrow tables.
 
     Raises PartitionMissing if some have no blob, unless the input's metadata allows it.
     """
@@ -40,7 +40,8 @@ def input_tables(
 
     def load(key: str) -> Any:
         table = read(blobs[key])
-        return table if wanted.container is None else converted(table, wanted.table)
+        # Only Arrow is used in several threads; other libraries may stop for ever in them.
+        return converted(table, wanted.table) if wanted.container is PartitionTables else table
 
     return PartitionTables(blobs, load)
 

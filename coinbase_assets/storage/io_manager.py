@@ -15,7 +15,7 @@ from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.declared_columns import check_output_columns
 from coinbase_assets.storage.errors import BlobChanged, StorageError
 from coinbase_assets.storage.input_tables import input_tables
-from coinbase_assets.storage.input_values import joined
+from coinbase_assets.storage.input_values import converted, joined
 from coinbase_assets.storage.output_names import name_of, output_paths
 from coinbase_assets.storage.output_records import StoredOutput, record, record_unfinished
 from coinbase_assets.storage.output_tables import output_partitions, output_table
@@ -112,14 +112,13 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
         found = self._store.find(paths.values())
         stored = dict[str, StoredOutput]()
 
-        def write(item: tuple[str, object]) -> None:
+        def write(item: tuple[str, Update | pa.Table]) -> None:
             key, value = item
-            replacement = value if callable(value) else output_table(value, context)
-            stored[key] = self._replace(paths[key], replacement, found.get(paths[key]), context)
+            stored[key] = self._replace(paths[key], value, found.get(paths[key]), context)
 
         try:
             with closing(obj) if isinstance(obj, Generator) else nullcontext():
-                deque(map_concurrently(write, output_partitions(obj, list(paths))), maxlen=0)
+                deque(map_concurrently(write, _tables(obj, list(paths), context)), maxlen=0)
         except BaseException:  # a cancel, too
             record_unfinished(context, stored)
             raise
@@ -158,7 +157,9 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
         if wanted.container is PartitionTables:
             return tables
         found = dict(tables.items())
-        return found if wanted.container else joined(found, wanted, name_of(context))
+        if wanted.container is None:
+            return joined(found, wanted, name_of(context))
+        return {key: converted(table, wanted.table) for key, table in found.items()}
 
 
 @contextmanager
@@ -168,6 +169,17 @@ def storage_failures() -> Iterator[None]:
         yield
     except StorageError as error:
         raise failure_of("Storage", error) from error
+
+
+def _tables(
+    obj: object, keys: list[str], context: dg.OutputContext
+) -> Iterator[tuple[str, Update | pa.Table]]:
+    """Yield the output's keys and tables, converted in the calling thread.
+
+    Polars 2.1 can stop for ever when two threads convert a frame with categories at a time.
+    """
+    for key, value in output_partitions(obj, keys):
+        yield key, value if callable(value) else output_table(value, context)
 
 
 def _version(table: pa.Table) -> int:

@@ -28,36 +28,30 @@ from coinbase_assets_tests.storage.prices import (
 PREVIOUS = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
 
 
-def running_total(kind: Any, seen: list[Any]) -> dg.AssetsDefinition:
+def running_total(kind: Any, seen: list[Any], name: str = "total") -> dg.AssetsDefinition:
     """Return an asset whose input is its own previous partition."""
 
-    def compute(total: Any) -> pa.Table:
-        seen.append(dict(total) if isinstance(total, PartitionTables) else total)
+    def compute(before: Any) -> pa.Table:
+        seen.append(dict(before) if isinstance(before, PartitionTables) else before)
         return rows(len(seen))
 
-    compute.__annotations__["total"] = kind
-    own = dg.AssetIn("total", partition_mapping=PREVIOUS)
-    return dg.asset(name="total", partitions_def=DAYS, ins={"total": own})(compute)
+    compute.__annotations__["before"] = kind
+    own = dg.AssetIn(name, partition_mapping=PREVIOUS)
+    return dg.asset(name=name, partitions_def=DAYS, ins={"before": own})(compute)
 
 
 @pytest.mark.both_addresses
-@pytest.mark.parametrize(
-    ("kind", "first"),
-    [
-        (pa.Table | None, None),
-        (pd.DataFrame | None, None),
-        (Mapping[str, pa.Table], {}),
-        (PartitionTables, {}),
-    ],
-)
-def test_self_dependent_partition_starts(kind: Any, first: object, run: Runner) -> None:
-    seen: list[Any] = []
-    asset = running_total(kind, seen)
+def test_self_dependent_partition_starts(run: Runner) -> None:
+    kinds = [pa.Table | None, pd.DataFrame | None, Mapping[str, pa.Table], PartitionTables]
+    seen: list[list[Any]] = [[] for _ in kinds]
+    assets = [
+        running_total(kind, loaded, f"total_{number}")
+        for number, (kind, loaded) in enumerate(zip(kinds, seen, strict=True))
+    ]
     for key in (FIRST, SECOND):
-        run(asset, keys=key)
-    assert seen[0] == first
-    assert seen[1] is not None
-    assert len(seen[1]) == 1
+        run(*assets, keys=key)
+    assert [first for first, _ in seen] == [None, None, {}, {}]
+    assert [len(second) for _, second in seen] == [1, 1, 1, 1]
 
 
 def test_self_dependent_partition_names_remedy(run: Runner) -> None:
@@ -163,18 +157,20 @@ def test_hours_and_months(
     assert list(lake.list("")) == [path]
 
 
-def test_month_joins_its_days(run: Runner, lake: ParquetStore) -> None:
-    @dg.asset(partitions_def=MONTHS)
-    def month(prices: pd.DataFrame) -> pa.Table:
+def test_week_joins_its_days(run: Runner, lake: ParquetStore) -> None:
+    weeks = dg.WeeklyPartitionsDefinition("2024-01-07", end_date="2024-01-21")
+
+    @dg.asset(partitions_def=weeks)
+    def week(prices: pd.DataFrame) -> pa.Table:
         return rows(len(prices), int(prices["number"].sum()))
 
     @dg.asset
-    def everything(month: dict[str, pa.Table]) -> pa.Table:
-        return rows(*(numbers(table)[0] for table in month.values()))
+    def everything(week: dict[str, pa.Table]) -> pa.Table:
+        return rows(*(number for table in week.values() for number in numbers(table)))
 
     asset = prices(lambda c: dict.fromkeys(c.partition_keys, rows(2)))
-    run(asset, keys=(FIRST, "2024-03-31"))
-    for key in MONTHS.get_partition_keys():
-        run(asset, month, only=month, keys=key)
-    run(asset, month, everything, only=everything)
-    assert numbers(lake.get("everything/data.parquet")) == [31, 29, 31]
+    run(asset, keys=("2024-01-07", "2024-01-20"))
+    for key in weeks.get_partition_keys():
+        run(asset, week, only=week, keys=key)
+    run(asset, week, everything, only=everything)
+    assert numbers(lake.get("everything/data.parquet")) == [7, 14, 7, 14]

@@ -143,7 +143,6 @@ def test_joined_frames_promote_types(run: Runner) -> None:
     assert frame["x"].isna().tolist() == [False, True, True]
 
 
-@pytest.mark.both_addresses
 @pytest.mark.parametrize("kind", [pd.DataFrame, pa.Table, pl.DataFrame])
 def test_joined_partitions_of_other_types_are_refused(kind: Any, run: Runner) -> None:
     whole, text = pd.DataFrame({"n": [1]}), pd.DataFrame({"n": ["a"]})
