@@ -21,6 +21,7 @@ from azure.storage.blob import BlobClient, BlobProperties, BlobServiceClient, Co
 from coinbase_assets.environment.secrets import public
 from coinbase_assets.storage.blob_source import Download
 from coinbase_assets.storage.errors import BlobChanged, PartitionMissing, StorageError
+from coinbase_assets.storage.metadata_headers import fields_of, headers_of
 from coinbase_assets.storage.stored_blob import StoredBlob
 from coinbase_assets.storage.table_sizes import check_size
 
@@ -74,7 +75,7 @@ class AzureBlobs:
                 self._container.get_blob_client(path),
                 data=content,
                 overwrite=True,
-                metadata=dict(fields),
+                metadata=headers_of(fields),
                 content_settings=ContentSettings(content_type, content_md5=bytearray(md5)),
                 validate_content=True,
                 **({} if overwrite else _still(replacing)),
@@ -111,7 +112,7 @@ def _stored(blob: BlobProperties) -> StoredBlob:
         blob.name,
         blob.etag.strip('"'),
         blob.size,
-        dict(blob.metadata or {}),
+        fields_of(blob.metadata or {}),
         bytes(blob.content_settings.content_md5 or b"").hex(),
         archived=blob.blob_tier == "Archive",
     )

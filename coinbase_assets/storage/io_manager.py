@@ -1,34 +1,27 @@
-"""A Dagster IO manager that stores each partition's table as one Parquet blob in Azure."""
+"""A Dagster IO manager that stores tables as Parquet blobs in Azure, one for each partition."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar, get_args
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
 import dagster as dg
 import pyarrow as pa
 from pydantic import PrivateAttr
 
 from coinbase_assets.dagster_instance.failures import failure_of
-from coinbase_assets.dagster_instance.unfinished_outputs import record_at_once
-from coinbase_assets.storage.asset_values import (
-    is_data_frame,
-    is_mapping,
-    joined_tables,
-    output_partitions,
-    output_table,
-)
-from coinbase_assets.storage.blob_metadata import blob_metadata
 from coinbase_assets.storage.concurrency import map_concurrently
-from coinbase_assets.storage.declared_columns import (
-    check_input_columns,
-    check_output_columns,
-    optional_columns,
-)
-from coinbase_assets.storage.errors import BlobChanged, PartitionMissing, StorageError
+from coinbase_assets.storage.declared_columns import check_output_columns
+from coinbase_assets.storage.errors import BlobChanged, StorageError
+from coinbase_assets.storage.input_tables import input_tables
+from coinbase_assets.storage.input_values import converted, joined
+from coinbase_assets.storage.output_names import name_of, output_paths
+from coinbase_assets.storage.output_records import StoredOutput, record, record_unfinished
+from coinbase_assets.storage.output_tables import output_partitions, output_table
 from coinbase_assets.storage.partition_tables import PartitionTables
-from coinbase_assets.storage.paths import UNPARTITIONED, blob_path
 from coinbase_assets.storage.stored_blob import StoredBlob
+from coinbase_assets.storage.table_kinds import InputType, is_nothing
 from coinbase_assets.table_metadata import all_fields, is_number
 
 if TYPE_CHECKING:
@@ -45,21 +38,28 @@ def leave_as_it_is(stored: StoredBlob | None) -> None:
 
 
 class AzureParquetIOManager(dg.ConfigurableIOManager):
-    """Stores pandas DataFrames and pyarrow Tables, and loads inputs as their annotated types.
+    """Stores tables of pandas, Polars and pyarrow, and loads inputs as their annotated types.
 
-    Outputs. An asset returns a table for one partition. For several it returns a mapping of
-    partition keys to tables, or an iterator of such pairs. Any table may be an Update. Each
-    blob is replaced in one atomic put, which fails if another writer has changed the blob since
-    this output began. The table is then put again, unless the other writer's version is greater.
-    The version is a whole number: the output's metadata `version`, or the table's field `version`.
+    docs/io-manager.md has the rules and examples.
 
-    Inputs. The annotation is `pd.DataFrame`, `pa.Table`, a `Mapping` from partition key to either,
-    or `PartitionTables`, which downloads each `pa.Table` when it is accessed. The input's metadata
-    may have `columns`, to load only those, and `allow_missing_partitions`, to skip partitions that
-    have no blob.
+    Outputs. An asset or op returns a pandas or Polars DataFrame, a LazyFrame, a pyarrow Table,
+    RecordBatch or RecordBatchReader, or None where its annotation allows that. For several
+    partitions an asset returns a mapping of partition keys to these, or an iterator of such pairs.
+    Any table may be an Update. Each blob is replaced in one atomic put, which fails if another
+    writer has changed the blob since this output began. The table is then put again, unless the
+    other writer's version is greater. The version is a whole number: the output's metadata
+    `coinbase_assets/version`, or the table's field `version`.
+
+    Inputs. The annotation is one of these classes, `X | None`, a `Mapping` from partition key to
+    them, or `PartitionTables`, which downloads each table when it is accessed. Without annotation,
+    a table is what it was when stored. The input's metadata may have `columns`, to load only those,
+    and `allow_missing_partitions`, to skip partitions that have no blob.
 
     Resources. `storage` is an AzureStorageResource, dagster-azure's AzureBlobStorageResource, or
     any resource whose `get_client()` is a context manager that yields a BlobServiceClient.
+
+    Options. `prefix` is the folder of all paths, `compression` that of the files (zstd, snappy,
+    gzip, brotli, lz4, none), `row_group_size` the most rows of a row group.
 
     Rules. A subclass with `rules` notices damaged blobs, and treats them as missing.
 
@@ -73,6 +73,9 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
 
     storage: dg.ConfigurableResource
     container: str
+    prefix: str = ""
+    compression: str = "zstd"
+    row_group_size: int | None = None
     rules: ClassVar["BlobRules | None"] = None
 
     _store: "ParquetStore" = PrivateAttr()
@@ -82,10 +85,13 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
         self, context: dg.InitResourceContext
     ) -> Iterator["AzureParquetIOManager"]:
         from coinbase_assets.storage.azure_blobs import AzureBlobs
+        from coinbase_assets.storage.parquet_encoding import ParquetOptions
         from coinbase_assets.storage.parquet_store import ParquetStore
 
+        with storage_failures():
+            options = ParquetOptions(self.compression, self.row_group_size)
         with self.storage.get_client() as service:  # type: ignore[attr-defined]
-            self._store = ParquetStore(AzureBlobs(service, self.container), self.rules)
+            self._store = ParquetStore(AzureBlobs(service, self.container), self.rules, options)
             yield self
 
     def __repr_args__(self) -> list[tuple[str, str]]:
@@ -102,37 +108,21 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
             self._store_output(context, obj)
 
     def _store_output(self, context: dg.OutputContext, obj: object) -> None:
-        paths = _paths(context, context.definition_metadata)
+        paths = output_paths(context, self.prefix)
         found = self._store.find(paths.values())
-        stored = dict[str, StoredBlob]()
+        stored = dict[str, StoredOutput]()
 
-        def write(item: tuple[str, object]) -> None:
+        def write(item: tuple[str, Update | pa.Table]) -> None:
             key, value = item
-            replacement = value if callable(value) else output_table(value, context)
-            stored[key] = self._replace(paths[key], replacement, found.get(paths[key]), context)
+            stored[key] = self._replace(paths[key], value, found.get(paths[key]), context)
 
         try:
             with closing(obj) if isinstance(obj, Generator) else nullcontext():
-                deque(map_concurrently(write, output_partitions(obj, list(paths))), maxlen=0)
+                deque(map_concurrently(write, _tables(obj, list(paths), context)), maxlen=0)
         except BaseException:  # a cancel, too
-            self._record(context, stored)
+            record_unfinished(context, stored)
             raise
-        # Dagster records the partitions with this metadata when the output is stored.
-        for key, blob in stored.items():
-            metadata = blob_metadata(self._store.uri(blob.path), blob)
-            context.step_context.add_asset_metadata(metadata, context.asset_key, key or None)
-
-    def _record(self, context: dg.OutputContext, stored: Mapping[str, StoredBlob]) -> None:
-        """Record what is stored already, since Dagster records nothing of an unfinished output."""
-        materializations = [
-            dg.AssetMaterialization(
-                context.asset_key,
-                partition=key or None,
-                metadata=blob_metadata(self._store.uri(blob.path), blob),
-            )
-            for key, blob in sorted(stored.items())
-        ]
-        record_at_once(context, materializations)
+        record(context, stored)
 
     def _replace(
         self,
@@ -140,60 +130,36 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
         value: Update | pa.Table,
         found: StoredBlob | None,
         context: dg.OutputContext,
-    ) -> StoredBlob:
+    ) -> StoredOutput:
         """Put the table. After another writer's change, repeat unless its version is greater."""
+        output = partial(StoredOutput, uri=self._store.uri(path))
         while True:
             try:
                 table = value if isinstance(value, pa.Table) else value(found)
                 if table is None:
-                    return _kept(found, path)
+                    return output(_kept(found, path), schema=None)
                 version = _version(table)
-                check_output_columns(path, table.schema, context.definition_metadata)
-                return self._store.put(path, table, found)
+                if not is_nothing(all_fields(table)):
+                    check_output_columns(path, table.schema, context.definition_metadata)
+                return output(self._store.put(path, table, found), schema=table.schema)
             except BlobChanged:
                 found = self._store.find([path]).get(path)
                 if isinstance(value, pa.Table) and found and found.version > version:
-                    return found
+                    return output(found, schema=None)
 
     def load_input(self, context: dg.InputContext) -> object:
         with storage_failures():
             return self._load_input(context)
 
     def _load_input(self, context: dg.InputContext) -> object:
-        upstream = context.upstream_output.definition_metadata if context.upstream_output else {}
-        options = context.definition_metadata
-        paths = _paths(context, upstream)
-        found = self._store.find(paths.values())
-        blobs = {key: found[path] for key, path in paths.items() if path in found}
-        if len(blobs) < len(paths) and not options.get("allow_missing_partitions"):
-            missing = ", ".join(path for path in paths.values() if path not in found)
-            raise PartitionMissing(
-                f"{context.asset_key.to_user_string()}: missing in {self._store.container_uri}:"
-                f" {missing}; materialise the partitions first"
-            )
-        wanted = context.dagster_type.typing_type
-        tables = PartitionTables(blobs, self._loader(paths, upstream, options, wanted))
-        if wanted is PartitionTables:
+        wanted = InputType.of(context.dagster_type.typing_type)
+        tables = input_tables(self._store, context, self.prefix, wanted)
+        if wanted.container is PartitionTables:
             return tables
-        return dict(tables.items()) if is_mapping(wanted) else joined_tables(tables, context)
-
-    def _loader(
-        self,
-        paths: Mapping[str, str],
-        upstream: Mapping[str, Any],
-        options: Mapping[str, Any],
-        wanted: Any,
-    ) -> Callable[[str], Any]:
-        """Return the function that loads a partition by its key, as the wanted type."""
-        as_pandas = any(map(is_data_frame, (wanted, *get_args(wanted))))
-        columns, optional = options.get("columns"), optional_columns(upstream)
-
-        def load(key: str) -> Any:
-            table = self._store.get(paths[key], columns, optional=optional)
-            check_input_columns(self._store.uri(paths[key]), table.schema, upstream, columns)
-            return table.to_pandas() if as_pandas else table
-
-        return load
+        found = dict(tables.items())
+        if wanted.container is None:
+            return joined(found, wanted, name_of(context))
+        return {key: converted(table, wanted.table) for key, table in found.items()}
 
 
 @contextmanager
@@ -205,12 +171,15 @@ def storage_failures() -> Iterator[None]:
         raise failure_of("Storage", error) from error
 
 
-def _paths(
-    context: dg.OutputContext | dg.InputContext, metadata: Mapping[str, Any]
-) -> dict[str, str]:
-    """Return the paths of the run's partitions by key, UNPARTITIONED for an unpartitioned asset."""
-    keys = context.asset_partition_keys if context.has_asset_partitions else [UNPARTITIONED]
-    return {key: blob_path(context.asset_key, metadata, key) for key in keys}
+def _tables(
+    obj: object, keys: list[str], context: dg.OutputContext
+) -> Iterator[tuple[str, Update | pa.Table]]:
+    """Yield the output's keys and tables, converted in the calling thread.
+
+    Polars 2.1 can stop for ever when two threads convert a frame with categories at a time.
+    """
+    for key, value in output_partitions(obj, keys):
+        yield key, value if callable(value) else output_table(value, context)
 
 
 def _version(table: pa.Table) -> int:

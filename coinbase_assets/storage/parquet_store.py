@@ -11,22 +11,20 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from io import BytesIO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from coinbase_assets.plain_text import shown
 from coinbase_assets.storage.blob_rules import AnyTable, BlobRules
 from coinbase_assets.storage.blob_source import BlobSource, Download
 from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.errors import BlobChanged, BlobDamaged, PartitionMissing, StorageError
+from coinbase_assets.storage.pandas_tables import index_columns
+from coinbase_assets.storage.parquet_encoding import ParquetOptions, decode, encode
 from coinbase_assets.storage.stored_blob import StoredBlob
 from coinbase_assets.storage.table_sizes import MOST_BYTES, check_parquet, not_parquet, table_size
 from coinbase_assets.table_metadata import Fields, all_fields
 
-# Larger dictionaries save no space: most values of such columns occur only once.
-_DICTIONARY_BYTES = 1 << 15
 _CONTENT_TYPE = "application/vnd.apache.parquet"
 DAMAGED = "damaged/"
 """The folder that keeps damaged files which were replaced."""
@@ -40,8 +38,14 @@ class ParquetStore:
     the folder DAMAGED.
     """
 
-    def __init__(self, source: BlobSource, rules: BlobRules | None = None) -> None:
+    def __init__(
+        self,
+        source: BlobSource,
+        rules: BlobRules | None = None,
+        options: ParquetOptions | None = None,
+    ) -> None:
         self._source = source
+        self._options = options or ParquetOptions()
         self._rules = rules or AnyTable()
         self._read: dict[tuple[str, str], StoredBlob] = {}
         self.container_uri = source.uri
@@ -143,17 +147,20 @@ class ParquetStore:
         columns: Sequence[str] | None = None,
         etag: str | None = None,
         optional: Collection[str] = (),
+        *,
+        with_index: bool = False,
     ) -> pa.Table:
         """Return the table at the path, or only the given columns of it, in their order.
 
-        Columns in `optional` may be missing from the blob; the table then lacks them. With `etag`,
+        Columns in `optional` may be missing from the blob; the table then lacks them. Perhaps with
+        the columns of a stored DataFrame's index, which come last. With `etag`,
         raises BlobChanged if the blob has another ETag. A whole table is checked against the
         blob's MD5, single columns against the checksums of their pages: raises BlobDamaged.
         """
         download = self._source.get(path, etag)
         if columns is None:
             self._check_md5(path, download)
-        return self._decode(path, download.content, columns, optional)
+        return self._decode(path, download.content, columns, optional, with_index)
 
     def put(self, path: str, table: pa.Table, replacing: StoredBlob | None) -> StoredBlob:
         """Store the table in one atomic step and return its blob.
@@ -162,7 +169,7 @@ class ParquetStore:
         is not damaged. Raises StorageError if the table takes more memory than `get` accepts.
         """
         table = self._rules.seal(path, table)
-        content = _encode(table)
+        content = self._encode(path, table)
         if (size := table_size(content)) > MOST_BYTES:
             raise StorageError(
                 f"{self.uri(path)}: the table takes {size:,} bytes or more, but a partition"
@@ -197,21 +204,31 @@ class ParquetStore:
                 " materialise the partition again"
             )
 
+    def _encode(self, path: str, table: pa.Table) -> bytes:
+        try:
+            return encode(table, self._options)
+        except StorageError as error:
+            raise StorageError(f"{self.uri(path)}: {error}") from error
+
     def _decode(
-        self, path: str, content: bytes, columns: Sequence[str] | None, optional: Collection[str]
+        self,
+        path: str,
+        content: bytes,
+        columns: Sequence[str] | None,
+        optional: Collection[str],
+        with_index: bool = False,
     ) -> pa.Table:
         check_parquet(self.uri(path), content)
         try:
-            with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
-                # Arrow's own threads can outlive the interpreter, which then aborts at exit.
-                table = file.read(columns, use_threads=False)
+            table = decode(content, columns, with_index=with_index)
         except (pa.ArrowException, OSError) as error:
             raise not_parquet(self.uri(path), error) from error
         if columns is None:
             return table
         if missing := {*columns} - {*table.column_names, *optional}:
             raise StorageError(f"{self.uri(path)}: has no column {', '.join(sorted(missing))}")
-        return table.select([name for name in columns if name in table.column_names])
+        wanted = [*columns, *(index_columns(table.schema) if with_index else [])]
+        return table.select([name for name in dict.fromkeys(wanted) if name in table.column_names])
 
 
 def _fields(table: pa.Table) -> dict[str, str]:
@@ -232,22 +249,3 @@ def _description(path: str, content: bytes) -> dict[str, str]:
     """Return the fields by which a blob's metadata is known to belong to its bytes."""
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     return {"path": path, "bytes": str(len(content)), "md5": md5}
-
-
-def _encode(table: pa.Table) -> bytes:
-    """Return the Parquet file: 0.92 MB for a month of 1m candles, 1.35 MB by pyarrow's defaults."""
-    times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
-    buffer, bare = BytesIO(), table.replace_schema_metadata(None)
-    with pq.ParquetWriter(
-        buffer,
-        bare.schema,
-        compression="zstd",
-        write_page_checksum=True,
-        column_encoding=dict.fromkeys(times, "DELTA_BINARY_PACKED"),
-        use_dictionary=[name for name in table.column_names if name not in times],
-        dictionary_pagesize_limit=_DICTIONARY_BYTES,
-    ) as writer:
-        writer.write_table(bare)
-        # As metadata of the schema, they would be stored twice.
-        writer.add_key_value_metadata(table.schema.metadata or {})
-    return buffer.getvalue()

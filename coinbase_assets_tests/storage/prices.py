@@ -55,6 +55,8 @@ NESTED = "[" * 5000
 FIELDS = {"version": "7", "settled": "true", "open": "false", "share": "0.5", "by": NESTED}
 SHOWN = {"settled": True, "open": False, "share": "0.5", "by": shown(NESTED)}
 
+NUMBER_COLUMN = dg.TableSchema([dg.TableColumn("number", "int64")])
+
 Pairs = Iterator[tuple[str, Any]]
 
 

@@ -27,6 +27,7 @@ from coinbase_assets_tests.storage.prices import (
     GOOD,
     GRID,
     KEYS,
+    NUMBER_COLUMN,
     SECOND,
     SHOWN,
     SITES,
@@ -299,6 +300,7 @@ def test_output_records_metadata_per_partition(
             "dagster/row_count": n,
             "dagster/uri": lake.uri(blob.path),
             "dagster/size_bytes": blob.size,
+            "dagster/column_schema": NUMBER_COLUMN,
             **SHOWN,
         }
         for n, (key, blob) in enumerate(zip(recorded, lake.list("").values(), strict=True), 1)

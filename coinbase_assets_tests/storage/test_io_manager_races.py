@@ -15,6 +15,7 @@ from azure.storage.blob import (
 
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.io_manager import leave_as_it_is
+from coinbase_assets.storage.output_tables import VERSION_METADATA
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.storage.stored_blob import StoredBlob
 from coinbase_assets.table_metadata import with_fields
@@ -43,7 +44,7 @@ def version_by_field(pairs: Pairs, version: int) -> dg.Output:
 
 def version_by_metadata(pairs: Pairs, version: int) -> dg.Output:
     frames = ((key, table.to_pandas()) for key, table in pairs)
-    return dg.Output(frames, metadata={"version": version})
+    return dg.Output(frames, metadata={VERSION_METADATA: version})
 
 
 @pytest.mark.parametrize("versioned", [version_by_field, version_by_metadata])

@@ -16,6 +16,7 @@ from coinbase_assets_tests.storage.prices import (
     FIELDS,
     FIRST,
     KEYS,
+    NUMBER_COLUMN,
     SECOND,
     SHOWN,
     THREE_DAYS,
@@ -89,6 +90,7 @@ def test_unfinished_output_records_what_is_stored(
         "dagster/uri": lake.uri(path_of(FIRST)),
         "dagster/row_count": 1,
         "dagster/size_bytes": blob.size,
+        "dagster/column_schema": NUMBER_COLUMN,
         **SHOWN,
     }
     assert recorded[SECOND]["dagster/row_count"] == 1

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from coinbase_assets.storage.errors import BlobDamaged, PartitionMissing, StorageError
+from coinbase_assets.storage.output_tables import VERSION_METADATA
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.storage.partition_tables import PartitionTables
 from coinbase_assets.table_metadata import with_fields
@@ -158,7 +159,7 @@ def test_output_names_unsupported_type(
 @pytest.mark.parametrize(
     "output",
     [
-        dg.Output(TABLE, metadata={"version": "newest"}),
+        dg.Output(TABLE, metadata={VERSION_METADATA: "newest"}),
         dg.Output(with_fields(TABLE, {"version": "newest"})),
     ],
     ids=["metadata", "field"],
