@@ -323,6 +323,7 @@ def test_definitions_every_asset_has_its_automations(monkeypatch: pytest.MonkeyP
     }
 
 
+@pytest.mark.soak
 def test_definitions_mixed_granularities_load_without_warning() -> None:
     """A job collects series whose back-fill policies differ, of which Dagster warns."""
     load = f"from {MODULE} import defs; defs().get_repository_def()"

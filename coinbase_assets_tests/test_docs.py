@@ -175,6 +175,7 @@ def _run_python(text: str, snippet: Snippet, names: dict[str, Any], container: s
         exec(compile(text, str(snippet), "exec"), names)
 
 
+@pytest.mark.soak
 def test_notebook_cells_run(
     reader: Reader, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -275,6 +275,7 @@ def test_checks_show_first_ten_impossible_prices(
         assert value in lines[hour]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("tags", "checked", "failing"),
     [

@@ -57,6 +57,7 @@ def recorded(instance: dg.DagsterInstance) -> set[str]:
     return instance.get_materialized_partitions(dg.AssetKey(["ETH-EUR", "1h", "raw_candles"]))
 
 
+@pytest.mark.soak
 def test_raw_range_run_requests_windows_across_days(
     lake: ParquetStore, instance: dg.DagsterInstance
 ) -> None:

@@ -97,6 +97,7 @@ def test_collect_runs_separate_days_apart(collector: Collector) -> None:
     assert collector.plan(HOURS, days).runs == [days[:3], days[3:4], days[4:]]
 
 
+@pytest.mark.soak
 def test_collect_builds_only_stale_months(
     collector: Collector, exchange: StandInExchange, instance: dg.DagsterInstance
 ) -> None:
@@ -126,6 +127,7 @@ def test_collect_builds_month_without_ledger(
     assert (outcome.plan.runs, outcome.missing) == ([], [])
 
 
+@pytest.mark.soak
 def test_collect_plans_requests_it_sends(collector: Collector, exchange: StandInExchange) -> None:
     first = date(2023, 1, 1)
     days = [str(first + timedelta(day)) for day in range(320)]

@@ -89,6 +89,7 @@ def test_history_sensor_rebuilds_touched_months(ticks: Ticks, instance: dg.Dagst
     ]
 
 
+@pytest.mark.soak
 def test_history_sensor_one_run_for_many_partitions(
     ticks: Ticks, instance: dg.DagsterInstance
 ) -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import coinbase_assets
 
 PACKAGE = Path(coinbase_assets.__file__).parent
@@ -14,6 +16,7 @@ LINE = '    Column("example", pa.int64(), "An example", np.add.reduceat, require
 END_OF_COLUMNS = ')\n"""The columns of values'
 
 
+@pytest.mark.soak
 def test_optional_column_takes_one_line(tmp_path: Path) -> None:
     copy = shutil.copytree(PACKAGE, tmp_path / PACKAGE.name)
     table = copy / "candles" / "table.py"

@@ -208,6 +208,7 @@ def test_export_fills_empty_buckets(quant: User, run_here: RunHere, tmp_path: Pa
     assert counts["--fill", "previous"] == (3 * 96, 3 * 96)
 
 
+@pytest.mark.soak
 def test_export_into_a_closed_pipe_is_quiet(quant: User) -> None:
     program = Path(sys.executable).with_name("coinbase-assets")
     command = f"'{program}' export BTC-USD:15m {' '.join(DAYS)} | head -1"
@@ -218,6 +219,7 @@ def test_export_into_a_closed_pipe_is_quiet(quant: User) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.soak
 def test_plot_of_several_series_says_where(
     quant: User, run_here: RunHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -181,6 +181,7 @@ def test_wrong_proxy_is_usage_error(new_user: NewUser) -> None:
 # Alerts
 
 
+@pytest.mark.soak
 def test_alerts_test_prints_result_per_destination(new_user: NewUser, run_here: RunHere) -> None:
     with Webhook() as webhook, mail_server() as mailbox:
         user = new_user(COINBASE_ALERT_URLS=f"{webhook.url},{mailbox.url}")
@@ -559,6 +560,7 @@ class RefusingExchange(StandInExchange):
         return self.error, 0.0
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("status", [pytest.param(400, marks=pytest.mark.soak), 500])
 def test_collect_prints_hostile_answer_as_text(
     new_user: NewUser, run_here: RunHere, status: int

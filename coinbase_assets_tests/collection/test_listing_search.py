@@ -161,6 +161,7 @@ def first_answers_empty() -> Faults:
     return fault
 
 
+@pytest.mark.soak
 def test_fetch_listing_survives_spurious_empty_answer(find: Find) -> None:
     right = date(2018, 5, 3)
     assert find(daily(right), first_answers_empty())[0].day == right

@@ -101,6 +101,7 @@ def test_event_log_has_same_content_as_dagsters(
     assert len(found[0]["materialised"]) == 31 + 5
 
 
+@pytest.mark.soak
 def test_event_log_shares_files_with_dagsters(tmp_path: Path) -> None:
     for number, storage in enumerate((THEIRS, OURS, THEIRS, OURS), 1):
         with instance_with(storage, tmp_path) as instance:

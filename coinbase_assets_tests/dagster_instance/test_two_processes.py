@@ -84,6 +84,7 @@ def run(home: Path) -> Iterator[EchoRun]:
         run.kill()
 
 
+@pytest.mark.soak
 def test_lines_of_a_run_arrive_while_it_goes_on(home: Path, run: EchoRun) -> None:
     """As on the run's page of the web UI, which watches the log in this way."""
     arrived: Queue[str] = Queue()

@@ -47,6 +47,7 @@ RAW, HISTORY, CHART = (
 )
 
 
+@pytest.mark.soak
 def test_web_ui_refuses_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     azurite = running_azurite(tmp_path / "azurite", free_port())
     with StandInExchange(rate=None) as exchange, azurite as connection_string:

@@ -117,10 +117,11 @@ def test_dagster_validates_code_location(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        (
+        pytest.param(
             "wrong",
             "COINBASE_SERIES=ETH-EUR:2m: 'ETH-EUR:2m': unknown granularity '2m';"
             " allowed are 1m 5m 15m 1h 6h 1d",
+            marks=pytest.mark.soak,
         ),
         (
             "no storage",

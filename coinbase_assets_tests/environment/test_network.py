@@ -26,6 +26,7 @@ _KINDS = ("http", "https", "all", "no")
 PROXY = [f"{kind}_proxy" for kind in _KINDS] + [f"{kind.upper()}_PROXY" for kind in _KINDS]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["http_proxy", pytest.param("ALL_PROXY", marks=pytest.mark.soak)])
 def test_proxies_bypassed_for_storage_on_this_machine(
     lake: ParquetStore, tmp_path: Path, name: str

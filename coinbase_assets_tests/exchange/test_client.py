@@ -311,6 +311,7 @@ def answered(exchange: ExchangeResource, windows: int = 1, **options: Any) -> in
         return len(list(client.fetch_candles(series, START, START + windows * WINDOW)))
 
 
+@pytest.mark.soak
 def test_urgent_clients_keep_exchange_limit(budget_file: Path) -> None:
     with StandInExchange(rate=10, burst=15) as exchange, ThreadPoolExecutor() as threads:
         shared = resource(exchange.url, budget_file, rate=10)

@@ -92,6 +92,7 @@ def test_damaged_file_is_a_new_outage(tmp_path: Path, said: Said, text: str) -> 
     assert said() == ["The exchange does not answer, trying again: no answer"]
 
 
+@pytest.mark.soak
 def test_resource_says_outage_and_its_end(
     tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -195,6 +195,7 @@ def test_draw_candles_body_wicks_and_colour() -> None:
             assert np.abs(wick - np.round(np.array(to_rgb(BACKGROUND)) * 255)).max() > 40
 
 
+@pytest.mark.soak
 def test_render_is_opaque_and_small() -> None:
     states = [(START - n * DAY, START - (n - 1) * DAY, State.TRADED) for n in range(300)]
     calendar = build_calendar(ledger_of(*states), date(2024, 1, 30))

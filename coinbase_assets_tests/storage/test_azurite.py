@@ -92,6 +92,7 @@ def test_azurite_is_shared_until_last_user_ends(tmp_path: Path, port: int) -> No
     assert servers(port) == []
 
 
+@pytest.mark.soak
 def test_azurite_of_same_data_is_used_from_other_cache(
     tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

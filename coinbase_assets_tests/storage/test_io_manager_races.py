@@ -140,6 +140,7 @@ def test_update_none_refuses_missing_blob(run: Runner) -> None:
         run(prices(lambda context: leave_as_it_is), keys=FIRST)
 
 
+@pytest.mark.soak
 def test_update_concurrent_runs_lose_no_row(run: Runner, lake: ParquetStore) -> None:
     """Twenty assets in each run add a row to the same blob, at the same time as the other run."""
     together, made = threading.Barrier(2), list[int]()

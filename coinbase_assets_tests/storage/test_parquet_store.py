@@ -225,6 +225,7 @@ def test_get_refuses_huge_table(lake: ParquetStore) -> None:
     assert lake.list("") == {}
 
 
+@pytest.mark.soak
 def test_get_refuses_huge_blob(lake: ParquetStore) -> None:
     lake.put_bytes(PATH, bytes(MOST_BYTES + 1), "parquet")
     with pytest.raises(BlobDamaged, match=f"{PATH}: takes {MOST_BYTES + 1:,} bytes or more"):
