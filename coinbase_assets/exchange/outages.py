@@ -20,7 +20,7 @@ from coinbase_assets.file_locks import exclusive
 log = logging.getLogger(__name__)
 
 OUTAGE_ERRORS = (ExchangeUnavailable.__name__, ExchangeUnreachable.__name__)
-"""The classes of errors of which these lines say enough."""
+"""The classes of errors that these lines say enough about."""
 
 _SECONDS_BETWEEN_LINES = 60.0
 # An outage is over at the first answer so long after the last failure.
