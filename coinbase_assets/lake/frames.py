@@ -41,7 +41,8 @@ def _to_pandas(table: pa.Table) -> Any:
 
 
 def _to_duckdb(table: pa.Table) -> Any:
-    return import_module("duckdb").connect().from_arrow(table)
+    # DuckDB's own connection: a relation does not keep another one open in all versions.
+    return import_module("duckdb").from_arrow(table)
 
 
 _LIBRARIES: Mapping[str, Callable[[pa.Table], Any]] = {

@@ -588,7 +588,7 @@ def test_collect_offline_keeps_settled_days(new_user: NewUser, run_here: RunHere
     assert run_here(offline, "collect", *days).returncode == 0
     result = run_here(offline, "collect", *DAYS)
     missing, error = error_lines(result, 1)
-    assert missing.endswith("raw_candles 2024-01-05")
+    assert missing.endswith("raw_candles 2024-01-04..2024-01-05")
     assert "the name a.invalid does not resolve" in error
     assert error.endswith("or try it offline: make demo")
     assert "trying again" not in result.stdout

@@ -43,7 +43,7 @@ EXPECTED = pa.concat_tables([JANUARY.slice(30 * 96), FEBRUARY.slice(0, 96)]).to_
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".parquet": pd.read_parquet,
     ".csv": lambda file: csv.read_csv(file).to_pandas(),
-    ".csv.gz": pd.read_csv,
+    ".csv.gz": lambda file: csv.read_csv(file).to_pandas(),
     ".json": lambda file: pd.DataFrame(json.loads(file.read_text())),
     ".jsonl": lambda file: pd.DataFrame(map(json.loads, file.read_text().splitlines())),
     ".feather": pd.read_feather,
