@@ -21,6 +21,7 @@ from coinbase_assets.lake.portable_json import to_json
 from coinbase_assets.lake.replaced_files import replaced
 from coinbase_assets.monitoring.alert_state import load_state
 from coinbase_assets.monitoring.freshness import freshness_windows
+from coinbase_assets.plain_text import quoted
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.errors import PartitionMissing
 from coinbase_assets.storage.parquet_store import ParquetStore
@@ -64,7 +65,8 @@ def show_holdings(settings: Settings, text: str, as_json: bool) -> None:
             [_cells(each, now) for each in holdings],
         )
         if not holdings:
-            console.print("Nothing is stored yet; run coinbase-assets collect")
+            what = f"No series with {quoted(text)} is stored" if text else "Nothing is stored yet"
+            console.print(f"{what}; run coinbase-assets collect")
         console.print(f"Container {store.container_uri}")
 
 
