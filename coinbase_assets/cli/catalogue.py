@@ -12,7 +12,7 @@ from coinbase_assets.candles.datasets import LISTINGS, PRODUCTS, place_of
 from coinbase_assets.candles.evidence import Lifetime
 from coinbase_assets.cli.console import console, errors
 from coinbase_assets.definitions import build_exchange
-from coinbase_assets.exchange.errors import ExchangeError
+from coinbase_assets.exchange.errors import ExchangeError, ExchangeUnreachable
 from coinbase_assets.exchange.products import DELISTED
 from coinbase_assets.lake.account import has_lake, open_container
 from coinbase_assets.lake.portable_json import to_json
@@ -52,7 +52,9 @@ def known_products(settings: Settings) -> KnownProducts:
             return KnownProducts(catalogue.products, f"from {settings.api_url}")
     except ExchangeError as error:
         if not (stored := _stored_products(settings)):
-            raise ExchangeError(f"{error}; {UNREACHABLE}") from None
+            if isinstance(error, ExchangeUnreachable):
+                raise ExchangeError(f"{error}; {UNREACHABLE}") from None
+            raise
         errors.print(f"The exchange does not answer: {error}")
         return stored
 
