@@ -28,7 +28,7 @@ from coinbase_assets.assets.partitions import MONTHS_PER_RUN, days_per_run
 from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, RAW_CANDLES
 from coinbase_assets.candles.series import Series
-from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.deployment import SILENT
 from coinbase_assets.dagster_instance.run_tags import range_tags
 from coinbase_assets.definitions import build_definitions
 from coinbase_assets.settings import load_settings

@@ -13,7 +13,7 @@ from dagster._core.storage.tags import (
 
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES, Dataset
 from coinbase_assets.candles.series import Series
-from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.deployment import SILENT
 from coinbase_assets.dagster_instance.failures import causes_raised
 from coinbase_assets.dagster_instance.run_tags import LIVE
 from coinbase_assets.definitions import build_definitions

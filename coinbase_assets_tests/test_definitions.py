@@ -31,8 +31,9 @@ from coinbase_assets.candles.series import Granularity, Series
 from coinbase_assets.candles.table import SCHEMA
 from coinbase_assets.completeness.halts import HALT_SCHEMA
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State
+from coinbase_assets.components.own_deployment import build_exchange, build_storage
 from coinbase_assets.dagster_instance.executor import LockedInProcessExecutor
-from coinbase_assets.definitions import build_definitions, build_exchange, build_storage
+from coinbase_assets.definitions import build_definitions
 from coinbase_assets.environment.collected_series import add_collected_series
 from coinbase_assets.settings import Settings, load_settings
 from coinbase_assets_tests.processes import PROJECT

@@ -9,6 +9,7 @@ import dagster as dg
 from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.datasets import CANDLE_CHART, CANDLE_COVERAGE, CANDLE_HISTORY
 from coinbase_assets.candles.series import Series
+from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.lake.charts import DAYS, draw_days, last_candle
 from coinbase_assets.storage.blob_metadata import blob_metadata
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
@@ -24,12 +25,13 @@ asked for again; `unprovable`: in doubt, without a witness; `pending`: due in th
 """
 
 
-def build_candle_chart(series: Series) -> dg.AssetsDefinition:
+def build_candle_chart(series: Series, deployment: Deployment = OWN) -> dg.AssetsDefinition:
     """Return the asset that draws the last days of a series."""
 
     @dg.asset(
-        key=CANDLE_CHART.asset_key(series),
-        deps=[dg.AssetKey(kind.asset_key(series)) for kind in (CANDLE_HISTORY, CANDLE_COVERAGE)],
+        key=deployment.key(CANDLE_CHART, series),
+        deps=[deployment.key(kind, series) for kind in (CANDLE_HISTORY, CANDLE_COVERAGE)],
+        required_resource_keys={deployment.lake},
         group_name=series.group,
         kinds={"azure", "matplotlib"},
         metadata={PATH_METADATA: CANDLE_CHART.path(series)},
@@ -39,7 +41,8 @@ def build_candle_chart(series: Series) -> dg.AssetsDefinition:
             " drawn every hour, and is in the metadata entry `chart`, with its words in `states`."
         ),
     )
-    def candle_chart(lake: dg.ResourceParam[AzureParquetIOManager]) -> dg.MaterializeResult:
+    def candle_chart(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        lake: AzureParquetIOManager = deployment.lake_of(context)
         return dg.MaterializeResult(metadata=_store_chart(lake.store, series))
 
     return candle_chart

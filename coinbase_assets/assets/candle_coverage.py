@@ -31,6 +31,7 @@ from coinbase_assets.completeness.ledger import (
     count_buckets,
     usual_pause,
 )
+from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.lake.stock import stored_partitions
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.partition_tables import PartitionTables
@@ -55,19 +56,22 @@ _DESCRIPTIONS = {
 _COLUMNS = column_metadata(COVERAGE_SCHEMA, _DESCRIPTIONS, unique="start")
 
 
-def build_candle_coverage(series: Series, start: date) -> dg.AssetsDefinition:
+def build_candle_coverage(
+    series: Series, start: date, deployment: Deployment = OWN
+) -> dg.AssetsDefinition:
     """Return the asset that records the state of each bucket, from the month of `start` on."""
 
     @dg.asset(
-        key=CANDLE_COVERAGE.asset_key(series),
+        key=deployment.key(CANDLE_COVERAGE, series),
         partitions_def=monthly_partitions(start),
         backfill_policy=dg.BackfillPolicy.multi_run(MONTHS_PER_RUN),
         ins={
             "history": dg.AssetIn(
-                key=CANDLE_HISTORY.asset_key(series), metadata={"columns": ["time"]}
+                key=deployment.key(CANDLE_HISTORY, series), metadata={"columns": ["time"]}
             )
         },
-        io_manager_key="lake",
+        io_manager_key=deployment.lake,
+        required_resource_keys={deployment.lake},
         group_name=series.group,
         kinds={"azure", "parquet"},
         metadata={
@@ -80,11 +84,8 @@ def build_candle_coverage(series: Series, start: date) -> dg.AssetsDefinition:
             " and the rows cover the month without gaps."
         ),
     )
-    def candle_coverage(
-        context: dg.AssetExecutionContext,
-        history: PartitionTables,
-        lake: dg.ResourceParam[AzureParquetIOManager],
-    ) -> dg.Output:
+    def candle_coverage(context: dg.AssetExecutionContext, history: PartitionTables) -> dg.Output:
+        lake: AzureParquetIOManager = deployment.lake_of(context)
         lifetimes = _lifetimes_with_candles(lake.store, series)
         proofs = partial(find_proofs, lake.store, series)
         ledgers = (

@@ -16,6 +16,7 @@ from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES
 from coinbase_assets.candles.months import join_days, unchanged_days
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import InvalidCandles
+from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.lake.stock import stored_partitions
 from coinbase_assets.storage.declared_columns import check_input_columns
 from coinbase_assets.storage.errors import BlobDamaged, PartitionMissing
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from coinbase_assets.storage.parquet_store import ParquetStore
 
 
-def build_candle_history(series: Series, start: date) -> dg.AssetsDefinition:
+def build_candle_history(
+    series: Series, start: date, deployment: Deployment = OWN
+) -> dg.AssetsDefinition:
     """Return the asset that joins the raw days of a series, from the month of `start` on.
 
     A month is joined from all its raw days in the lake. The asset reads them itself, because
@@ -36,18 +39,19 @@ def build_candle_history(series: Series, start: date) -> dg.AssetsDefinition:
     """
 
     @dg.asset(
-        key=CANDLE_HISTORY.asset_key(series),
+        key=deployment.key(CANDLE_HISTORY, series),
         partitions_def=monthly_partitions(start),
         backfill_policy=dg.BackfillPolicy.multi_run(MONTHS_PER_RUN),
         deps=[
             dg.AssetDep(
-                dg.AssetKey(RAW_CANDLES.asset_key(series)),
+                deployment.key(RAW_CANDLES, series),
                 partition_mapping=dg.TimeWindowPartitionMapping(
                     allow_nonexistent_upstream_partitions=True
                 ),
             )
         ],
-        io_manager_key="lake",
+        io_manager_key=deployment.lake,
+        required_resource_keys={deployment.lake},
         group_name=series.group,
         kinds={"azure", "parquet"},
         metadata={PATH_METADATA: CANDLE_HISTORY.path(series), **CANDLE_METADATA},
@@ -57,9 +61,8 @@ def build_candle_history(series: Series, start: date) -> dg.AssetsDefinition:
             " `days_missing` counts those that are not collected yet."
         ),
     )
-    def candle_history(
-        context: dg.AssetExecutionContext, lake: dg.ResourceParam[AzureParquetIOManager]
-    ) -> dg.Output:
+    def candle_history(context: dg.AssetExecutionContext) -> dg.Output:
+        lake: AzureParquetIOManager = deployment.lake_of(context)
         raw = _stored_days(lake.store, series, context.partition_keys)
         first, _ = month_range(context.partition_keys[0])
         begun = days_between(max(first, day_start(str(start))), datetime.now(UTC))

@@ -11,20 +11,23 @@ from coinbase_assets.assets.table_schema import CANDLE_METADATA
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP
 from coinbase_assets.candles.rollups import roll_up, source_months
 from coinbase_assets.candles.series import Rollup
+from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.storage.partition_tables import PartitionTables
 from coinbase_assets.storage.paths import PATH_METADATA
 
 
-def build_candle_rollup(rollup: Rollup, start: date) -> dg.AssetsDefinition:
+def build_candle_rollup(
+    rollup: Rollup, start: date, deployment: Deployment = OWN
+) -> dg.AssetsDefinition:
     """Return the asset that rolls up the history, from the month of `start` on."""
 
     @dg.asset(
-        key=CANDLE_ROLLUP.asset_key(rollup),
+        key=deployment.key(CANDLE_ROLLUP, rollup),
         partitions_def=monthly_partitions(start),
         backfill_policy=dg.BackfillPolicy.multi_run(MONTHS_PER_RUN),
         ins={
             "history": dg.AssetIn(
-                key=CANDLE_HISTORY.asset_key(rollup.made_of),
+                key=deployment.key(CANDLE_HISTORY, rollup.made_of),
                 partition_mapping=dg.TimeWindowPartitionMapping(
                     end_offset=int(rollup.granularity.spans_months),
                     allow_nonexistent_upstream_partitions=True,
@@ -32,7 +35,7 @@ def build_candle_rollup(rollup: Rollup, start: date) -> dg.AssetsDefinition:
                 metadata={"allow_missing_partitions": True},
             )
         },
-        io_manager_key="lake",
+        io_manager_key=deployment.lake,
         group_name=rollup.group,
         kinds={"azure", "parquet"},
         metadata={PATH_METADATA: CANDLE_ROLLUP.path(rollup), **CANDLE_METADATA},

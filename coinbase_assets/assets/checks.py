@@ -28,22 +28,25 @@ from coinbase_assets.completeness.findings import (
     repeated_times,
 )
 from coinbase_assets.completeness.ledger import State
+from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 
 # A raw day stored so recently may be newer than its month: the next run adds it.
 _JUST_STORED = timedelta(minutes=10)
 
 
-def build_candle_checks(series: Series) -> list[dg.AssetChecksDefinition]:
+def build_candle_checks(
+    series: Series, deployment: Deployment = OWN
+) -> list[dg.AssetChecksDefinition]:
     """Return the checks of a series: those of its history and those of its coverage."""
     return [
-        build_month_checks(series, CANDLE_HISTORY, HISTORY_CHECKS),
-        build_month_checks(series, CANDLE_COVERAGE, COVERAGE_CHECKS),
+        build_month_checks(series, CANDLE_HISTORY, HISTORY_CHECKS, deployment),
+        build_month_checks(series, CANDLE_COVERAGE, COVERAGE_CHECKS, deployment),
     ]
 
 
-def build_rollup_checks(rollup: Rollup) -> dg.AssetChecksDefinition:
+def build_rollup_checks(rollup: Rollup, deployment: Deployment = OWN) -> dg.AssetChecksDefinition:
     """Return the checks of a rollup."""
-    return build_month_checks(rollup, CANDLE_ROLLUP, CANDLE_CHECKS)
+    return build_month_checks(rollup, CANDLE_ROLLUP, CANDLE_CHECKS, deployment)
 
 
 def _days_unlike_raw(month: StoredMonth) -> Sequence[str]:

@@ -12,6 +12,7 @@ from coinbase_assets.assets.table_schema import column_metadata
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, MARKET_HALTS
 from coinbase_assets.candles.series import Series
 from coinbase_assets.completeness.halts import HALT_SCHEMA, find_halts
+from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.paths import PATH_METADATA
@@ -29,15 +30,18 @@ _DESCRIPTIONS = {
 _COLUMNS = column_metadata(HALT_SCHEMA, _DESCRIPTIONS, unique="start")
 
 
-def build_market_halts(series: Sequence[Series], start: date) -> dg.AssetsDefinition:
+def build_market_halts(
+    series: Sequence[Series], start: date, deployment: Deployment = OWN
+) -> dg.AssetsDefinition:
     """Return the asset that finds halts in the coverage of `series`, from the month of `start`."""
 
     @dg.asset(
-        key=MARKET_HALTS.asset_key(),
+        key=deployment.key(MARKET_HALTS),
         partitions_def=monthly_partitions(start),
         backfill_policy=dg.BackfillPolicy.multi_run(MONTHS_PER_RUN),
-        deps=[dg.AssetKey(CANDLE_COVERAGE.asset_key(each)) for each in series],
-        io_manager_key="lake",
+        deps=[deployment.key(CANDLE_COVERAGE, each) for each in series],
+        io_manager_key=deployment.lake,
+        required_resource_keys={deployment.lake},
         group_name="catalogue",
         kinds={"azure", "parquet"},
         metadata={
@@ -49,9 +53,8 @@ def build_market_halts(series: Sequence[Series], start: date) -> dg.AssetsDefini
             " two products share, and during which no configured series was traded."
         ),
     )
-    def market_halts(
-        context: dg.AssetExecutionContext, lake: dg.ResourceParam[AzureParquetIOManager]
-    ) -> dg.Output:
+    def market_halts(context: dg.AssetExecutionContext) -> dg.Output:
+        lake: AzureParquetIOManager = deployment.lake_of(context)
         return dg.Output(_halts(series, context.partition_keys, lake.store))
 
     return market_halts

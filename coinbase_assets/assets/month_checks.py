@@ -17,6 +17,7 @@ from coinbase_assets.candles.calendar import month_of
 from coinbase_assets.candles.datasets import RAW_CANDLES, Dataset
 from coinbase_assets.candles.metadata_keys import FAILED_MONTHS
 from coinbase_assets.candles.series import CandleSeries
+from coinbase_assets.dagster_instance.deployment import Deployment
 from coinbase_assets.dagster_instance.run_tags import (
     PARTITION_RANGE_END_TAG,
     PARTITION_RANGE_START_TAG,
@@ -74,10 +75,10 @@ class Check:
 
 
 def build_month_checks(
-    series: CandleSeries, dataset: Dataset, checks: Sequence[Check]
+    series: CandleSeries, dataset: Dataset, checks: Sequence[Check], deployment: Deployment
 ) -> dg.AssetChecksDefinition:
     """Return `checks` as asset checks on the months of a dataset of a series."""
-    key = dg.AssetKey(dataset.asset_key(series))
+    key = deployment.key(dataset, series)
 
     @dg.multi_asset_check(
         name=f"{'__'.join(key.path)}__checks".replace("-", "_"),
@@ -90,11 +91,11 @@ def build_month_checks(
             )
             for check in checks
         ],
+        required_resource_keys={deployment.lake},
         can_subset=True,
     )
-    def month_checks(
-        context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[AzureParquetIOManager]
-    ) -> Iterator[dg.AssetCheckResult]:
+    def month_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        lake: AzureParquetIOManager = deployment.lake_of(context)
         names = {selected.name for selected in context.selected_asset_check_keys}
         chosen = [check for check in checks if check.name in names]
         failed = _months_that_failed(context)

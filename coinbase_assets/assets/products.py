@@ -9,6 +9,7 @@ from coinbase_assets.assets.table_schema import column_metadata
 from coinbase_assets.candles import metadata_keys
 from coinbase_assets.candles.datasets import PRODUCTS
 from coinbase_assets.candles.series import Series
+from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.exchange.products import DELISTED, PRODUCT_SCHEMA, Catalogue
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.storage.paths import PATH_METADATA
@@ -27,12 +28,13 @@ _DESCRIPTIONS = {
 _COLUMNS = column_metadata(PRODUCT_SCHEMA, _DESCRIPTIONS, unique="id")
 
 
-def build_products(series: Sequence[Series]) -> dg.AssetsDefinition:
+def build_products(series: Sequence[Series], deployment: Deployment = OWN) -> dg.AssetsDefinition:
     """Return the asset of all products. It warns of missing or delisted products of `series`."""
 
     @dg.asset(
-        key=PRODUCTS.asset_key(),
-        io_manager_key="lake",
+        key=deployment.key(PRODUCTS),
+        io_manager_key=deployment.lake,
+        required_resource_keys={deployment.exchange},
         group_name="catalogue",
         kinds={"source", "azure", "parquet"},
         metadata={
@@ -45,7 +47,8 @@ def build_products(series: Sequence[Series]) -> dg.AssetsDefinition:
             " `delisted` those that it no longer trades."
         ),
     )
-    def products(context: dg.AssetExecutionContext, exchange: ExchangeResource) -> dg.Output:
+    def products(context: dg.AssetExecutionContext) -> dg.Output:
+        exchange: ExchangeResource = deployment.exchange_of(context)
         with exchange.get_client() as client:
             catalogue = client.fetch_products()
         unknown, delisted = _missing_or_delisted(series, catalogue.products)

@@ -13,6 +13,7 @@ from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.days import is_settled
 from coinbase_assets.candles.series import Series
 from coinbase_assets.collection.day_updates import DaysToCollect, DayUpdates
+from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.dagster_instance.retried_runs import recorded_since_first_try
 from coinbase_assets.dagster_instance.run_tags import HEALING, LIVE, LIVE_GIVE_UP_AFTER, WITH_TRADES
 from coinbase_assets.exchange.resource import ExchangeResource
@@ -21,14 +22,17 @@ from coinbase_assets.storage.paths import PATH_METADATA
 from coinbase_assets.storage.stored_blob import StoredBlob
 
 
-def build_raw_candles(series: Series, start: date) -> dg.AssetsDefinition:
+def build_raw_candles(
+    series: Series, start: date, deployment: Deployment = OWN
+) -> dg.AssetsDefinition:
     """Return the asset that collects a series, from the day `start` on."""
 
     @dg.asset(
-        key=RAW_CANDLES.asset_key(series),
+        key=deployment.key(RAW_CANDLES, series),
         partitions_def=daily_partitions(start),
         backfill_policy=dg.BackfillPolicy.multi_run(days_per_run(series.granularity)),
-        io_manager_key="lake",
+        io_manager_key=deployment.lake,
+        required_resource_keys={deployment.exchange, deployment.lake},
         group_name=series.group,
         kinds={"source", "azure", "parquet"},
         metadata={PATH_METADATA: RAW_CANDLES.path(series), **CANDLE_METADATA},
@@ -38,11 +42,9 @@ def build_raw_candles(series: Series, start: date) -> dg.AssetsDefinition:
             " compared with the exchange's longer candles: `witness` in its metadata says which."
         ),
     )
-    def raw_candles(
-        context: dg.AssetExecutionContext,
-        exchange: ExchangeResource,
-        lake: dg.ResourceParam[AzureParquetIOManager],
-    ) -> dg.Output:
+    def raw_candles(context: dg.AssetExecutionContext) -> dg.Output:
+        exchange: ExchangeResource = deployment.exchange_of(context)
+        lake: AzureParquetIOManager = deployment.lake_of(context)
         with storage_failures():
             stored = lake.store.find_partitions(RAW_CANDLES.path(series), context.partition_keys)
         live = LIVE in context.run.tags

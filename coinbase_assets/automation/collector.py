@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from coinbase_assets.assets.partitions import MONTHS_PER_RUN, days_per_run
-from coinbase_assets.automation.rebuild_sensors import HALTS, monthly_assets
+from coinbase_assets.automation.rebuild_sensors import monthly_assets
 from coinbase_assets.candles.calendar import DAY, adjoining, day_start, month_of
 from coinbase_assets.candles.datasets import (
     CANDLE_COVERAGE,
     CANDLE_HISTORY,
     CANDLE_ROLLUP,
+    MARKET_HALTS,
     RAW_CANDLES,
     Dataset,
 )
@@ -28,7 +29,7 @@ from coinbase_assets.candles.series import CandleSeries, Granularity, RollupGran
 from coinbase_assets.candles.table import InvalidCandles
 from coinbase_assets.candles.windows import request_windows
 from coinbase_assets.collection.listing_dates import Lifetimes
-from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.dagster_instance.failures import causes_raised
 from coinbase_assets.dagster_instance.orphaned_runs import run_lock
 from coinbase_assets.dagster_instance.run_tags import range_tags
@@ -89,11 +90,17 @@ class Collector:
     """Runs assets of `job` in this process. Dagster records the runs in `instance`."""
 
     def __init__(
-        self, job: dg.JobDefinition, instance: dg.DagsterInstance, store: "ParquetStore"
+        self,
+        job: dg.JobDefinition,
+        instance: dg.DagsterInstance,
+        store: "ParquetStore",
+        deployment: Deployment = OWN,
     ) -> None:
         self._job = job
         self._instance = instance
         self.store = store
+        self._deployment = deployment
+        self._key = deployment.key
 
     def plan(self, series: Series, days: Sequence[str], again: bool = False) -> Plan:
         """Plan to collect the days; without `again`, no final day that Dagster has recorded.
@@ -101,7 +108,7 @@ class Collector:
         Final days are settled, or have a hole that cannot be proven for now. Days that the lake has
         lost are planned, too.
         """
-        recorded = self._recorded(_key(series, RAW_CANDLES))
+        recorded = self._recorded(self._key(RAW_CANDLES, series))
         inventory = inspect(self.store, series)
         lost = self._lost_days(inventory, recorded)
         days = sorted({*days} | lost)
@@ -127,7 +134,7 @@ class Collector:
         return {day for day in lost if day >= str(self._start(inventory.series))}
 
     def _start(self, series: Series) -> date:
-        raw = self._job.asset_layer.asset_graph.get(_key(series, RAW_CANDLES))
+        raw = self._job.asset_layer.asset_graph.get(self._key(RAW_CANDLES, series))
         partitions = raw.partitions_def
         assert isinstance(partitions, dg.TimeWindowPartitionsDefinition)
         return partitions.start.date()
@@ -154,7 +161,7 @@ class Collector:
 
     def collect(self, plan: Plan) -> Outcome:
         """Collect the days, rebuild what is not made of the days in the lake, and mend it."""
-        failed = self._run_all([_key(plan.series, RAW_CANDLES)], plan.runs, plan.tags)
+        failed = self._run_all([self._key(RAW_CANDLES, plan.series)], plan.runs, plan.tags)
         unbuilt = self.join(plan.series)
         error = failed or unbuilt
         days = self._existing_days(plan) if isinstance(error, ProductRemoved) else plan.days
@@ -196,14 +203,14 @@ class Collector:
                 run_id=run_id,
                 asset_selection=assets,
                 tags=tags,
-                run_config=SILENT,
+                run_config=self._deployment.run_config,
             )
         # The objects of a run form cycles. Free them now, or those of many runs pile up.
         gc.collect()
 
     def _monthly_assets(self, series: Series) -> Sequence[dg.AssetKey]:
-        with_halts = HALTS in self._job.asset_layer.executable_asset_keys
-        return monthly_assets([series], with_halts)
+        with_halts = self._key(MARKET_HALTS) in self._job.asset_layer.executable_asset_keys
+        return monthly_assets(self._deployment, [series], with_halts)
 
     def _stale_months(self, inventory: Inventory) -> Iterator[Sequence[str]]:
         """Yield the months of each run: those that are not made of the days in the lake.
@@ -225,10 +232,9 @@ class Collector:
 
     def rollups(self, series: Series) -> list[CandleSeries]:
         """Return the rollups of this series that the job has."""
-        history = self._job.asset_layer.asset_graph.get(_key(series, CANDLE_HISTORY))
-        paths = [key.path for key in history.child_keys if key.path[-1] == CANDLE_ROLLUP.name]
-        names = {granularity for _, granularity, _ in paths}
-        return [CandleSeries(series.product, each) for each in RollupGranularity if each in names]
+        history = self._job.asset_layer.asset_graph.get(self._key(CANDLE_HISTORY, series))
+        possible = [CandleSeries(series.product, each) for each in RollupGranularity]
+        return [each for each in possible if self._key(CANDLE_ROLLUP, each) in history.child_keys]
 
     def _rollup_runs(self, series: Series) -> Mapping[Sequence[str], Sequence[dg.AssetKey]]:
         """Return ranges of months, each with the rollups that are made of another history."""
@@ -238,12 +244,12 @@ class Collector:
         runs = defaultdict[Sequence[str], list[dg.AssetKey]](list)
         for rollup in rollups:
             for months in adjoining(self._stale_rollup_months(inventory, rollup), MONTHS_PER_RUN):
-                runs[tuple(months)].append(_key(rollup, CANDLE_ROLLUP))
+                runs[tuple(months)].append(self._key(CANDLE_ROLLUP, rollup))
         return runs
 
     def _stale_rollup_months(self, inventory: Inventory, rollup: CandleSeries) -> Sequence[str]:
         """Return the months to build: made of another history, or not recorded by Dagster."""
-        unrecorded = inventory.history.keys() - self._recorded(_key(rollup, CANDLE_ROLLUP))
+        unrecorded = inventory.history.keys() - self._recorded(self._key(CANDLE_ROLLUP, rollup))
         stale = {*inventory.stale_rollup_months(rollup)} | unrecorded
         return self._with_partition(inventory.series, stale)
 
@@ -269,7 +275,7 @@ class Collector:
         self, series: CandleSeries, dataset: Dataset, keys: Sequence[str]
     ) -> list[str]:
         stored = self._blobs(series, dataset, keys)
-        recorded = self._recorded(_key(series, dataset))
+        recorded = self._recorded(self._key(dataset, series))
         return [key for key in keys if key not in stored or key not in recorded]
 
     def _blobs(
@@ -282,10 +288,6 @@ class Collector:
         return self._instance.get_latest_storage_id_by_partition(
             key, dg.DagsterEventType.ASSET_MATERIALIZATION
         )
-
-
-def _key(series: CandleSeries, dataset: Dataset) -> dg.AssetKey:
-    return dg.AssetKey(dataset.asset_key(series))
 
 
 def _waits(day: str, blob: StoredBlob, now: datetime) -> bool:

@@ -13,34 +13,34 @@ from coinbase_assets.automation.jobs import (
     DRAW_CHARTS,
     LIST_PRODUCTS,
     LIVE_CANDLES,
-    PRODUCTS_ASSET,
     asset_job,
-    chart_assets,
-    raw_assets,
 )
-from coinbase_assets.automation.schedules import LIVE_RUN_TAGS
+from coinbase_assets.automation.schedules import live_run_tags
+from coinbase_assets.candles.datasets import CANDLE_CHART, PRODUCTS, RAW_CANDLES
 from coinbase_assets.candles.series import Series
-from coinbase_assets.dagster_instance.executor import SILENT
-from coinbase_assets.dagster_instance.run_tags import RETRIED, range_tags
+from coinbase_assets.dagster_instance.deployment import OWN, Deployment
+from coinbase_assets.dagster_instance.run_tags import RETRIED
 
 # What is still not made after this time, for example in an outage, is requested again.
 _REQUESTED_AGAIN_AFTER = timedelta(minutes=10)
 
 
-def build_first_runs_sensor(series: Sequence[Series]) -> dg.SensorDefinition:
+def build_first_runs_sensor(
+    series: Sequence[Series], charts: bool = True, deployment: Deployment = OWN
+) -> dg.SensorDefinition:
     """Return the sensor that requests candles, charts and products that were never made.
 
     Its cursor holds when each asset that is not made yet was last requested.
     """
     wanted: Mapping[str, Sequence[dg.AssetKey]] = {
-        LIVE_CANDLES: raw_assets(series),
-        LIST_PRODUCTS: [PRODUCTS_ASSET],
-        DRAW_CHARTS: chart_assets(series),
+        LIVE_CANDLES: deployment.series_keys(RAW_CANDLES, series),
+        LIST_PRODUCTS: [deployment.key(PRODUCTS)],
+        DRAW_CHARTS: deployment.series_keys(CANDLE_CHART, series if charts else ()),
     }
 
     @dg.sensor(
-        name="first_runs_sensor",
-        jobs=[asset_job(name, *keys) for name, keys in wanted.items()],
+        name=deployment.name("first_runs_sensor"),
+        jobs=[asset_job(deployment, name, keys) for name, keys in wanted.items() if keys],
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
@@ -58,7 +58,9 @@ def build_first_runs_sensor(series: Sequence[Series]) -> dg.SensorDefinition:
         requested |= {key.to_user_string(): str(now) for keys in due.values() for key in keys}
         kept = {key.to_user_string() for keys in missing.values() for key in keys}
         return dg.SensorResult(
-            run_requests=[_request(name, keys, now.date()) for name, keys in due.items() if keys],
+            run_requests=[
+                _request(deployment, name, keys, now.date()) for name, keys in due.items() if keys
+            ],
             cursor=json.dumps({key: time for key, time in requested.items() if key in kept}),
         )
 
@@ -82,12 +84,14 @@ def _is_due(requested: str | None, now: datetime) -> bool:
     return not requested or now - datetime.fromisoformat(requested) > _REQUESTED_AGAIN_AFTER
 
 
-def _request(name: str, keys: Sequence[dg.AssetKey], today: date) -> dg.RunRequest:
+def _request(
+    deployment: Deployment, name: str, keys: Sequence[dg.AssetKey], today: date
+) -> dg.RunRequest:
     """Return a run of the job. Candles are those of the open day."""
-    live = {**LIVE_RUN_TAGS, **range_tags(str(today), str(today))}
+    live = live_run_tags(deployment, today, today)
     return dg.RunRequest(
-        job_name=name,
-        run_config=SILENT,
+        job_name=deployment.name(name),
+        run_config=deployment.run_config,
         asset_selection=keys,
         asset_check_keys=[],
         tags=live if name == LIVE_CANDLES else RETRIED,

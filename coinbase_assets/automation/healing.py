@@ -15,6 +15,7 @@ from coinbase_assets.candles.evidence import is_due_again
 from coinbase_assets.candles.series import CandleSeries, Series
 from coinbase_assets.candles.windows import MAX_CANDLES
 from coinbase_assets.completeness.ledger import State
+from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.dagster_instance.run_tags import HEALING, RETRIED, WITH_TRADES
 from coinbase_assets.lake.day_states import days_table
 from coinbase_assets.lake.inventory import inspect
@@ -143,21 +144,20 @@ class HealConfig(dg.Config):
     )
 
 
-def build_heal_job(series: Sequence[Series], start: date) -> dg.JobDefinition:
+def build_heal_job(
+    series: Sequence[Series], start: date, deployment: Deployment = OWN
+) -> dg.JobDefinition:
     """Return the job that does the same as `coinbase-assets heal`, from the day `start` on.
 
     Dagster records each run that the job starts.
     """
 
-    @dg.op
-    def heal(
-        context: dg.OpExecutionContext,
-        config: HealConfig,
-        lake: dg.ResourceParam[AzureParquetIOManager],
-    ) -> None:
+    @dg.op(name=deployment.name("heal"), required_resource_keys={deployment.lake})
+    def heal(context: dg.OpExecutionContext, config: HealConfig) -> None:
         """Collect the days, and build what follows from them, in runs of their own."""
+        lake: AzureParquetIOManager = deployment.lake_of(context)
         job = context.repository_def.get_implicit_global_asset_job_def()
-        collector = Collector(job, context.instance, lake.store)
+        collector = Collector(job, context.instance, lake.store, deployment)
         chosen = [Series.parse(text) for text in config.series] or series
         first = max(start, date.fromisoformat(config.first or str(start)))
         last = date.fromisoformat(config.last or str(date.max))
@@ -176,8 +176,8 @@ def build_heal_job(series: Sequence[Series], start: date) -> dg.JobDefinition:
     shown = {"series": [str(each) for each in series], "first": str(start), "last": ""}
 
     @dg.job(
-        name=HEAL_JOB,
-        config={"ops": {"heal": {"config": shown}}},
+        name=deployment.name(HEAL_JOB),
+        config={"ops": {deployment.name("heal"): {"config": shown}}},
         description=(
             "Collects again the days with uncollected or unconfirmed buckets, and rebuilds what"
             " depends on them. Does the same as `coinbase-assets heal`."
@@ -189,17 +189,22 @@ def build_heal_job(series: Sequence[Series], start: date) -> dg.JobDefinition:
     return heal_candles
 
 
-@dg.schedule(
-    name="heal_candles_schedule",
-    job_name=HEAL_JOB,
-    cron_schedule="30 2 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description=(
-        "Collects days with unproven holes again, and days compared by an earlier rule, the newest"
-        " first."
-    ),
-)
-def heal_candles_schedule() -> dg.RunRequest:
-    config = {"ops": {"heal": {"config": {"most_requests": _REQUESTS_A_NIGHT}}}}
-    return dg.RunRequest(run_config=config, tags=RETRIED)
+def build_heal_schedule(deployment: Deployment = OWN) -> dg.ScheduleDefinition:
+    """Return the schedule that heals every night, with a bounded number of requests."""
+
+    @dg.schedule(
+        name=deployment.name("heal_candles_schedule"),
+        job_name=deployment.name(HEAL_JOB),
+        cron_schedule="30 2 * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=(
+            "Collects days with unproven holes again, and days compared by an earlier rule, the"
+            " newest first."
+        ),
+    )
+    def heal_candles_schedule() -> dg.RunRequest:
+        config = {"config": {"most_requests": _REQUESTS_A_NIGHT}}
+        return dg.RunRequest(run_config={"ops": {deployment.name("heal"): config}}, tags=RETRIED)
+
+    return heal_candles_schedule

@@ -11,7 +11,7 @@ import dagster as dg
 from coinbase_assets.automation.rebuild_sensors import CANDLE_HISTORY_SENSOR, CANDLE_ROLLUP_SENSOR
 from coinbase_assets.automation.schedules import CANDLE_CHART_SCHEDULE, LIVE_CANDLES_SCHEDULE
 from coinbase_assets.automation.unrecorded_days import unrecorded_days
-from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.deployment import SILENT
 from coinbase_assets.dagster_instance.orphaned_runs import fail_orphans, without_their_retry
 from coinbase_assets.dagster_instance.replaced_runs import delete_superseded_runs
 from coinbase_assets.dagster_instance.run_tags import (

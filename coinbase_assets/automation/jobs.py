@@ -1,13 +1,12 @@
 """The jobs of schedules and sensors. A run has its job's name in the timeline of the web UI."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from coinbase_assets.candles.datasets import CANDLE_CHART, PRODUCTS, RAW_CANDLES
-from coinbase_assets.candles.series import Series
+from coinbase_assets.dagster_instance.deployment import Deployment
 
 if TYPE_CHECKING:
     from coinbase_assets.dagster_instance.private_names import UnresolvedAssetJobDefinition
@@ -29,22 +28,17 @@ _DESCRIPTIONS = {
 }
 
 
+def asset_job(
+    deployment: Deployment, name: str, assets: Iterable[dg.AssetKey]
+) -> "UnresolvedAssetJobDefinition":
+    """Return the job of this name that materialises the assets, or those that a run selects."""
+    return _job(deployment.name(name), _DESCRIPTIONS[name], tuple(assets))
+
+
 @cache
-def asset_job(name: str, *assets: dg.AssetKey) -> "UnresolvedAssetJobDefinition":
-    """Return the job of this name that materialises the assets, or those that a run selects.
-
-    Dagster refuses two jobs of one name, even if they are equal. So the same job is returned.
-    """
+def _job(
+    name: str, description: str, assets: tuple[dg.AssetKey, ...]
+) -> "UnresolvedAssetJobDefinition":
+    """Return the same job each time: Dagster refuses two of one name, even if they are equal."""
     selection = dg.AssetSelection.assets(*assets)
-    return dg.define_asset_job(name, selection, description=_DESCRIPTIONS[name])
-
-
-def raw_assets(series: Iterable[Series]) -> Sequence[dg.AssetKey]:
-    return [dg.AssetKey(RAW_CANDLES.asset_key(each)) for each in series]
-
-
-def chart_assets(series: Iterable[Series]) -> Sequence[dg.AssetKey]:
-    return [dg.AssetKey(CANDLE_CHART.asset_key(each)) for each in series]
-
-
-PRODUCTS_ASSET = dg.AssetKey(PRODUCTS.asset_key())
+    return dg.define_asset_job(name, selection, description=description)

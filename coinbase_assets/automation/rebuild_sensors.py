@@ -21,29 +21,29 @@ from coinbase_assets.candles.datasets import (
 from coinbase_assets.candles.rollups import touched_months
 from coinbase_assets.candles.series import CandleSeries, Rollup, Series
 from coinbase_assets.completeness.halts import can_tell_halts
-from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.dagster_instance.run_tags import RETRIED, range_tags
 
 CANDLE_HISTORY_SENSOR = "candle_history_sensor"
 CANDLE_ROLLUP_SENSOR = "candle_rollup_sensor"
 
-HALTS = dg.AssetKey(MARKET_HALTS.asset_key())
-
 _SeriesT = TypeVar("_SeriesT", bound=CandleSeries)
 _sensor = partial(dg.sensor, default_status=dg.DefaultSensorStatus.RUNNING)
 
 
-def build_candle_history_sensor(series: Sequence[Series], start: date) -> dg.SensorDefinition:
+def build_candle_history_sensor(
+    series: Sequence[Series], start: date, deployment: Deployment = OWN
+) -> dg.SensorDefinition:
     """Return the sensor that rebuilds the months of raw days materialised since its last tick.
 
     The months before that of `start` have no partitions, and are left as they are.
     """
-    raw = {each: dg.AssetKey(RAW_CANDLES.asset_key(each)) for each in series}
+    raw = {each: deployment.key(RAW_CANDLES, each) for each in series}
     with_halts = can_tell_halts(series)
 
     @_sensor(
-        name=CANDLE_HISTORY_SENSOR,
-        job=asset_job(BUILD_HISTORY, *monthly_assets(series, with_halts)),
+        name=deployment.name(CANDLE_HISTORY_SENSOR),
+        job=asset_job(deployment, BUILD_HISTORY, monthly_assets(deployment, series, with_halts)),
         minimum_interval_seconds=15,
         description="Rebuilds the months of history and coverage that have a newly collected day.",
     )
@@ -52,24 +52,27 @@ def build_candle_history_sensor(series: Sequence[Series], start: date) -> dg.Sen
     ) -> dg.SensorResult | dg.SkipReason:
         return _tick(
             context,
+            deployment,
             raw,
             lambda _, days: {month_of(day) for day in days if day >= f"{start:%Y-%m}"},
-            lambda chosen: monthly_assets(chosen, with_halts),
+            lambda chosen: monthly_assets(deployment, chosen, with_halts),
         )
 
     return candle_history_sensor
 
 
-def build_candle_rollup_sensor(rollups: Sequence[Rollup], start: date) -> dg.SensorDefinition:
+def build_candle_rollup_sensor(
+    rollups: Sequence[Rollup], start: date, deployment: Deployment = OWN
+) -> dg.SensorDefinition:
     """Return the sensor that rebuilds the rollups of months rebuilt since its last tick.
 
     The months before that of `start` have no partitions, and are left as they are.
     """
-    history = {each: dg.AssetKey(CANDLE_HISTORY.asset_key(each.made_of)) for each in rollups}
+    history = {each: deployment.key(CANDLE_HISTORY, each.made_of) for each in rollups}
 
     @_sensor(
-        name=CANDLE_ROLLUP_SENSOR,
-        job=asset_job(BUILD_ROLLUPS, *_rollup_assets(rollups)),
+        name=deployment.name(CANDLE_ROLLUP_SENSOR),
+        job=asset_job(deployment, BUILD_ROLLUPS, deployment.series_keys(CANDLE_ROLLUP, rollups)),
         # A run takes seconds to start, and the history of 1m candles is rebuilt every minute.
         minimum_interval_seconds=60,
         description="Rebuilds the months of rollups whose history was rebuilt.",
@@ -82,17 +85,20 @@ def build_candle_rollup_sensor(rollups: Sequence[Rollup], start: date) -> dg.Sen
             touched = (touched_months(rollup.granularity, month) for month in months)
             return {month for month in set().union(*touched) & built if month >= f"{start:%Y-%m}"}
 
-        return _tick(context, history, rollup_months, _rollup_assets)
+        return _tick(
+            context,
+            deployment,
+            history,
+            rollup_months,
+            lambda chosen: deployment.series_keys(CANDLE_ROLLUP, chosen),
+        )
 
     return candle_rollup_sensor
 
 
-def _rollup_assets(rollups: Sequence[Rollup]) -> list[dg.AssetKey]:
-    return [dg.AssetKey(CANDLE_ROLLUP.asset_key(each)) for each in rollups]
-
-
 def _tick(
     context: dg.SensorEvaluationContext,
+    deployment: Deployment,
     inputs: Mapping[_SeriesT, dg.AssetKey],
     months_of: Callable[[_SeriesT, Collection[str]], Collection[str]],
     assets: Callable[[Sequence[_SeriesT]], Sequence[dg.AssetKey]],
@@ -109,7 +115,7 @@ def _tick(
         return dg.SkipReason("All months are up to date: no new data since the last tick")
     new = {each: _new_partitions(instance, key, seen, newest) for each, key in inputs.items()}
     months = {each: sorted(months_of(each, keys)) for each, keys in new.items() if keys}
-    requests = list(_requests(months, newest, assets))
+    requests = list(_requests(deployment, months, newest, assets))
     return dg.SensorResult(run_requests=requests, cursor=str(newest))
 
 
@@ -133,6 +139,7 @@ def _new_partitions(
 
 
 def _requests(
+    deployment: Deployment,
     months: Mapping[_SeriesT, Sequence[str]],
     newest: int,
     assets: Callable[[Sequence[_SeriesT]], Sequence[dg.AssetKey]],
@@ -149,14 +156,16 @@ def _requests(
         yield dg.RunRequest(
             # Dagster launches a run key once, even if its run fails. So it has the storage id.
             run_key=f"{first} to {last}, {', '.join(map(str, chosen))}: {newest}",
-            run_config=SILENT,
+            run_config=deployment.run_config,
             asset_selection=assets(chosen),
             tags={**RETRIED, **range_tags(first, last)},
         )
 
 
-def monthly_assets(series: Sequence[Series], with_halts: bool) -> list[dg.AssetKey]:
+def monthly_assets(
+    deployment: Deployment, series: Sequence[Series], with_halts: bool
+) -> list[dg.AssetKey]:
     """Return the keys of the monthly assets of these series, with `market_halts` if wanted."""
     datasets = (CANDLE_HISTORY, CANDLE_COVERAGE)
-    keys = [dg.AssetKey(dataset.asset_key(each)) for each in series for dataset in datasets]
-    return [*keys, HALTS] if with_halts else keys
+    keys = [deployment.key(dataset, each) for each in series for dataset in datasets]
+    return [*keys, deployment.key(MARKET_HALTS)] if with_halts else keys

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from coinbase_assets.automation.jobs import raw_assets
 from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.series import Series
+from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.monitoring.freshness import FreshnessWindows
 from coinbase_assets.monitoring.recency import NOTHING_COLLECTED, Verdict, judge_series
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
@@ -21,26 +21,28 @@ _RECORD_AGAIN_AFTER = timedelta(hours=1)
 _Recorded = dict[str, list[str]]
 
 
-def build_recency_sensor(windows: Mapping[Series, FreshnessWindows]) -> dg.SensorDefinition:
+def build_recency_sensor(
+    windows: Mapping[Series, FreshnessWindows], deployment: Deployment = OWN
+) -> dg.SensorDefinition:
     """Return the sensor that evaluates the recency checks of these series."""
 
     @dg.sensor(
-        name="recency_sensor",
-        asset_selection=raw_assets(windows),
+        name=deployment.name("recency_sensor"),
+        asset_selection=deployment.series_keys(RAW_CANDLES, windows),
+        required_resource_keys={deployment.lake},
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
             "Checks how far each series is behind the exchange, also while nothing is collected."
         ),
     )
-    def recency_sensor(
-        context: dg.SensorEvaluationContext, lake: dg.ResourceParam[AzureParquetIOManager]
-    ) -> dg.SensorResult:
+    def recency_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        lake: AzureParquetIOManager = deployment.lake_of(context)
         recorded: _Recorded = json.loads(context.cursor or "{}")
         evaluations = [
             evaluation
             for series, window in windows.items()
-            for evaluation in _due_evaluations(lake, series, window, recorded)
+            for evaluation in _due_evaluations(lake, deployment, series, window, recorded)
         ]
         return dg.SensorResult(asset_events=evaluations, cursor=json.dumps(recorded))
 
@@ -48,7 +50,11 @@ def build_recency_sensor(windows: Mapping[Series, FreshnessWindows]) -> dg.Senso
 
 
 def _due_evaluations(
-    lake: AzureParquetIOManager, series: Series, windows: FreshnessWindows, recorded: _Recorded
+    lake: AzureParquetIOManager,
+    deployment: Deployment,
+    series: Series,
+    windows: FreshnessWindows,
+    recorded: _Recorded,
 ) -> Iterator[dg.AssetCheckEvaluation]:
     """Yield the results that are to be recorded now, and note them in `recorded`.
 
@@ -63,7 +69,7 @@ def _due_evaluations(
         check, state = f"{series} {name}", verdict.severity.value if verdict.severity else ""
         if _is_due(recorded.get(check), state, now):
             recorded[check] = [state, now.isoformat()]
-            yield _evaluation(series, name, verdict)
+            yield _evaluation(deployment.key(RAW_CANDLES, series), name, verdict)
 
 
 def _is_due(before: list[str] | None, state: str, now: datetime) -> bool:
@@ -72,9 +78,9 @@ def _is_due(before: list[str] | None, state: str, now: datetime) -> bool:
     return now - datetime.fromisoformat(before[1]) > _RECORD_AGAIN_AFTER
 
 
-def _evaluation(series: Series, name: str, verdict: Verdict) -> dg.AssetCheckEvaluation:
+def _evaluation(key: dg.AssetKey, name: str, verdict: Verdict) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
-        asset_key=dg.AssetKey(RAW_CANDLES.asset_key(series)),
+        asset_key=key,
         check_name=name,
         passed=verdict.severity is None,
         severity=verdict.severity or dg.AssetCheckSeverity.WARN,

@@ -11,7 +11,7 @@ from coinbase_assets.candles.blob_rules import LakeRules
 from coinbase_assets.candles.datasets import LISTINGS, PRODUCTS, place_of
 from coinbase_assets.candles.evidence import Lifetime
 from coinbase_assets.cli.console import console, errors
-from coinbase_assets.definitions import build_exchange
+from coinbase_assets.components.own_deployment import build_exchange
 from coinbase_assets.exchange.errors import ExchangeError, ExchangeUnreachable
 from coinbase_assets.exchange.products import DELISTED
 from coinbase_assets.lake.account import has_lake, open_container

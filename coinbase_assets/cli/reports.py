@@ -38,7 +38,10 @@ def show_status(settings: Settings, series: Sequence[Series], as_json: bool) -> 
         opened_instance(settings.dagster_home) as instance,
     ):
         incidents = load_state(instance).incidents
-        windows = {each: freshness_windows(each, settings) for each in series}
+        windows = {
+            each: freshness_windows(each, settings.freshness_warn, settings.freshness_fail)
+            for each in series
+        }
         if as_json:
             return print_json(store, windows, incidents, settings.rollups)
         return print_with_problems(console, store, windows, incidents, settings.rollups)

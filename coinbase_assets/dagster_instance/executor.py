@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The configuration of a run that prints neither its events nor the traces of its failures.
-SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
 # The class of the error by which Dagster ends a step of a cancelled run.
 _CANCELLED = "DagsterExecutionInterruptedError"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from pydantic import PrivateAttr
 
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.trades import TradePage
@@ -50,20 +51,29 @@ class BlockingExchange:
         return self.portal.call(self.client.fetch_trades, product, after)
 
 
+DEFAULT_URL = "https://api.exchange.coinbase.com"
+BUDGET_FILE = "request_budget.sqlite"
+
+
 class ExchangeResource(dg.ConfigurableResource):
     """The Coinbase Exchange or a stand-in, and the request budget for it.
 
-    The processes of one machine share the budget in the file `budget_path`, and beside it what is
-    known of an outage. If `budget_url` is set,
-    the processes of several machines share the budget on that server instead. `give_up_after` is
-    in seconds.
+    The processes of one machine share the budget in the file `budget_path`, by default in the
+    folder of the Dagster instance, and beside it what is known of an outage. If `budget_url` is
+    set, the processes of several machines share the budget on that server instead. `give_up_after`
+    is in seconds.
     """
 
-    api_url: str
-    requests_per_second: float
-    give_up_after: float
-    budget_path: str
+    api_url: str = DEFAULT_URL
+    requests_per_second: float = 10
+    give_up_after: float = 120
+    budget_path: str = ""
     budget_url: str = ""
+    _instance_folder: str = PrivateAttr(default="")
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        if context.instance:
+            self._instance_folder = context.instance.root_directory
 
     @contextmanager
     def get_client(
@@ -80,7 +90,8 @@ class ExchangeResource(dg.ConfigurableResource):
                 yield BlockingExchange(client, portal)
 
     async def _new_client(self, urgent: bool, give_up_after: float) -> ExchangeClient:
-        url, path = self.budget_url, Path(self.budget_path)
+        url = self.budget_url
+        path = Path(self.budget_path or Path(self._instance_folder, BUDGET_FILE))
         store = budget_server(url) if url else BudgetFile(path)
         budget = RequestBudget(store, self.api_url, self.requests_per_second, urgent=urgent)
         outages = Outages(path.with_name("exchange_outage.json"))

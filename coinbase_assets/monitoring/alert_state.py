@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 import dagster as dg
 from pydantic import TypeAdapter
 
+from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.monitoring.destinations import Destination, Message
 from coinbase_assets.monitoring.failed_runs import Failures
 from coinbase_assets.monitoring.incidents import Incident
@@ -51,9 +52,10 @@ class AlertState:
         return replace(self, outbox=outbox)
 
 
-def load_state(instance: dg.DagsterInstance) -> AlertState:
+def load_state(instance: dg.DagsterInstance, deployment: Deployment = OWN) -> AlertState:
     """Returns the stored state, or an empty state if none is stored."""
-    text = instance.daemon_cursor_storage.get_cursor_values({_STATE}).get(_STATE)
+    key = deployment.name(_STATE)
+    text = instance.daemon_cursor_storage.get_cursor_values({key}).get(key)
     if not text:
         return AlertState()
     stored = json.loads(text)
@@ -72,6 +74,9 @@ def load_state(instance: dg.DagsterInstance) -> AlertState:
     )
 
 
-def save_state(instance: dg.DagsterInstance, state: AlertState) -> None:
+def save_state(
+    instance: dg.DagsterInstance, state: AlertState, deployment: Deployment = OWN
+) -> None:
     """Store the state; it replaces the earlier state."""
-    instance.daemon_cursor_storage.set_cursor_values({_STATE: json.dumps(asdict(state))})
+    stored = {deployment.name(_STATE): json.dumps(asdict(state))}
+    instance.daemon_cursor_storage.set_cursor_values(stored)

@@ -10,6 +10,7 @@ import dagster as dg
 import httpx
 
 from coinbase_assets.candles.series import Series
+from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.environment.alert_urls import silence
 from coinbase_assets.environment.network import httpx_options
 from coinbase_assets.monitoring.alert_state import AlertState, load_state, save_state
@@ -43,6 +44,7 @@ class Watch:
     checks: Sequence[dg.AssetCheckKey]
     start: date | None = None
     web_url: str | None = None
+    deployment: Deployment = OWN
 
 
 def build_alerts_sensor(
@@ -52,15 +54,17 @@ def build_alerts_sensor(
     heartbeat_url: str | None,
     start: date | None,
     web_url: str | None,
+    deployment: Deployment = OWN,
 ) -> dg.SensorDefinition:
     """Return the sensor over these series and checks. It also logs each message as a warning.
 
     `start` is the day from which on all days must be collected, if there is one.
     """
-    watch = Watch(series, checks, start, web_url)
+    watch = Watch(series, checks, start, web_url, deployment)
 
     @dg.sensor(
-        name="alerts_sensor",
+        name=deployment.name("alerts_sensor"),
+        required_resource_keys={deployment.lake},
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
@@ -68,15 +72,14 @@ def build_alerts_sensor(
             " recovered, and one when a back-fill ends. Calls COINBASE_HEARTBEAT_URL every time."
         ),
     )
-    def alerts_sensor(
-        context: dg.SensorEvaluationContext, lake: dg.ResourceParam[AzureParquetIOManager]
-    ) -> dg.SkipReason:
+    def alerts_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        lake: AzureParquetIOManager = deployment.lake_of(context)
         instance, now = context.instance, datetime.now(UTC)
-        since = load_state(instance)
-        state = _publish(instance, *evaluate(instance, since, watch, now), destinations)
+        since = load_state(instance, deployment)
+        state = _publish(instance, *evaluate(instance, since, watch, now), destinations, deployment)
         try:
             reports = report_backfills(instance, lake.store, state, since, watch, now)
-            state = _publish(instance, *reports, destinations)
+            state = _publish(instance, *reports, destinations, deployment)
         except StorageError as error:
             log.warning("ended back-fills are reported later: %s", error)
         if heartbeat_url:
@@ -95,11 +98,12 @@ def evaluate(
     on while the storage does not answer.
     """
     since = datetime.fromisoformat(state.looked_at) if state.looked_at else now
-    failures = update_failures(instance, since, state.failures)
-    problems = find_problems(instance, watch.series, watch.checks, failures, now)
+    deployment = watch.deployment
+    failures = update_failures(instance, since, state.failures, deployment)
+    problems = find_problems(instance, watch.series, watch.checks, failures, now, deployment)
     if watch.start:
-        problems += uncollected_days(instance, watch.series, watch.start, now)
-    watched = watched_subjects(watch.series, watch.checks, state.failures)
+        problems += uncollected_days(instance, watch.series, watch.start, now, deployment)
+    watched = watched_subjects(watch.series, watch.checks, state.failures, deployment)
     held = {Kind.NOT_COLLECTED} if is_filling(instance) else set[Kind]()
     update = update_incidents(state.incidents, problems, now, watched, held)
     messages = [describe_change(change, now, watch.web_url) for change in update.changes]
@@ -122,7 +126,10 @@ def report_backfills(
     """
     ended = ended_backfills(instance, now)
     new = [b for b in ended if before.looked_at and b.backfill_id not in before.backfills]
-    messages = [backfill_message(each, store, now, watch.web_url) for each in new]
+    described = [
+        backfill_message(each, store, now, watch.web_url, watch.deployment) for each in new
+    ]
+    messages = [message for message in described if message]
     return replace(state, backfills=[each.backfill_id for each in ended]), messages
 
 
@@ -131,6 +138,7 @@ def _publish(
     state: AlertState,
     messages: Sequence[Message],
     destinations: Sequence[Destination],
+    deployment: Deployment,
 ) -> AlertState:
     """Log the messages, save the state, and deliver what is in the outbox. Return the state left.
 
@@ -139,12 +147,12 @@ def _publish(
     for message in messages:
         log.warning("%s\n%s", message.title, message.body)
     state = state.with_outbox(messages, destinations)
-    save_state(instance, state)
+    save_state(instance, state, deployment)
 
     def sent(destination: str, message_id: str) -> None:
         nonlocal state
         state = state.without(destination, message_id)
-        save_state(instance, state)
+        save_state(instance, state, deployment)
 
     for failure in deliver(state.outbox, destinations, sent):
         log.warning("alert not delivered, trying again: %s", failure)

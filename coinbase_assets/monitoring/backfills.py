@@ -10,6 +10,7 @@ import dagster as dg
 
 from coinbase_assets.candles.calendar import as_ranges
 from coinbase_assets.candles.datasets import RAW_CANDLES, dataset_of
+from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.dagster_instance.private_names import (
     ENDED_BACKFILLS,
     SUCCESSFUL_BACKFILLS,
@@ -59,18 +60,24 @@ def is_filling(instance: dg.DagsterInstance) -> bool:
 
 
 def backfill_message(
-    backfill: "PartitionBackfill", store: "ParquetStore", now: datetime, web_url: str | None
-) -> Message:
+    backfill: "PartitionBackfill",
+    store: "ParquetStore",
+    now: datetime,
+    web_url: str | None,
+    deployment: Deployment = OWN,
+) -> Message | None:
     """Return the message about an ended back-fill: its outcome, and what is missing in the lake.
 
-    Raises StorageError.
+    Returns None for a back-fill of other assets alone. Raises StorageError.
     """
-    parts = list(_parts(backfill, store))
+    parts = list(_parts(backfill, store, deployment))
+    if not parts and deployment.keys:
+        return None
     total, missing = sum(part.total for part in parts), sum(len(part.missing) for part in parts)
     is_success = backfill.status in SUCCESSFUL_BACKFILLS
     status = backfill.status.value.removeprefix("COMPLETED_").lower()
     lines = [*map(str, parts), f"It took {in_words(_duration(backfill, now))}."]
-    lines += [f"To go on: {command}" for part in parts for command in _commands(part)]
+    lines += [f"To go on: {command}" for part in parts for command in _commands(part, deployment)]
     if web_url:
         lines.append(f"{web_url}/runs/b/{backfill.backfill_id}")
     return Message(
@@ -86,14 +93,17 @@ def _duration(backfill: "PartitionBackfill", now: datetime) -> timedelta:
     return timedelta(seconds=ended - backfill.backfill_timestamp)
 
 
-def _parts(backfill: "PartitionBackfill", store: "ParquetStore") -> Iterator[_Part]:
+def _parts(
+    backfill: "PartitionBackfill", store: "ParquetStore", deployment: Deployment
+) -> Iterator[_Part]:
     """Yield the assets of a back-fill; what no dataset of the lake has counts as recorded."""
     data = backfill.asset_backfill_data
     if not data:
         return
     wanted, recorded = _keys(data.target_subset), _keys(data.materialized_subset)
-    for key, partitions in wanted.items():
-        there = _stored(key, store) or recorded.get(key, [])
+    for key in filter(deployment.owns, wanted):
+        partitions = wanted[key]
+        there = _stored(deployment.dataset_key(key), store) or recorded.get(key, [])
         yield _Part(key, len(partitions), [each for each in partitions if each not in there])
 
 
@@ -110,7 +120,7 @@ def _stored(key: dg.AssetKey, store: "ParquetStore") -> Collection[str]:
     return stored_partitions(store, *place) if place and place[0].partition else ()
 
 
-def _commands(part: _Part) -> Iterator[str]:
-    if part.missing and part.key.path[-1] == RAW_CANDLES.name:
+def _commands(part: _Part, deployment: Deployment) -> Iterator[str]:
+    if part.missing and deployment.dataset_key(part.key).path[-1] == RAW_CANDLES.name:
         days = f"--from {part.missing[0]} --to {part.missing[-1]}"
-        yield f"coinbase-assets collect --series {subject_of(part.key)} {days}"
+        yield f"coinbase-assets collect --series {subject_of(part.key, deployment)} {days}"

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
+from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.dagster_instance.run_failures import failure_cause
 from coinbase_assets.dagster_instance.run_tags import (
     LIVE,
@@ -38,11 +39,11 @@ def failed_runs(instance: dg.DagsterInstance, failures: Failures) -> Iterator[Pr
             )
 
 
-def live_cause(instance: dg.DagsterInstance, now: datetime) -> str:
+def live_cause(instance: dg.DagsterInstance, now: datetime, deployment: Deployment = OWN) -> str:
     """Return why the newest live run failed; empty if it did not fail, or not recently."""
     newest = instance.get_run_records(
         dg.RunsFilter(
-            tags={LIVE: "true"},
+            tags=deployment.live_tag,
             statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS],
             updated_after=now - _RECENT,
         ),
@@ -54,7 +55,12 @@ def live_cause(instance: dg.DagsterInstance, now: datetime) -> str:
     return failure_cause(instance, runs[0].run_id)
 
 
-def update_failures(instance: dg.DagsterInstance, since: datetime, before: Failures) -> Failures:
+def update_failures(
+    instance: dg.DagsterInstance,
+    since: datetime,
+    before: Failures,
+    deployment: Deployment = OWN,
+) -> Failures:
     """Return the failures of `before` and those after `since` that were not resolved.
 
     A failure is resolved when its asset is materialised later, and each partition of the run is
@@ -68,22 +74,25 @@ def update_failures(instance: dg.DagsterInstance, since: datetime, before: Failu
         if LIVE in run.tags or run.tags.get(WILL_RETRY_TAG) == "true":
             continue
         for key in run.asset_selection or ():
-            if is_watched(key):
-                failures.setdefault(subject_of(key), {})[key.to_user_string()] = run.run_id, when
+            if is_watched(key, deployment):
+                of_subject = failures.setdefault(subject_of(key, deployment), {})
+                of_subject[key.to_user_string()] = run.run_id, when
     return {
         subject: left
         for subject, assets in failures.items()
-        if (left := {a: f for a, f in assets.items() if _is_standing(instance, a, *f)})
+        if (left := {a: f for a, f in assets.items() if _is_standing(instance, deployment, a, *f)})
     }
 
 
-def _is_standing(instance: dg.DagsterInstance, asset: str, run_id: str, failed_at: float) -> bool:
+def _is_standing(
+    instance: dg.DagsterInstance, deployment: Deployment, asset: str, run_id: str, failed_at: float
+) -> bool:
     """Whether the asset was not materialised since, or a partition of the run never was.
 
     Keys of the old form do not count.
     """
     key = dg.AssetKey.from_user_string(asset)
-    if not is_watched(key):
+    if not is_watched(key, deployment):
         return False
     event = instance.get_latest_materialization_event(key)
     return event is None or event.timestamp <= failed_at or _left_out(instance, key, run_id)

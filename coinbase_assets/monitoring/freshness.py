@@ -1,6 +1,6 @@
 """How long after its last refresh a series is late or stale, and the freshness policies for it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -8,7 +8,7 @@ import dagster as dg
 
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES
 from coinbase_assets.candles.series import Granularity, Series
-from coinbase_assets.settings import Settings
+from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 
 _REFRESHED = (RAW_CANDLES, CANDLE_HISTORY)
 # A refresh takes a few seconds and may fail once, so no window is shorter than these.
@@ -24,8 +24,10 @@ class FreshnessWindows:
     fail: timedelta
 
 
-def freshness_windows(series: Series, settings: Settings) -> FreshnessWindows:
-    """Returns the windows of the settings or, by default, of the series' granularity.
+def freshness_windows(
+    series: Series, wanted_warn: timedelta | None = None, wanted_fail: timedelta | None = None
+) -> FreshnessWindows:
+    """Returns the wanted windows or, by default, those of the series' granularity.
 
     By default a series is late after one bucket and two missed refreshes, and stale after one
     bucket and seven missed refreshes: 45 minutes and 2 hours for 15m.
@@ -33,27 +35,29 @@ def freshness_windows(series: Series, settings: Settings) -> FreshnessWindows:
     bucket, step = series.granularity.delta, refresh_step(series)
     warn = max(_EARLIEST_WARNING, bucket + 2 * step)
     fail = max(_EARLIEST_FAILURE, bucket + 7 * step)
-    if settings.freshness_fail:
-        fail = settings.freshness_fail
+    if wanted_fail:
+        fail = wanted_fail
         warn = min(warn, fail / 2)
-    if settings.freshness_warn:
-        warn = settings.freshness_warn
+    if wanted_warn:
+        warn = wanted_warn
         fail = fail if fail > warn else 2 * warn
     return FreshnessWindows(warn, fail)
 
 
 def with_freshness(
-    assets: Iterable[dg.AssetsDefinition], settings: Settings
+    assets: Iterable[dg.AssetsDefinition],
+    windows: Mapping[Series, FreshnessWindows],
+    deployment: Deployment = OWN,
 ) -> list[dg.AssetsDefinition]:
     """Returns the assets; raw candles and history of every series now have a freshness policy."""
-    windows = {
-        dg.AssetKey(dataset.asset_key(series)): freshness_windows(series, settings)
-        for series in settings.series
+    of_assets = {
+        deployment.key(dataset, series): window
+        for series, window in windows.items()
         for dataset in _REFRESHED
     }
 
     def apply(spec: dg.AssetSpec) -> dg.AssetSpec:
-        if not (window := windows.get(spec.key)):
+        if not (window := of_assets.get(spec.key)):
             return spec
         policy = dg.FreshnessPolicy.time_window(fail_window=window.fail, warn_window=window.warn)
         return dg.apply_freshness_policy(spec, policy)

@@ -16,6 +16,7 @@ import dagster as dg
 from coinbase_assets.candles.datasets import CANDLE_REVISIONS, PRODUCTS
 from coinbase_assets.candles.metadata_keys import DELISTED
 from coinbase_assets.candles.series import Series
+from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.dagster_instance.private_names import (
     CHECK_FAILED,
     EVALUATED_CHECKS,
@@ -50,17 +51,18 @@ def find_problems(
     checks: Sequence[dg.AssetCheckKey],
     failures: Failures,
     now: datetime,
+    deployment: Deployment = OWN,
 ) -> list[Problem]:
     """Return the problems of these series and checks, and of the failed runs.
 
     There is one of each kind with a subject.
     """
-    delisted = list(_delisted(instance, series))
+    delisted = list(_delisted(instance, series, deployment))
     over = {(problem.subject, Kind.STALE) for problem in delisted}
     found = _merged(
         [
-            *_failed_checks(instance, checks),
-            *_stale_assets(instance, series),
+            *_failed_checks(instance, checks, deployment),
+            *_stale_assets(instance, series, deployment),
             *failed_runs(instance, failures),
             *delisted,
         ]
@@ -68,15 +70,19 @@ def find_problems(
     problems = [each for each in found if (each.subject, each.kind) not in over]
     if not any(each.kind == Kind.STALE for each in problems):
         return problems
-    cause = live_cause(instance, now)
+    cause = live_cause(instance, now, deployment)
     return [replace(p, cause=cause) if p.kind == Kind.STALE else p for p in problems]
 
 
 def watched_subjects(
-    series: Sequence[Series], checks: Sequence[dg.AssetCheckKey], failures: Failures
+    series: Sequence[Series],
+    checks: Sequence[dg.AssetCheckKey],
+    failures: Failures,
+    deployment: Deployment = OWN,
 ) -> set[str]:
     """Return the subjects that `find_problems` looks at when it is given the same arguments."""
-    return {*map(str, series), *(subject_of(check.asset_key) for check in checks), *failures}
+    of_checks = (subject_of(check.asset_key, deployment) for check in checks)
+    return {*map(str, series), *of_checks, *failures}
 
 
 def _merged(problems: Iterable[Problem]) -> Iterator[Problem]:
@@ -96,17 +102,20 @@ def _merged(problems: Iterable[Problem]) -> Iterator[Problem]:
         )
 
 
-def _stale_assets(instance: dg.DagsterInstance, series: Sequence[Series]) -> Iterator[Problem]:
-    keys = [dg.AssetKey(dataset.asset_key(one)) for one in series for dataset in WATCHED]
+def _stale_assets(
+    instance: dg.DagsterInstance, series: Sequence[Series], deployment: Deployment
+) -> Iterator[Problem]:
+    keys = [deployment.key(dataset, one) for one in series for dataset in WATCHED]
     for key, record in instance.get_freshness_state_records(keys).items():
         state = record.freshness_state
         if state in NOT_FRESH:
-            text = f"{key.path[-1]} was not updated in time"
-            yield _problem(key, Kind.STALE, text, _LEVELS.get(state, Level.FAILURE))
+            name = deployment.dataset_key(key).path[-1]
+            text = f"{name} was not updated in time"
+            yield _problem(deployment, key, Kind.STALE, text, _LEVELS.get(state, Level.FAILURE))
 
 
 def _failed_checks(
-    instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey]
+    instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey], deployment: Deployment
 ) -> Iterator[Problem]:
     for check, record in newest_results(instance, checks).items():
         if record.status != CHECK_FAILED:
@@ -119,16 +128,20 @@ def _failed_checks(
         text = f"{check.name}: {text}" if kind == Kind.INVALID else text
         severity = evaluation and evaluation.severity
         level = _LEVELS.get(severity, Level.FAILURE) if severity else Level.FAILURE
-        yield replace(_problem(check.asset_key, kind, text, level), size=size)
+        yield replace(_problem(deployment, check.asset_key, kind, text, level), size=size)
 
 
-def _problem(key: dg.AssetKey, kind: Kind, text: str, severity: Level) -> Problem:
-    remedy = _REMEDIES[kind]
-    return Problem(subject_of(key), kind, text, severity, page=page_of(key), remedy=remedy)
+def _problem(
+    deployment: Deployment, key: dg.AssetKey, kind: Kind, text: str, severity: Level
+) -> Problem:
+    remedy, subject = _REMEDIES[kind], subject_of(key, deployment)
+    return Problem(subject, kind, text, severity, page=page_of(key), remedy=remedy)
 
 
-def _delisted(instance: dg.DagsterInstance, series: Sequence[Series]) -> Iterator[Problem]:
-    key = dg.AssetKey(PRODUCTS.asset_key())
+def _delisted(
+    instance: dg.DagsterInstance, series: Sequence[Series], deployment: Deployment
+) -> Iterator[Problem]:
+    key = deployment.key(PRODUCTS)
     event = instance.get_latest_materialization_event(key)
     materialization = event and event.asset_materialization
     if not materialization or not (value := materialization.metadata.get(DELISTED)):

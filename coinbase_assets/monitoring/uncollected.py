@@ -8,6 +8,7 @@ import dagster as dg
 from coinbase_assets.candles.calendar import as_ranges, day_start, days_between
 from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.series import Series
+from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.monitoring.destinations import Level
 from coinbase_assets.monitoring.incidents import Problem
 from coinbase_assets.monitoring.kinds import Kind
@@ -19,6 +20,7 @@ def uncollected_days(
     series: Sequence[Series],
     start: date,
     now: datetime,
+    deployment: Deployment = OWN,
 ) -> Iterator[Problem]:
     """Yield a problem for each series that lacks closed days since `start`.
 
@@ -27,7 +29,7 @@ def uncollected_days(
     today = datetime.combine(now.date(), datetime.min.time(), UTC)
     wanted = days_between(day_start(str(start)), today)
     for each in series:
-        key = dg.AssetKey(RAW_CANDLES.asset_key(each))
+        key = deployment.key(RAW_CANDLES, each)
         recorded = instance.get_materialized_partitions(key)
         days = [day for day in wanted if day not in recorded]
         if days:

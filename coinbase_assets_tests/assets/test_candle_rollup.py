@@ -15,7 +15,7 @@ from coinbase_assets.automation.collector import Collector
 from coinbase_assets.automation.rebuild_sensors import CANDLE_HISTORY_SENSOR, CANDLE_ROLLUP_SENSOR
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP
 from coinbase_assets.candles.table import SCHEMA
-from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.deployment import SILENT
 from coinbase_assets.dagster_instance.run_tags import range_tags
 from coinbase_assets.definitions import build_definitions
 from coinbase_assets.environment.setting_values import parse_rollups

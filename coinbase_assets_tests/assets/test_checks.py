@@ -20,7 +20,7 @@ from coinbase_assets.candles.months import join_days
 from coinbase_assets.candles.series import Series
 from coinbase_assets.completeness.findings import intervals_in
 from coinbase_assets.completeness.ledger import State
-from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.deployment import SILENT
 from coinbase_assets.dagster_instance.run_tags import range_tags
 from coinbase_assets.lake.stock import stored_partitions
 from coinbase_assets.storage.parquet_store import ParquetStore

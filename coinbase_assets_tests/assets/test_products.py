@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from coinbase_assets.automation.schedules import products_schedule
-from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.automation.schedules import build_products_schedule
+from coinbase_assets.dagster_instance.deployment import SILENT
 from coinbase_assets.definitions import build_definitions
 from coinbase_assets.exchange.errors import InvalidAnswer
 from coinbase_assets.exchange.products import PRODUCT_SCHEMA
@@ -105,6 +105,7 @@ def test_products_declare_stored_columns(lake: ParquetStore) -> None:
 def test_products_schedule_daily_with_retries(
     instance: dg.DagsterInstance,
 ) -> None:
+    products_schedule = build_products_schedule()
     assert products_schedule.cron_schedule == "5 0 * * *"
     assert products_schedule.execution_timezone == "UTC"
     at = datetime(2026, 3, 15, 0, 5, tzinfo=UTC)

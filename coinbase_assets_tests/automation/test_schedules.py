@@ -16,6 +16,7 @@ from coinbase_assets.automation.schedules import (
     build_settle_candles_schedule,
 )
 from coinbase_assets.candles.series import Series
+from coinbase_assets.dagster_instance.deployment import OWN
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.running import collect_raw, land, partition_metadata, settings_for
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
@@ -228,5 +229,5 @@ def test_chart_schedule_hourly_in_one_run(
 
 
 def test_chart_is_not_a_monthly_asset() -> None:
-    kinds = {key.path[-1] for key in monthly_assets(ETH, with_halts=True)}
+    kinds = {key.path[-1] for key in monthly_assets(OWN, ETH, with_halts=True)}
     assert kinds == {"candle_history", "candle_coverage", "market_halts"}

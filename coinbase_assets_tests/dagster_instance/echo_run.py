@@ -7,7 +7,7 @@ import sys
 
 import dagster as dg
 
-from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.deployment import SILENT
 
 
 @dg.op

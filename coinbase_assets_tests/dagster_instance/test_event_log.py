@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from dagster._core.events import AssetObservationData, StepMaterializationData
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 
+from coinbase_assets.dagster_instance.deployment import SILENT
 from coinbase_assets.dagster_instance.event_log import BatchedSqliteEventLogStorage
-from coinbase_assets.dagster_instance.executor import SILENT
 from coinbase_assets.dagster_instance.run_tags import range_tags
 
 OURS = {

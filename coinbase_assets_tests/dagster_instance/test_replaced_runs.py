@@ -15,7 +15,7 @@ from dagster._core.storage.tags import (
 from sqlalchemy.exc import IntegrityError
 
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES
-from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.deployment import SILENT
 from coinbase_assets.dagster_instance.replaced_runs import RETENTION, Sweep, delete_superseded_runs
 from coinbase_assets.definitions import build_definitions
 from coinbase_assets_tests.dagster_instance.test_orphaned_runs import some_job, start_run

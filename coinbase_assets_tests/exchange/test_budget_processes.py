@@ -13,7 +13,7 @@ from unittest.mock import patch
 import dagster as dg
 import pytest
 
-from coinbase_assets.definitions import build_exchange
+from coinbase_assets.components.own_deployment import build_exchange
 from coinbase_assets.exchange import budget_servers
 from coinbase_assets.exchange.budget import RequestBudget
 from coinbase_assets.exchange.budget_servers import budget_server

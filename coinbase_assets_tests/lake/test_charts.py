@@ -23,7 +23,7 @@ from coinbase_assets.candles.rollups import coarsen_candles
 from coinbase_assets.candles.series import Granularity, Series
 from coinbase_assets.cli.main import main
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State
-from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.deployment import SILENT
 from coinbase_assets.dagster_instance.run_tags import range_tags
 from coinbase_assets.lake.charts import draw_days
 from coinbase_assets.lake.completeness_calendar import Cell, build_calendar, shade

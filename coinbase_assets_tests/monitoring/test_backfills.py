@@ -50,7 +50,9 @@ def store(lake: ParquetStore, days: Sequence[str]) -> None:
 
 def message(instance: dg.DagsterInstance, lake: ParquetStore) -> Message:
     (backfill,) = ended_backfills(instance, NOW)
-    return backfill_message(backfill, lake, NOW, WEB)
+    described = backfill_message(backfill, lake, NOW, WEB)
+    assert described
+    return described
 
 
 def test_backfill_message_of_success(instance: dg.DagsterInstance, lake: ParquetStore) -> None:

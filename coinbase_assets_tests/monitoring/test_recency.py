@@ -42,8 +42,7 @@ def store_day(store: ParquetStore, start: datetime, hours: int, through: datetim
     ],
 )
 def test_freshness_windows_by_granularity(series: str, warn: int, fail: int) -> None:
-    settings = settings_for("http://127.0.0.1:1")
-    windows = freshness_windows(Series.parse(series), settings)
+    windows = freshness_windows(Series.parse(series))
     assert (windows.warn, windows.fail) == (warn * MINUTE, fail * MINUTE)
 
 
@@ -54,12 +53,8 @@ def test_freshness_windows_by_granularity(series: str, warn: int, fail: int) -> 
 def test_freshness_windows_by_settings(
     warn: int | None, fail: int | None, windows: tuple[int, int]
 ) -> None:
-    changes = {
-        name: value and value * MINUTE
-        for name, value in (("freshness_warn", warn), ("freshness_fail", fail))
-    }
-    settings = settings_for("http://127.0.0.1:1").model_copy(update=changes)
-    found = freshness_windows(Series.parse("ETH-EUR:15m"), settings)
+    wanted = [value * MINUTE if value else None for value in (warn, fail)]
+    found = freshness_windows(Series.parse("ETH-EUR:15m"), *wanted)
     assert (found.warn, found.fail) == (windows[0] * MINUTE, windows[1] * MINUTE)
 
 

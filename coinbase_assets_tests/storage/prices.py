@@ -10,7 +10,7 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.deployment import SILENT
 from coinbase_assets.dagster_instance.failures import causes_raised
 from coinbase_assets.dagster_instance.run_tags import range_tags
 from coinbase_assets.plain_text import shown

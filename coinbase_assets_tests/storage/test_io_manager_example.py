@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from azure.storage.blob import BlobServiceClient
 
-from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.deployment import SILENT
 from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.parquet_store import ParquetStore
 

@@ -19,7 +19,7 @@ from dagster_azure.blob import (
     AzureBlobStorageResource,
 )
 
-from coinbase_assets.dagster_instance.executor import SILENT
+from coinbase_assets.dagster_instance.deployment import SILENT
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.parquet_store import ParquetStore
