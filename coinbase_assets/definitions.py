@@ -5,7 +5,7 @@ import warnings
 import dagster as dg
 
 from coinbase_assets.automation.housekeeping import orphaned_runs_sensor, superseded_runs_sensor
-from coinbase_assets.components.candle_assets import build_candle_assets
+from coinbase_assets.components.builder import build_candle_assets
 from coinbase_assets.components.own_deployment import options_of
 from coinbase_assets.dagster_instance.deployment import OWN
 from coinbase_assets.dagster_instance.executor import LockedInProcessExecutor

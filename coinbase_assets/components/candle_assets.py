@@ -1,143 +1,86 @@
-"""Builds the definitions of a deployment. All parts of the project meet here."""
+"""`candle_assets`: the candle assets as `dg.Definitions`, for a project of one's own."""
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
 
 import dagster as dg
 
-from coinbase_assets.assets.candle_chart import build_candle_chart
-from coinbase_assets.assets.candle_coverage import build_candle_coverage
-from coinbase_assets.assets.candle_history import build_candle_history
-from coinbase_assets.assets.candle_rollup import build_candle_rollup
-from coinbase_assets.assets.checks import build_candle_checks, build_rollup_checks
-from coinbase_assets.assets.labels import with_labels
-from coinbase_assets.assets.market_halts import build_market_halts
-from coinbase_assets.assets.products import build_products
-from coinbase_assets.assets.raw_candles import build_raw_candles
-from coinbase_assets.assets.recency_checks import build_recency_checks
-from coinbase_assets.automation.first_runs_sensor import build_first_runs_sensor
-from coinbase_assets.automation.healing import build_heal_job, build_heal_schedule
-from coinbase_assets.automation.rebuild_sensors import (
-    build_candle_history_sensor,
-    build_candle_rollup_sensor,
+from coinbase_assets.candles.series import Rollup, Series
+from coinbase_assets.candles.series_patterns import expand, parse_patterns
+from coinbase_assets.components.builder import build_candle_assets
+from coinbase_assets.components.candle_options import (
+    AlertOptions,
+    Automation,
+    CandleAsset,
+    CandleOptions,
 )
-from coinbase_assets.automation.recency_sensor import build_recency_sensor
-from coinbase_assets.automation.schedules import (
-    build_candle_chart_schedule,
-    build_live_candles_schedule,
-    build_products_schedule,
-    build_settle_candles_schedule,
+from coinbase_assets.environment.setting_values import (
+    parse_rollups,
+    parse_start,
+    require_container,
+    rollups_of_all,
 )
-from coinbase_assets.candles.series import Series
-from coinbase_assets.completeness.halts import can_tell_halts
-from coinbase_assets.components.candle_options import Automation, CandleOptions
-from coinbase_assets.components.resources import build_resources
-from coinbase_assets.components.translation import translated_keys, with_translation
-from coinbase_assets.dagster_instance.deployment import OWN, Deployment
-from coinbase_assets.monitoring.alerts import build_alerts_sensor
-from coinbase_assets.monitoring.freshness import (
-    FreshnessWindows,
-    freshness_windows,
-    with_freshness,
-)
+from coinbase_assets.exchange.resource import ExchangeResource
+
+NAME = "candles"
 
 
-def build_candle_assets(options: CandleOptions) -> dg.Definitions:
-    """Return the definitions of one lake: assets, checks, jobs, and what the options ask for."""
-    windows = {
-        each: freshness_windows(each, options.freshness_warn, options.freshness_fail)
-        for each in options.series
-    }
-    deployment = Deployment(prefix=f"{options.name}_") if options.name else OWN
-    assets = _assets(options, windows, deployment)
-    if options.name:
-        deployment = replace(deployment, keys=translated_keys(assets, options.translation))
-    if options.translation:
-        assets = _assets(options, windows, deployment)
-        assets = with_translation(assets, options.translation, deployment)
-    checks = [*_checks(options, windows, deployment)] if options.checks else []
-    return dg.Definitions(
-        assets=assets,
-        asset_checks=checks,
-        resources=build_resources(options, deployment),
-        jobs=[build_heal_job(options.series, options.start, deployment)],
-        schedules=[*_schedules(options, deployment)],
-        sensors=[
-            *_sensors(options, windows, deployment),
-            *_alerts(options, checks, deployment),
-        ],
+def candle_assets(
+    *,
+    series: Sequence[str],
+    start: str | date,
+    storage: dg.ConfigurableResource,
+    container: str = "coinbasedata",
+    rollups: Sequence[str] = (),
+    products: Sequence[str] = (),
+    exchange: ExchangeResource | None = None,
+    freshness_warn: timedelta | None = None,
+    freshness_fail: timedelta | None = None,
+    alerts: AlertOptions | None = None,
+    checks: bool = True,
+    charts: bool = True,
+    automation: str = Automation.SCHEDULES,
+    translation: Callable[[dg.AssetSpec, CandleAsset], dg.AssetSpec] | None = None,
+    name: str = NAME,
+) -> dg.Definitions:
+    """Return the definitions of these series, to be merged with others.
+
+    `series` are such as `ETH-EUR:15m`; wildcards, as in `BTC-*:1m`, match `products`. `storage` is
+    an AzureStorageResource, whose secrets are best given as `dg.EnvVar`. A rollup is a granularity
+    for all products, such as `4h`, or `ETH-EUR:15m>4h`. `start` is the first day (UTC). `name`
+    begins the names of resources, jobs, schedules and sensors, so that several of these can be
+    merged. `translation` returns the attributes of an asset, from those it has by default. Raises
+    ValueError.
+    """
+    require_container(container)
+    collected = expand(parse_patterns(series), lambda: products)
+    return build_candle_assets(
+        CandleOptions(
+            series=collected,
+            rollups=_rollups(rollups, collected),
+            start=parse_start(start) if isinstance(start, str) else start,
+            storage=storage,
+            exchange=exchange or ExchangeResource(),
+            container=container,
+            freshness_warn=freshness_warn,
+            freshness_fail=freshness_fail,
+            alerts=alerts,
+            checks=checks,
+            charts=charts,
+            automation=Automation(automation),
+            translation=translation,
+            name=name,
+        )
     )
 
 
-def _assets(
-    options: CandleOptions, windows: Mapping[Series, FreshnessWindows], deployment: Deployment
-) -> list[dg.AssetsDefinition]:
-    start = options.start
-    with warnings.catch_warnings():
-        # Backfill policies and mappings to days that do not exist yet are beta. We need both.
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = [
-            build(series, start, deployment)
-            for series in (*options.series, *options.other_series)
-            for build in (build_raw_candles, build_candle_history, build_candle_coverage)
-        ]
-        assets += [build_candle_rollup(rollup, start, deployment) for rollup in options.rollups]
-        if can_tell_halts(options.series):
-            assets.append(build_market_halts(options.series, start, deployment))
-    assets = with_freshness(assets, windows, deployment)
-    assets.append(build_products(options.series, deployment))
-    if options.charts:
-        assets += [build_candle_chart(series, deployment) for series in options.series]
-    return with_labels(assets, options.owners, deployment)
-
-
-def _checks(
-    options: CandleOptions, windows: Mapping[Series, FreshnessWindows], deployment: Deployment
-) -> Iterator[dg.AssetChecksDefinition]:
-    for series in options.series:
-        yield from build_candle_checks(series, deployment)
-    for rollup in options.rollups:
-        yield build_rollup_checks(rollup, deployment)
-    for series, window in windows.items():
-        yield build_recency_checks(series, window, deployment)
-
-
-def _schedules(options: CandleOptions, deployment: Deployment) -> Iterator[dg.ScheduleDefinition]:
-    if options.automation != Automation.NONE:
-        yield build_heal_schedule(deployment)
-    if options.automation != Automation.SCHEDULES:
-        return
-    yield build_live_candles_schedule(options.series, options.start, deployment)
-    yield build_settle_candles_schedule(options.series, options.start, deployment)
-    yield build_products_schedule(deployment)
-    if options.charts:
-        yield build_candle_chart_schedule(options.series, deployment)
-
-
-def _sensors(
-    options: CandleOptions, windows: Mapping[Series, FreshnessWindows], deployment: Deployment
-) -> Iterator[dg.SensorDefinition]:
-    if options.checks and options.automation != Automation.NONE:
-        yield build_recency_sensor(windows, deployment)
-    if options.automation != Automation.SCHEDULES:
-        return
-    yield build_first_runs_sensor(options.series, options.charts, deployment)
-    yield build_candle_history_sensor(options.series, options.start, deployment)
-    if options.rollups:
-        yield build_candle_rollup_sensor(options.rollups, options.start, deployment)
-
-
-def _alerts(
-    options: CandleOptions, checks: Sequence[dg.AssetChecksDefinition], deployment: Deployment
-) -> Iterator[dg.SensorDefinition]:
-    if alerts := options.alerts:
-        yield build_alerts_sensor(
-            options.series,
-            [key for check in checks for key in check.check_keys],
-            alerts.destinations,
-            alerts.heartbeat_url,
-            alerts.start,
-            alerts.web_url,
-            deployment,
-        )
+def _rollups(texts: Sequence[str], series: Sequence[Series]) -> Sequence[Rollup]:
+    """Return the rollups, each once. Raises ValueError for one whose series is not collected."""
+    named = [each for text in texts if ">" in text for each in parse_rollups(text)]
+    for rollup in named:
+        if rollup.made_of not in series:
+            raise ValueError(
+                f"{rollup} is made from {rollup.made_of}, which is not collected; add it to series"
+            )
+    of_all = [each for text in texts if ">" not in text for each in rollups_of_all(text, series)]
+    return list({str(each): each for each in [*of_all, *named]}.values())

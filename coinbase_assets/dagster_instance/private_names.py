@@ -59,6 +59,9 @@ with requiring_tested_dagster():
     # Statuses of check results: dg.AssetCheckResult says `passed`, but records have a status.
     from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
+    # The state of a StateBackedComponent before its refresh: the public API only replaces it.
+    from dagster._core.storage.defs_state.base import DefsStateStorage as DefsStateStorage
+
     # The argument that Dagster passes to each storage of dagster.yaml: it has no public name.
     from dagster._serdes import ConfigurableClassData as ConfigurableClassData
 

@@ -5,7 +5,7 @@ message leaves out a value that may be secret. `settings` adds the variable's na
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -53,6 +53,28 @@ def parse_rollups(text: str) -> tuple[Rollup, ...]:
                     " remove one of them"
                 )
     return tuple(rollups.values())
+
+
+def rollups_of_all(granularity: str, series: Sequence[Series]) -> Iterator[Rollup]:
+    """Yield a rollup of this granularity for each product, made of its shortest candles.
+
+    A product is left out if it is collected at this granularity, or if none of its candles fit.
+    Raises ValueError for any other granularity than those of rollups.
+    """
+    if granularity not in set(RollupGranularity):
+        raise ValueError(
+            f"{quoted(granularity)}: unknown granularity; write for example ETH-EUR:1m>5m,1h or one"
+            f" of {' '.join(RollupGranularity)}"
+        )
+    coarse = RollupGranularity(granularity)
+    shortest = dict[str, Series]()
+    for each in sorted(series, key=lambda each: each.granularity.seconds):
+        if _can_be_made(coarse, each.granularity):
+            shortest.setdefault(each.product, each)
+    collected = {str(each) for each in series}
+    for product, source in shortest.items():
+        if f"{product}:{granularity}" not in collected:
+            yield Rollup(product, coarse, source)
 
 
 def _rollups_of(part: str) -> Iterator[Rollup]:
