@@ -20,9 +20,13 @@ class Automation(StrEnum):
     NONE = "none"
 
 
+# The product and granularity of an asset that has no series.
+ALL = "all"
+
+
 @dataclass(frozen=True)
 class CandleAsset:
-    """What an asset holds: a dataset, of a series if the dataset has series."""
+    """What an asset holds: a dataset of a series, or of all products together."""
 
     dataset: Dataset
     series: CandleSeries | None
@@ -33,11 +37,11 @@ class CandleAsset:
 
     @property
     def product(self) -> str:
-        return self.series.product if self.series else ""
+        return self.series.product if self.series else ALL
 
     @property
     def granularity(self) -> str:
-        return self.series.granularity.value if self.series else ""
+        return self.series.granularity.value if self.series else ALL
 
 
 # Returns the attributes that an asset has in Dagster; it is given those it would have otherwise.

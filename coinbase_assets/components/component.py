@@ -6,14 +6,15 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import dagster as dg
 from dagster.components import DefsStateConfig, DefsStateConfigArgs, ResolvedDefsStateConfig
-from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
+from dagster.components.core.context import ComponentDeclLoadContext
+from pydantic import BaseModel
 
 from coinbase_assets.candles.series_patterns import parse_patterns
-from coinbase_assets.components.candle_assets import candle_assets
+from coinbase_assets.components.candle_assets import NAME, candle_assets
 from coinbase_assets.components.candle_options import Automation, CandleAsset
 from coinbase_assets.components.catalogue import fetch_products, read_products, write_products
 from coinbase_assets.components.component_fields import (
@@ -24,6 +25,7 @@ from coinbase_assets.components.component_fields import (
     SeriesField,
     StartField,
     StorageFields,
+    TranslationField,
 )
 from coinbase_assets.components.scaffolder import CandlesScaffolder
 from coinbase_assets.dagster_instance.private_names import DefsStateStorage
@@ -48,11 +50,37 @@ class CoinbaseCandlesComponent(dg.StateBackedComponent, dg.Resolvable):
 
     series: SeriesField
     start: StartField
-    storage: StorageFields
+    storage: Annotated[
+        StorageFields,
+        dg.Resolver.default(
+            description="The storage account: its URL, with a key, a SAS or neither to sign in; or"
+            " its connection string.",
+            examples=[{"account_url": "https://NAME.blob.core.windows.net"}],
+        ),
+    ]
     rollups: RollupsField = ()
-    exchange: ExchangeFields = field(default_factory=ExchangeFields)
-    freshness: FreshnessFields = field(default_factory=FreshnessFields)
-    alerts: AlertFields | None = None
+    exchange: Annotated[
+        ExchangeFields,
+        dg.Resolver.default(
+            description="The exchange, and how many requests it gets.",
+            examples=[{"requests_per_second": 5}],
+        ),
+    ] = field(default_factory=ExchangeFields)
+    freshness: Annotated[
+        FreshnessFields,
+        dg.Resolver.default(
+            description="When a series is late, and when stale. By default it follows from the"
+            " granularity.",
+            examples=[{"warn": "45m", "fail": "2h"}],
+        ),
+    ] = field(default_factory=FreshnessFields)
+    alerts: Annotated[
+        AlertFields | None,
+        dg.Resolver.default(
+            description="Where messages about trouble go. Without it, there are none.",
+            examples=[{"urls": "{{ env.COINBASE_ALERT_URLS }}"}],
+        ),
+    ] = None
     checks: Annotated[
         bool, dg.Resolver.default(description="Whether assets have checks.", examples=[True])
     ] = True
@@ -70,27 +98,26 @@ class CoinbaseCandlesComponent(dg.StateBackedComponent, dg.Resolvable):
     name: Annotated[
         str,
         dg.Resolver.default(
-            description="Begins the names of resources, jobs, schedules and sensors. By default"
-            " the name of the folder.",
+            description="Begins the names of resources, jobs, schedules and sensors, and names the"
+            " state. By default the name of the folder.",
             examples=["candles"],
         ),
     ] = ""
-    translation: (
-        Annotated[
-            TranslationFn[CandleAsset],
-            TranslationFnResolver[CandleAsset](lambda data: {"data": data}),
-        ]
-        | None
-    ) = None
+    translation: TranslationField = None
     defs_state: ResolvedDefsStateConfig = field(default_factory=_local_state)
+
+    @classmethod
+    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
+        component: Self = super().resolve_from_model(context, model)
+        if not component.name:
+            folder = ComponentDeclLoadContext.from_resolution_context(context).path
+            component.name = re.sub(r"\W+", "_", folder.stem)
+        return component
 
     @property
     def defs_state_config(self) -> DefsStateConfig:
-        # The exchange's products are the same for all components that have a wildcard.
-        exchange = f"[{self.exchange.api_url}]" if self._has_wildcard else ""
-        return DefsStateConfig.from_args(
-            self.defs_state, default_key=f"{CoinbaseCandlesComponent.__name__}{exchange}"
-        )
+        default = f"{CoinbaseCandlesComponent.__name__}[{self.name}]"
+        return DefsStateConfig.from_args(self.defs_state, default_key=default)
 
     @property
     def _has_wildcard(self) -> bool:
@@ -132,7 +159,7 @@ class CoinbaseCandlesComponent(dg.StateBackedComponent, dg.Resolvable):
             log.warning(
                 "%s: the products for its wildcards are not known yet;"
                 " run dg utils refresh-defs-state",
-                context.component_path.file_path,
+                self.name,
             )
             series = [str(p) for p in parse_patterns(series) if not p.has_wildcard]
         if not series:
@@ -152,5 +179,5 @@ class CoinbaseCandlesComponent(dg.StateBackedComponent, dg.Resolvable):
             charts=self.charts,
             automation=self.automation,
             translation=self.get_asset_spec,
-            name=self.name or re.sub(r"\W+", "_", context.component_path.file_path.stem),
+            name=self.name or NAME,
         )

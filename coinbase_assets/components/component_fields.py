@@ -7,10 +7,11 @@ from typing import Annotated, Any, Self
 
 import dagster as dg
 from dagster.components.resolved.errors import ResolutionException
+from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
 from pydantic import BaseModel
 
 from coinbase_assets.candles.series_patterns import parse_patterns
-from coinbase_assets.components.candle_options import AlertOptions
+from coinbase_assets.components.candle_options import AlertOptions, CandleAsset
 from coinbase_assets.environment.azure_accounts import (
     check_account,
     check_account_url,
@@ -268,3 +269,17 @@ class AlertFields(dg.Resolvable, dg.Model):
     def __repr_args__(self) -> list[tuple[str, str]]:
         """Return only what is never secret."""
         return [("web_url", self.web_url)]
+
+
+TranslationField = Annotated[
+    Annotated[
+        TranslationFn[CandleAsset],
+        TranslationFnResolver[CandleAsset](lambda data: {"data": data}),
+    ]
+    | None,
+    dg.Resolver.default(
+        description="Keys, groups, tags, owners, descriptions and kinds of the assets. `data` has"
+        " `name`, `product` and `granularity`; the last two are `all` for what all series share.",
+        examples=[{"key_prefix": "market", "group_name": "{{ data.granularity }}"}],
+    ),
+]

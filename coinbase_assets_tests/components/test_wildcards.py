@@ -1,0 +1,83 @@
+"""Wildcards: the exchange's products are the component's state."""
+
+import pytest
+from dagster.components.testing import DefsFolderSandbox
+
+from coinbase_assets.exchange.errors import ExchangeError
+from coinbase_assets_tests.components.project import (
+    error_of,
+    keys_of,
+    load,
+    project,
+    refresh,
+    write_component,
+)
+from coinbase_assets_tests.components.test_component import ETH
+from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.markets import synthetic_markets
+
+LISTED_LATER = "ETH-GBP"
+CLOSED = "http://127.0.0.1:1"
+
+
+def wildcards(url: str) -> dict[str, object]:
+    exchange = {"api_url": url, "give_up_after": 0.2}
+    return {**ETH, "series": ["ETH-*:1h", "BTC-USD:1h"], "exchange": exchange}
+
+
+def raw_products(sandbox: DefsFolderSandbox) -> set[str]:
+    keys = keys_of(load(sandbox))
+    return {key.split("/")[0] for key in keys if key.endswith("/raw_candles")}
+
+
+def test_state_is_old_and_new_products() -> None:
+    markets, delisted = synthetic_markets(), list[str]()
+    eth = {name for name in markets if name.startswith("ETH-")}
+    with (
+        StandInExchange(markets=markets, delisted=delisted) as exchange,
+        project(candles=wildcards(exchange.url)) as sandbox,
+    ):
+        assert raw_products(sandbox) == {"BTC-USD"}
+        refresh(sandbox, "candles")
+        assert raw_products(sandbox) == eth | {"BTC-USD"}
+        delisted.append(min(eth))
+        markets[LISTED_LATER] = markets[min(eth)]
+        assert raw_products(sandbox) == eth | {"BTC-USD"}
+        refresh(sandbox, "candles")
+        assert raw_products(sandbox) == {*eth, LISTED_LATER, "BTC-USD"}
+
+
+def test_definitions_load_while_exchange_is_down() -> None:
+    with StandInExchange() as exchange, project(candles=wildcards(exchange.url)) as sandbox:
+        refresh(sandbox, "candles")
+        before = raw_products(sandbox)
+        write_component(sandbox, "candles", wildcards(CLOSED))
+        assert raw_products(sandbox) == before
+        with pytest.raises(ExchangeError):
+            refresh(sandbox, "candles")
+        assert raw_products(sandbox) == before
+
+
+def test_nothing_is_fetched_while_loading_or_without_wildcards() -> None:
+    with StandInExchange() as exchange:
+        plain = {**wildcards(exchange.url), "series": ["ETH-EUR:1h"]}
+        with project(candles=wildcards(exchange.url), plain=plain) as sandbox:
+            load(sandbox)
+            refresh(sandbox, "plain")
+            assert not exchange.requests
+
+
+def test_wildcard_without_match_names_products_like_it() -> None:
+    with StandInExchange() as exchange:
+        attributes = {**wildcards(exchange.url), "series": ["ETG-*:1h"]}
+        with project(candles=attributes) as sandbox:
+            refresh(sandbox, "candles")
+            assert "ETG-*:1h: no product matches; there are" in error_of(sandbox)
+
+
+def test_damaged_state_is_named() -> None:
+    with StandInExchange() as exchange, project(candles=wildcards(exchange.url)) as sandbox:
+        refresh(sandbox, "candles")
+        (state,) = sandbox.defs_folder_path.glob(".local_defs_state/*/state")
+        state.write_text('{"products": ["../etc"]}')
+        assert "cannot be read as a list of products" in error_of(sandbox)
