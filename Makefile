@@ -46,8 +46,9 @@ check: $(INSTALLED_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/dg check toml
 	AZURE_STORAGE_CONNECTION_STRING=UseDevelopmentStorage=true DAGSTER_HOME="$(CURDIR)/.dagster" \
-	    $(BIN)/dagster definitions validate
+	    $(BIN)/dg check defs
 	for version in $(PYTHONS); do \
 	    $(BIN)/uv pip compile --quiet --system-certs --python $(BIN)/python --all-extras \
 	        --python-version $$version --constraint constraints.txt --output-file /dev/null \

@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -30,6 +31,7 @@ from coinbase_assets.environment.azure_accounts import (
 from coinbase_assets.environment.collected_series import read_collected_series
 from coinbase_assets.environment.env_file import load_env_file
 from coinbase_assets.environment.first_day import read_first_day
+from coinbase_assets.environment.listed_products import parse_configured_series
 from coinbase_assets.environment.network import prepare_network
 from coinbase_assets.environment.secrets import SECRETS, public
 from coinbase_assets.environment.setting_values import (
@@ -38,7 +40,6 @@ from coinbase_assets.environment.setting_values import (
     parse_duration,
     parse_owners,
     parse_rollups,
-    parse_series,
     parse_start,
     parse_web_hosts,
     parse_web_url,
@@ -48,6 +49,7 @@ from coinbase_assets.environment.setting_values import (
 )
 from coinbase_assets.plain_text import shown
 
+SERIES = "COINBASE_SERIES"
 CONNECTION_STRING = "AZURE_STORAGE_CONNECTION_STRING"
 ACCOUNT_URL = "AZURE_STORAGE_ACCOUNT_URL"
 BUDGET_URL = "COINBASE_BUDGET_URL"
@@ -94,6 +96,11 @@ def _check_alert_urls(text: str) -> None:
     parse_alert_urls(text)
 
 
+def _series_in(value: object, info: ValidationInfo) -> object:
+    home: Path | None = info.data.get("dagster_home")
+    return parse_configured_series(value, home) if home and isinstance(value, str) else value
+
+
 _Duration = Annotated[timedelta, _parsed_by(parse_duration)]
 
 
@@ -102,14 +109,14 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True)
 
-    series: Annotated[tuple[Series, ...], NoDecode, _parsed_by(parse_series)] = Field(
-        (Series.parse("ETH-EUR:15m"),), alias="COINBASE_SERIES"
+    dagster_home: Annotated[Path, _checked_by(require_absolute)] = Field(
+        default_factory=lambda: project_folder() / ".dagster", alias="DAGSTER_HOME"
+    )
+    series: Annotated[tuple[Series, ...], NoDecode, BeforeValidator(_series_in)] = Field(
+        (Series.parse("ETH-EUR:15m"),), alias=SERIES
     )
     rollups: Annotated[tuple[Rollup, ...], NoDecode, _parsed_by(parse_rollups)] = Field(
         (), alias="COINBASE_ROLLUPS"
-    )
-    dagster_home: Annotated[Path, _checked_by(require_absolute)] = Field(
-        default_factory=lambda: project_folder() / ".dagster", alias="DAGSTER_HOME"
     )
     # By default, the day that the first `collect` or `dev` of this instance has written.
     start: Annotated[date, _parsed_by(parse_start)] = Field(
@@ -241,14 +248,14 @@ class Settings(BaseSettings):
         return self
 
 
-def load_settings() -> Settings:
-    """Return the settings of this process. Raises SettingsError."""
+def load_settings(**instead: str) -> Settings:
+    """Return the settings of this process, with values in place of some. Raises SettingsError."""
     try:
         load_env_file(project_folder() / ".env")
         prepare_network()
         _refuse_misspelt_names()
         _tidy_values()
-        return Settings()
+        return Settings(**instead)  # type: ignore[arg-type]
     except ValidationError as error:
         raise SettingsError(_one_line(error)) from None
     except ValueError as error:

@@ -54,7 +54,7 @@ REASONS = {
     "sends messages to a chat and a mailbox",
     "starts servers",
 }
-OTHER_LANGUAGES = {"text", "nginx"}
+OTHER_LANGUAGES = {"text", "nginx", "yaml"}
 FIRST, MIDDLE, TODAY = (f"{datetime.now(UTC).date() - timedelta(days=days)}" for days in (3, 2, 0))
 # Snippets show ranges of weeks to years. Here they run over the days that the fixture collects.
 DAYS = {

@@ -12,6 +12,7 @@ from coinbase_assets.cli.parameters import (
     refuse_reversed,
 )
 from coinbase_assets.cli.selection import Selection, takes_series
+from coinbase_assets.cli.wildcards import load_settings_with_products
 from coinbase_assets.process_tuning import without_garbage_collection
 from coinbase_assets.settings import load_settings
 
@@ -42,7 +43,7 @@ def collect(
     2024-01, 2024, or -7d for 7 days ago. Skips settled (final) days that Dagster has recorded.
     After an interruption, just rerun.
     """
-    settings = load_settings()
+    settings = load_settings_with_products()
     keys = days_to_collect(settings.earliest, first, last, days)
     with without_garbage_collection():
         from coinbase_assets.cli.collection import collect_series, select_traded

@@ -4,8 +4,8 @@ from contextlib import suppress
 
 import click
 
+from coinbase_assets.cli.wildcards import load_settings_with_products
 from coinbase_assets.process_tuning import without_garbage_collection
-from coinbase_assets.settings import load_settings
 
 
 @click.command()
@@ -29,7 +29,7 @@ def dev(port: int) -> None:
 
     The web UI is at http://127.0.0.1:PORT.
     """
-    settings = load_settings()
+    settings = load_settings_with_products()
     with without_garbage_collection():
         from coinbase_assets.cli.dev import run_dev
 

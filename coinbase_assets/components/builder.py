@@ -32,6 +32,10 @@ from coinbase_assets.automation.schedules import (
 )
 from coinbase_assets.candles.series import Series
 from coinbase_assets.completeness.halts import can_tell_halts
+from coinbase_assets.components.automation_conditions import (
+    build_condition_sensor,
+    with_conditions,
+)
 from coinbase_assets.components.candle_options import Automation, CandleOptions
 from coinbase_assets.components.resources import build_resources
 from coinbase_assets.components.translation import translated_keys, with_translation
@@ -69,7 +73,11 @@ def build_candle_assets(options: CandleOptions) -> dg.Definitions:
             *_jobs(schedules, sensors),
         ],
         schedules=schedules,
-        sensors=[*sensors, *_alerts(options, checks, deployment)],
+        sensors=[
+            *sensors,
+            *_conditions(options, assets, deployment),
+            *_alerts(options, checks, deployment),
+        ],
     )
 
 
@@ -104,6 +112,8 @@ def _assets(
     assets.append(build_products(options.series, deployment))
     if options.charts:
         assets += [build_candle_chart(series, deployment) for series in options.series]
+    if options.automation == Automation.DECLARATIVE:
+        assets = with_conditions(assets, options.series, deployment)
     return with_labels(assets, options.owners, deployment)
 
 
@@ -141,6 +151,13 @@ def _sensors(
     yield build_candle_history_sensor(options.series, options.start, deployment)
     if options.rollups:
         yield build_candle_rollup_sensor(options.rollups, options.start, deployment)
+
+
+def _conditions(
+    options: CandleOptions, assets: Sequence[dg.AssetsDefinition], deployment: Deployment
+) -> Iterator[dg.SensorDefinition]:
+    if options.automation == Automation.DECLARATIVE:
+        yield build_condition_sensor(assets, deployment)
 
 
 def _alerts(

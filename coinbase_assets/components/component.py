@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from coinbase_assets.candles.series_patterns import parse_patterns
 from coinbase_assets.components.candle_assets import NAME, candle_assets
 from coinbase_assets.components.candle_options import Automation, CandleAsset
-from coinbase_assets.components.catalogue import fetch_products, read_products, write_products
+from coinbase_assets.components.catalogue import fetch_products
 from coinbase_assets.components.component_fields import (
     AlertFields,
     ExchangeFields,
@@ -29,6 +29,7 @@ from coinbase_assets.components.component_fields import (
 )
 from coinbase_assets.components.scaffolder import CandlesScaffolder
 from coinbase_assets.dagster_instance.private_names import DefsStateStorage
+from coinbase_assets.environment.listed_products import read_products, write_products
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 DESCRIPTIONS: Mapping[str, str] = {
     "COINBASE_SERIES": (
         "Series to follow: comma-separated `PRODUCT:GRANULARITY`; granularities `1m 5m 15m 1h "
-        "6h 1d`"
+        "6h 1d`. A product may have the wildcards `*` and `?`: `BTC-*:1h`"
     ),
     "COINBASE_ROLLUPS": (
         "Longer candles to store: `ETH-EUR:1m>5m,1h,4h;BTC-USD:1m>1d`; granularities `5m 15m "

@@ -1,8 +1,11 @@
 """Wildcards: the exchange's products are the component's state."""
 
+import dagster as dg
 import pytest
+from dagster._core.storage.defs_state.base import set_defs_state_storage
 from dagster.components.testing import DefsFolderSandbox
 
+from coinbase_assets.environment.listed_products import read_products
 from coinbase_assets.exchange.errors import ExchangeError
 from coinbase_assets_tests.components.project import (
     error_of,
@@ -45,6 +48,25 @@ def test_state_is_old_and_new_products() -> None:
         assert raw_products(sandbox) == eth | {"BTC-USD"}
         refresh(sandbox, "candles")
         assert raw_products(sandbox) == {*eth, LISTED_LATER, "BTC-USD"}
+
+
+def test_versioned_state_is_old_and_new_products(instance: dg.DagsterInstance) -> None:
+    storage = instance.defs_state_storage
+    assert storage
+    markets = synthetic_markets(["ETH-EUR"])
+    versioned = {"defs_state": {"management_type": "VERSIONED_STATE_STORAGE"}}
+    with (
+        set_defs_state_storage(storage),
+        StandInExchange(markets=markets) as exchange,
+        project(candles={**wildcards(exchange.url), **versioned}) as sandbox,
+    ):
+        refresh(sandbox, "candles")
+        markets[LISTED_LATER] = markets.pop("ETH-EUR")
+        refresh(sandbox, "candles")
+        key = "CoinbaseCandlesComponent[candles]"
+        file = sandbox.project_root / "state"
+        storage.download_state_to_path(key, storage.get_latest_version(key) or "", file)
+        assert read_products(file) == ["ETH-EUR", LISTED_LATER]
 
 
 def test_definitions_load_while_exchange_is_down() -> None:

@@ -1,5 +1,6 @@
 """The component in somebody else's project: Dagster's own instance, executor and commands."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,8 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from azure.storage.blob import ContainerClient
 
-from coinbase_assets.candles.datasets import CANDLE_ROLLUP, RAW_CANDLES, Dataset
+from coinbase_assets.candles.datasets import CANDLE_HISTORY, CANDLE_ROLLUP, RAW_CANDLES, Dataset
 from coinbase_assets.candles.series import CandleSeries, Series, parse_candle_series
 from coinbase_assets.lake.stock import stored_partitions
 from coinbase_assets.storage.parquet_store import ParquetStore
@@ -33,6 +35,7 @@ pytestmark = [*BROWSER_TEST, pytest.mark.soak]
 
 ETH = Series.parse("ETH-EUR:15m")
 FOUR_HOURS = parse_candle_series("ETH-EUR:4h")
+JANUARY = {"ops": {"candles_heal": {"config": {"first": "2024-01-01", "last": "2024-01-10"}}}}
 RAW = "/".join(RAW_CANDLES.asset_key(ETH))
 PYPROJECT = """
 [tool.dg]
@@ -106,7 +109,9 @@ def dg_dev(folder: Path, environment: dict[str, str]) -> Iterator[WebUi]:
             end_with_children(process)
 
 
-def test_click_and_back_fill_in_other_project(tmp_path: Path, lake: ParquetStore) -> None:
+def test_click_and_back_fill_in_other_project(
+    tmp_path: Path, lake: ParquetStore, container: ContainerClient
+) -> None:
     with StandInExchange(rate=None) as exchange, processes(tmp_path) as start:
         write_project(tmp_path, exchange.url)
         environment = {
@@ -131,6 +136,11 @@ def test_click_and_back_fill_in_other_project(tmp_path: Path, lake: ParquetStore
             ui.back_fill("2024-01-01", "2024-01-10")
             wait_until(lambda: {f"2024-01-{day:02}" for day in range(1, 11)} <= stored(lake))
             wait_until(lambda: "2024-01" in stored(lake, CANDLE_ROLLUP, FOUR_HOURS))
+            container.delete_blob(CANDLE_HISTORY.path(ETH).format(partition="2024-01"))
+            heal = ["launch", "--job", "candles_heal_candles", "--config-json", json.dumps(JANUARY)]
+            done = finish(start("dg", *heal, environment=environment))
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "2024-01" in stored(lake, CANDLE_HISTORY)
             ui.open("/assets/own")
             ui.see_text("own")
             ui.picture("other-project-own")
