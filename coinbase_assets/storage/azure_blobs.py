@@ -23,7 +23,7 @@ from coinbase_assets.storage.blob_source import Download
 from coinbase_assets.storage.errors import BlobChanged, PartitionMissing, StorageError
 from coinbase_assets.storage.metadata_headers import fields_of, headers_of
 from coinbase_assets.storage.stored_blob import StoredBlob
-from coinbase_assets.storage.table_sizes import check_size
+from coinbase_assets.storage.table_sizes import MOST_BYTES, check_size
 
 _REFUSED = (401, 403)
 # Azure's codes for a blob that does not meet the request's condition. The statuses do not suffice:
@@ -38,7 +38,10 @@ _BLOBS_PER_PAGE = 500
 class AzureBlobs:
     """The BlobSource of one container. The first put creates the container if it is missing."""
 
-    def __init__(self, service: BlobServiceClient, container: str) -> None:
+    def __init__(
+        self, service: BlobServiceClient, container: str, most_bytes: int = MOST_BYTES
+    ) -> None:
+        self._most_bytes = most_bytes
         self._container = service.get_container_client(container)
         self.uri = f"{service.primary_endpoint.split('?')[0].rstrip('/')}/{container}"
 
@@ -54,7 +57,7 @@ class AzureBlobs:
         condition: dict[str, Any] = _unchanged(etag) if etag else {}
         with self._translated_errors(path):
             download = self._container.download_blob(path, **condition)
-            check_size(f"{self.uri}/{path}", download.size)
+            check_size(f"{self.uri}/{path}", download.size, self._most_bytes)
             content = download.readall()
         md5 = download.properties.content_settings.content_md5
         return Download(content, bytes(md5) if md5 else None)

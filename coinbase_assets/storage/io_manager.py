@@ -59,7 +59,8 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
     any resource whose `get_client()` is a context manager that yields a BlobServiceClient.
 
     Options. `prefix` is the folder of all paths, `compression` that of the files (zstd, snappy,
-    gzip, brotli, lz4, none), `row_group_size` the most rows of a row group.
+    gzip, brotli, lz4, none), `row_group_size` the most rows of a row group. A partition takes at
+    most `max_partition_mib` in memory; a larger one is refused.
 
     Rules. A subclass with `rules` notices damaged blobs, and treats them as missing.
 
@@ -76,6 +77,7 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
     prefix: str = ""
     compression: str = "zstd"
     row_group_size: int | None = None
+    max_partition_mib: int = 4096
     rules: ClassVar["BlobRules | None"] = None
 
     _store: "ParquetStore" = PrivateAttr()
@@ -89,9 +91,11 @@ class AzureParquetIOManager(dg.ConfigurableIOManager):
         from coinbase_assets.storage.parquet_store import ParquetStore
 
         with storage_failures():
-            options = ParquetOptions(self.compression, self.row_group_size)
+            most = self.max_partition_mib * 2**20
+            options = ParquetOptions(self.compression, self.row_group_size, most)
         with self.storage.get_client() as service:  # type: ignore[attr-defined]
-            self._store = ParquetStore(AzureBlobs(service, self.container), self.rules, options)
+            blobs = AzureBlobs(service, self.container, most)
+            self._store = ParquetStore(blobs, self.rules, options)
             yield self
 
     def __repr_args__(self) -> list[tuple[str, str]]:

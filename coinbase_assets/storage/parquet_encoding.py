@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.pandas_tables import index_columns
+from coinbase_assets.storage.table_sizes import MOST_BYTES
 
 # Larger dictionaries save no space: most values of such columns occur only once.
 _DICTIONARY_BYTES = 1 << 15
@@ -20,11 +21,14 @@ COMPRESSIONS = ("zstd", "snappy", "gzip", "brotli", "lz4", "none")
 class ParquetOptions:
     """How files are written: one of COMPRESSIONS, and the most rows of a row group.
 
+    `most_bytes` is the most that a table takes in memory, and its file.
+
     Raises StorageError for a value that cannot be used.
     """
 
     compression: str = "zstd"
     row_group_size: int | None = None
+    most_bytes: int = MOST_BYTES
 
     def __post_init__(self) -> None:
         if self.compression not in COMPRESSIONS:

@@ -22,7 +22,7 @@ from coinbase_assets.storage.errors import BlobChanged, BlobDamaged, PartitionMi
 from coinbase_assets.storage.pandas_tables import index_columns
 from coinbase_assets.storage.parquet_encoding import ParquetOptions, decode, encode
 from coinbase_assets.storage.stored_blob import StoredBlob
-from coinbase_assets.storage.table_sizes import MOST_BYTES, check_parquet, not_parquet, table_size
+from coinbase_assets.storage.table_sizes import check_parquet, not_parquet, table_size
 from coinbase_assets.table_metadata import Fields, all_fields
 
 _CONTENT_TYPE = "application/vnd.apache.parquet"
@@ -170,10 +170,11 @@ class ParquetStore:
         """
         table = self._rules.seal(path, table)
         content = self._encode(path, table)
-        if (size := table_size(content)) > MOST_BYTES:
+        most = self._options.most_bytes
+        if (size := table_size(content, most)) > most:
             raise StorageError(
                 f"{self.uri(path)}: the table takes {size:,} bytes or more, but a partition"
-                f" may take {MOST_BYTES:,}; store it in several partitions"
+                f" may take {most:,}; store it in several partitions"
             )
         fields = {**_fields(table), **_description(path, content)}
         try:
@@ -218,7 +219,7 @@ class ParquetStore:
         optional: Collection[str],
         with_index: bool = False,
     ) -> pa.Table:
-        check_parquet(self.uri(path), content)
+        check_parquet(self.uri(path), content, self._options.most_bytes)
         try:
             table = decode(content, columns, with_index=with_index)
         except (pa.ArrowException, OSError) as error:

@@ -17,33 +17,35 @@ from coinbase_assets.storage.parquet_pages import Page, read_chunks
 from coinbase_assets.storage.thrift_structs import InvalidStruct
 
 MOST_BYTES = 64 * 2**20
-"""The most that a table takes in memory, and its file. A month of 1m candles takes 8 MiB."""
+"""The most that a table takes in memory, and its file, unless more is allowed.
+
+A month of 1m candles takes 8 MiB.
+"""
 
 FOOTER_LIMITS = {"thrift_string_size_limit": 4 * 2**20, "thrift_container_size_limit": 10_000}
 # What a value of fixed length takes at most, and what the objects for a page or a column take.
 _VALUE_BYTES = 16
 _OBJECT_BYTES = 4096
-_MOST_PAGES = MOST_BYTES // _OBJECT_BYTES
 
 
-def check_parquet(uri: str, content: bytes) -> None:
-    """Raise BlobDamaged unless the content is a Parquet file whose table takes MOST_BYTES at most.
+def check_parquet(uri: str, content: bytes, most: int = MOST_BYTES) -> None:
+    """Raise BlobDamaged unless the content is a Parquet file whose table takes `most` bytes.
 
     The pages are not read.
     """
-    check_size(uri, len(content))
+    check_size(uri, len(content), most)
     try:
-        size = table_size(content)
+        size = table_size(content, most)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise not_parquet(uri, error) from error
-    check_size(uri, size)
+    check_size(uri, size, most)
 
 
-def check_size(uri: str, size: int) -> None:
-    """Raise BlobDamaged if a blob, or its table in memory, takes more than MOST_BYTES."""
-    if size > MOST_BYTES:
+def check_size(uri: str, size: int, most: int = MOST_BYTES) -> None:
+    """Raise BlobDamaged if a blob, or its table in memory, takes more than `most` bytes."""
+    if size > most:
         raise BlobDamaged(
-            f"{uri}: takes {size:,} bytes or more, but a partition may take {MOST_BYTES:,};"
+            f"{uri}: takes {size:,} bytes or more, but a partition may take {most:,};"
             " move the blob elsewhere and materialise the partition again"
         )
 
@@ -56,8 +58,8 @@ def not_parquet(uri: str, error: Exception) -> BlobDamaged:
     )
 
 
-def table_size(content: bytes) -> int:
-    """Return the bytes of memory that the table takes at most; above MOST_BYTES, some of them.
+def table_size(content: bytes, most: int = MOST_BYTES) -> int:
+    """Return the bytes of memory that the table takes at most; above `most`, some of them.
 
     Raises pa.ArrowException, OSError or ValueError if the file is damaged.
     """
@@ -69,12 +71,12 @@ def table_size(content: bytes) -> int:
     for chunk in read_chunks(content):
         if chunk.column >= len(columns):
             raise InvalidStruct("a row group has more columns than the schema")
-        column, pages = columns[chunk.column], list(islice(chunk.pages, _MOST_PAGES))
+        column, pages = columns[chunk.column], list(islice(chunk.pages, most // _OBJECT_BYTES))
         is_counted = column.path in texts.encoded and not any(
             each.shares_prefixes for each in pages
         )
         size += _chunk_size(column, chunk.rows, pages, is_counted)
-        if size > MOST_BYTES:
+        if size > most:
             return size
         if is_counted and any(page.is_dictionary for page in pages):
             repeated.add(column.path)

@@ -11,9 +11,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES
+from coinbase_assets.candles.series import Series
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore
-from coinbase_assets.storage.paths import blob_path, quoted
+from coinbase_assets.storage.paths import PATH_METADATA, blob_path, quoted
 from coinbase_assets_tests.storage.prices import (
     DAYS,
     FIRST,
@@ -30,6 +32,18 @@ PRICES = dg.AssetKey("prices")
 ODD = ["a/b", "a\\b", "a?b", "a#b", "a%2Fb", "a b", " a", ".", "..", "a", "a.", "a..", "a/", "/a"]
 ODD += ["größe", "日本", "a=b", "a:b", "a&b", "a+b", "{a}", "A", '"', "'", "~", "a|b", "x" * 800]
 HIVE = ds.HivePartitioning(pa.schema([("partition", pa.string())]), segment_encoding="uri")
+
+
+def test_paths_of_candles_are_as_they_were() -> None:
+    found = [
+        blob_path(dg.AssetKey("any"), {PATH_METADATA: dataset.path(series)}, key)
+        for dataset, key in ((RAW_CANDLES, "2024-01-31"), (CANDLE_HISTORY, "2024-01"))
+        for series in (Series.parse("ETH-EUR:15m"),)
+    ]
+    assert found == [
+        "raw_candles/product=ETH-EUR/granularity=15m/date=2024-01-31/candles.parquet",
+        "candle_history/product=ETH-EUR/granularity=15m/month=2024-01/candles.parquet",
+    ]
 
 
 @pytest.mark.both_addresses

@@ -3,10 +3,12 @@
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from coinbase_assets.storage.errors import BlobDamaged, PartitionMissing, StorageError
+from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.output_tables import VERSION_METADATA
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.storage.partition_tables import PartitionTables
@@ -170,3 +172,18 @@ def test_output_refuses_version_without_number(
     with pytest.raises(StorageError, match="newest"):
         run(prices(lambda context: output), keys=FIRST)
     assert lake.list("") == {}
+
+
+def test_partition_takes_memory_that_is_allowed(run: Runner) -> None:
+    # 5 million rows, 80 MiB as they are counted.
+    large = pa.table({"number": pa.array(np.zeros(5_000_000, np.int64))})
+    asset, reader = prices(lambda context: large, None), Reader(pa.Table, None)
+    run(asset, reader.asset)
+    assert reader.value.num_rows == large.num_rows
+    assert isinstance(run.io_manager, AzureParquetIOManager)
+    storage, container = run.io_manager.storage, run.io_manager.container
+    run.io_manager = AzureParquetIOManager(
+        storage=storage, container=container, max_partition_mib=64
+    )
+    with pytest.raises(StorageError, match=r"may take 67,108,864; store it in several partitions"):
+        run(asset)
