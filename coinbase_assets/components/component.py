@@ -5,12 +5,14 @@ import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Self
 
 import dagster as dg
 from dagster.components import DefsStateConfig, DefsStateConfigArgs, ResolvedDefsStateConfig
 from dagster.components.core.context import ComponentDeclLoadContext
+from dagster_shared.libraries import DagsterLibraryRegistry
 from pydantic import BaseModel
 
 from coinbase_assets.candles.series_patterns import parse_patterns
@@ -32,6 +34,10 @@ from coinbase_assets.dagster_instance.private_names import DefsStateStorage
 from coinbase_assets.environment.listed_products import read_products, write_products
 
 log = logging.getLogger(__name__)
+
+DagsterLibraryRegistry.register(
+    "coinbase-assets", version("coinbase-assets"), is_dagster_package=False
+)
 
 
 def _local_state() -> DefsStateConfigArgs:
