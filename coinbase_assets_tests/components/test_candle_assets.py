@@ -127,3 +127,22 @@ def requests_of(
         instance=instance, repository_def=repository, resources=resources
     ) as context:
         return list(sensor.evaluate_tick(context).run_requests or [])
+
+
+def test_conditions_materialise_months_of_new_days(instance: dg.DagsterInstance) -> None:
+    definitions = candle_assets(
+        series=["ETH-EUR:15m"],
+        start="2024-01-01",
+        storage=ACCOUNT,
+        charts=False,
+        automation="declarative",
+    )
+    first = dg.evaluate_automation_conditions(definitions, instance)
+    for day in ("2024-01-05", "2024-03-07"):
+        key = dg.AssetKey(RAW_CANDLES.asset_key(ETH))
+        instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=day))
+    second = dg.evaluate_automation_conditions(definitions, instance, cursor=first.cursor)
+    history = dg.AssetKey(CANDLE_HISTORY.asset_key(ETH))
+    assert second.get_requested_partitions(history) == {"2024-01", "2024-03"}
+    third = dg.evaluate_automation_conditions(definitions, instance, cursor=second.cursor)
+    assert not third.get_requested_partitions(history)
