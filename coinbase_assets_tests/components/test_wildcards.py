@@ -1,7 +1,11 @@
 """Wildcards: the exchange's products are the component's state."""
 
+import uuid
+from pathlib import Path
+
 import dagster as dg
 import pytest
+from azure.storage.blob import BlobServiceClient
 from dagster._core.storage.defs_state.base import set_defs_state_storage
 from dagster.components.testing import DefsFolderSandbox
 
@@ -67,6 +71,33 @@ def test_versioned_state_is_old_and_new_products(instance: dg.DagsterInstance) -
         file = sandbox.project_root / "state"
         storage.download_state_to_path(key, storage.get_latest_version(key) or "", file)
         assert read_products(file) == ["ETH-EUR", LISTED_LATER]
+
+
+def test_state_in_azure(azurite: str, tmp_path: Path) -> None:
+    container = f"test-{uuid.uuid4().hex}"
+    with BlobServiceClient.from_connection_string(azurite) as service:
+        service.create_container(container)
+    (tmp_path / "dagster.yaml").write_text(
+        "defs_state_storage:\n"
+        "  module: dagster._core.storage.defs_state.blob_storage_state_storage\n"
+        "  class: UPathDefsStateStorage\n"
+        "  config:\n"
+        f"    base_path: az://{container}/defs-state\n"
+        f"    storage_options: {{connection_string: '{azurite}'}}\n"
+    )
+    versioned = {"defs_state": {"management_type": "VERSIONED_STATE_STORAGE"}}
+    with (
+        dg.DagsterInstance.from_config(str(tmp_path)) as instance,
+        set_defs_state_storage(instance.defs_state_storage),
+        StandInExchange() as exchange,
+        project(candles={**wildcards(exchange.url), **versioned}) as sandbox,
+    ):
+        refresh(sandbox, "candles")
+        with BlobServiceClient.from_connection_string(azurite) as service:
+            stored = [blob.name for blob in service.get_container_client(container).list_blobs()]
+    assert [name.rpartition("/")[0] for name in stored] == [
+        "defs-state/CoinbaseCandlesComponent__candles__"
+    ]
 
 
 def test_definitions_load_while_exchange_is_down() -> None:
