@@ -8,10 +8,11 @@ of a lake name its id, and are damaged where another lake is (see lake_ids.py).
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -31,6 +32,7 @@ _CONTENT_TYPE = "application/vnd.apache.parquet"
 DAMAGED = "damaged/"
 """The folder that keeps damaged files which were replaced."""
 _MOST_OF_DAMAGE = 200
+_NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 _OF_OTHER_LAKE = "it belongs to another lake, whose id {} has no mark in lakes/"
 
 
@@ -202,9 +204,11 @@ class ParquetStore:
         reason = shown(damaged.damage, _MOST_OF_DAMAGE).encode("ascii", "replace").decode()
         self._source.put(kept, content, _CONTENT_TYPE, {"damage": reason}, overwrite=True)
 
-    def put_bytes(self, path: str, content: bytes, content_type: str) -> StoredBlob:
+    def put_bytes(
+        self, path: str, content: bytes, content_type: str, fields: Mapping[str, str] = _NO_FIELDS
+    ) -> StoredBlob:
         """Store a file that is not a table in one atomic step, replacing any file there."""
-        return self._source.put(path, content, content_type, {}, overwrite=True)
+        return self._source.put(path, content, content_type, fields, overwrite=True)
 
     def _check_md5(self, path: str, download: Download) -> None:
         actual = hashlib.md5(download.content, usedforsecurity=False).digest()
