@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import dagster as dg
 import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
@@ -10,6 +11,7 @@ from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.table_metadata import NAMESPACE, with_fields
 from coinbase_assets_tests.lake.test_damage import (
     DAY,
+    DAYS,
     MONTH,
     NEXT_DAY,
     RAW,
@@ -17,13 +19,19 @@ from coinbase_assets_tests.lake.test_damage import (
     THEIRS,
     Blob,
     Lake,
+    blobs_of,
     collected,
     damaged,
     read,
+    status_of,
     store_at,
     upload,
+    values,
     written,
 )
+from coinbase_assets_tests.running import collect_raw, land, settings_for
+from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.markets import SyntheticMarket
 
 __all__ = ["collected", "damaged"]
 
@@ -65,6 +73,19 @@ def test_files_name_the_lake_and_its_mark_is_there(
     assert named == {mark}
     assert collected[THEIRS.format(DAY)].metadata["lake"] != mark
     assert put_again(store(), DAY) == mark
+
+
+def test_day_that_our_own_answer_changed_before_its_month_is_built_belongs_here(
+    damaged: ContainerClient, store: Store, collected: Lake, instance: dg.DagsterInstance
+) -> None:
+    """As after a crash between the two puts."""
+    market = SyntheticMarket("ETH-EUR", untraded=0.0, price=999.0)
+    land(instance, SERIES, DAYS[1])
+    with StandInExchange(rate=None, markets={"ETH-EUR": market}) as exchange:
+        collect_raw(settings_for(exchange.url, str(SERIES)), instance, DAYS[1])
+    assert values(blobs_of(damaged)[DAY]) != values(collected[DAY])
+    assert damage_of(store()) == []
+    assert status_of(damaged, store()).damage == []
 
 
 def test_first_writers_at_once_trust_each_other(
