@@ -282,6 +282,7 @@ def test_definitions_schedules_and_sensors_are_running(definitions: dg.Definitio
     names = (
         "first_runs_sensor",
         "candle_history_sensor",
+        "stale_months_sensor",
         "orphaned_runs_sensor",
         "superseded_runs_sensor",
         "recency_sensor",
@@ -315,10 +316,10 @@ def test_definitions_every_asset_has_its_automations(monkeypatch: pytest.MonkeyP
             "first_runs_sensor",
             "recency_sensor",
         },
-        "candle_history": {"candle_history_sensor"},
-        "candle_coverage": {"candle_history_sensor"},
-        "market_halts": {"candle_history_sensor"},
-        "candle_rollup": {"candle_rollup_sensor"},
+        "candle_history": {"candle_history_sensor", "stale_months_sensor"},
+        "candle_coverage": {"candle_history_sensor", "stale_months_sensor"},
+        "market_halts": {"candle_history_sensor", "stale_months_sensor"},
+        "candle_rollup": {"candle_rollup_sensor", "stale_months_sensor"},
         "candle_chart": {"candle_chart_schedule", "first_runs_sensor"},
         "products": {"products_schedule", "first_runs_sensor"},
     }

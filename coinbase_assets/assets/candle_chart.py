@@ -10,7 +10,7 @@ from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.datasets import CANDLE_CHART, CANDLE_COVERAGE, CANDLE_HISTORY
 from coinbase_assets.candles.series import Series
 from coinbase_assets.dagster_instance.deployment import OWN, Deployment
-from coinbase_assets.lake.charts import DAYS, draw_days, last_candle
+from coinbase_assets.lake.charts import DAYS, LAST_DAY, draw_days, last_candle
 from coinbase_assets.storage.blob_metadata import blob_metadata
 from coinbase_assets.storage.io_manager import AzureParquetIOManager
 from coinbase_assets.storage.paths import PATH_METADATA
@@ -60,12 +60,12 @@ def _store_chart(store: "ParquetStore", series: Series) -> dict[str, dg.Metadata
     figure = draw_days(store, series, first, last, datetime.now(UTC).date())
     assert figure
     picture = render(figure)
-    blob = store.put_bytes(CANDLE_CHART.path(series), picture, "image/png")
+    fields = {LAST_DAY: str(last)}
+    blob = store.put_bytes(CANDLE_CHART.path(series), picture, "image/png", fields)
     data = base64.b64encode(picture).decode()
     return {
         "chart": dg.MetadataValue.md(f"![{series}](data:image/png;base64,{data})"),
         "states": dg.MetadataValue.md(_STATES),
         "first_day": dg.MetadataValue.text(str(first)),
-        "last_day": dg.MetadataValue.text(str(last)),
         **blob_metadata(store.uri(blob.path), blob),
     }

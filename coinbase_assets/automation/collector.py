@@ -16,6 +16,7 @@ from coinbase_assets.assets.partitions import MONTHS_PER_RUN, days_per_run
 from coinbase_assets.automation.rebuild_sensors import monthly_assets
 from coinbase_assets.candles.calendar import DAY, adjoining, day_start, month_of
 from coinbase_assets.candles.datasets import (
+    CANDLE_CHART,
     CANDLE_COVERAGE,
     CANDLE_HISTORY,
     CANDLE_ROLLUP,
@@ -34,6 +35,7 @@ from coinbase_assets.dagster_instance.failures import causes_raised
 from coinbase_assets.dagster_instance.orphaned_runs import run_lock
 from coinbase_assets.dagster_instance.run_tags import range_tags
 from coinbase_assets.exchange.errors import ExchangeError, ExchangeUnavailable, ProductRemoved
+from coinbase_assets.lake.charts import is_chart_old
 from coinbase_assets.lake.inventory import Inventory, inspect
 from coinbase_assets.lake.mending import mend
 from coinbase_assets.storage.errors import StorageError
@@ -145,6 +147,7 @@ class Collector:
         return bool(
             [*self._stale_months(inventory), *inventory.outdated, *inventory.lost_revisions]
             or any(self._stale_rollup_months(inventory, each) for each in inventory.rollups)
+            or self._has_old_chart(series)
         )
 
     def collect_all(
@@ -168,13 +171,25 @@ class Collector:
         return Outcome(plan, self._missing(plan.series, days), error)
 
     def join(self, series: Series) -> Failure | None:
-        """Rebuild what is not made of the days in the lake, and mend it; return the first error."""
+        """Rebuild what is not made of the days in the lake, and mend it; return the first error.
+
+        A chart is drawn only if it was drawn before.
+        """
         inventory = inspect(self.store, series)
         mend(self.store, inventory)
         errors = [self._run_all(self._monthly_assets(series), self._stale_months(inventory))]
         of_rollups = self._rollup_runs(series)
         errors += [self._run_all(assets, [months]) for months, assets in of_rollups.items()]
+        if self._has_old_chart(series):
+            errors.append(self._run_all([self._key(CANDLE_CHART, series)], [()]))
         return next((error for error in errors if error), None)
+
+    def _has_old_chart(self, series: Series) -> bool:
+        key = self._key(CANDLE_CHART, series)
+        if key not in self._job.asset_layer.executable_asset_keys:
+            return False
+        was_drawn = self._instance.get_latest_materialization_event(key) is not None
+        return is_chart_old(self.store, series, was_drawn)
 
     def _existing_days(self, plan: Plan) -> list[str]:
         """Return the days of the plan that are not after the end of the product's trade."""
@@ -190,7 +205,8 @@ class Collector:
     ) -> Failure | None:
         try:
             for keys in runs:
-                self._run(assets, {**range_tags(keys[0], keys[-1]), **tags})
+                partitions = range_tags(keys[0], keys[-1]) if keys else {}
+                self._run(assets, {**partitions, **tags})
         except (ExchangeError, StorageError, InvalidCandles) as failure:
             return failure
         return None

@@ -10,6 +10,7 @@ import dagster as dg
 
 from coinbase_assets.automation.rebuild_sensors import CANDLE_HISTORY_SENSOR, CANDLE_ROLLUP_SENSOR
 from coinbase_assets.automation.schedules import CANDLE_CHART_SCHEDULE, LIVE_CANDLES_SCHEDULE
+from coinbase_assets.automation.stale_months_sensor import STALE_MONTHS_SENSOR
 from coinbase_assets.automation.unrecorded_days import unrecorded_days
 from coinbase_assets.dagster_instance.deployment import SILENT
 from coinbase_assets.dagster_instance.orphaned_runs import fail_orphans, without_their_retry
@@ -92,7 +93,7 @@ def superseded_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResu
         context.instance,
         datetime.now(UTC),
         schedules=[LIVE_CANDLES_SCHEDULE, CANDLE_CHART_SCHEDULE],
-        sensors=[CANDLE_HISTORY_SENSOR, CANDLE_ROLLUP_SENSOR],
+        sensors=[CANDLE_HISTORY_SENSOR, CANDLE_ROLLUP_SENSOR, STALE_MONTHS_SENSOR],
         cursor=context.cursor or None,
     )
     return dg.SensorResult(

@@ -45,6 +45,11 @@ class LakeRules:
             return table
         return with_fields(table, {"path": path, "content": table_digest(table)})
 
+    def is_of_lake(self, path: str) -> bool:
+        """Return whether the table can be asked for, or made, again if it is another lake's."""
+        place = place_of(path)
+        return bool(place and place.dataset in _CHECKS)
+
     def may_describe(self, path: str, fields: Mapping[str, str]) -> bool:
         place = place_of(path)
         return not place or _fits(place, fields)

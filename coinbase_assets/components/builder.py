@@ -30,6 +30,7 @@ from coinbase_assets.automation.schedules import (
     build_products_schedule,
     build_settle_candles_schedule,
 )
+from coinbase_assets.automation.stale_months_sensor import build_stale_months_sensor
 from coinbase_assets.candles.series import Series
 from coinbase_assets.completeness.halts import can_tell_halts
 from coinbase_assets.components.automation_conditions import (
@@ -151,6 +152,7 @@ def _sensors(
     yield build_candle_history_sensor(options.series, options.start, deployment)
     if options.rollups:
         yield build_candle_rollup_sensor(options.rollups, options.start, deployment)
+    yield build_stale_months_sensor(options.series, options.rollups, options.start, deployment)
 
 
 def _conditions(

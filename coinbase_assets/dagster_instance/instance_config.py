@@ -21,6 +21,7 @@ SHIPPED = (
     "f6b353899abb3040c1cc8b40410853dea69df26f58d2e418803b783245f12c11",
     "bdbdcf3acef366af0cc07376b1636ae6282f0fad5d242337bc09af69ee75135e",
     "5adb92894e255bd069f10b46a089c076c771e43fd1424a4e82e60efe7013eee4",
+    "dc7e31dfc5478114101129db7f8c5bc324239b2ec23c09eb2488f96f46b9191e",
 )
 _MODULE = r"(?m)^\s*module:\s*['\"]?coinbase_assets\."
 # What to do about modules of earlier versions that an edited copy may name.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from coinbase_assets.candles.calendar import DAY, day_start, month_of
-from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, Dataset
+from coinbase_assets.candles.datasets import CANDLE_CHART, CANDLE_COVERAGE, CANDLE_HISTORY, Dataset
 from coinbase_assets.candles.rollups import coarsen_candles
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import clip_candles, conform, empty_candles
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 DAYS = 30
 """The days that a picture shows by default."""
+LAST_DAY = "last_day"
+"""The field of a stored picture with the last day that it shows."""
 
 
 def last_candle(store: "ParquetStore", series: Series) -> datetime | None:
@@ -30,6 +32,14 @@ def last_candle(store: "ParquetStore", series: Series) -> datetime | None:
     months = stored_partitions(store, CANDLE_HISTORY, series).values()
     times = [blob.fields["last_candle"] for blob in months if blob.fields.get("last_candle")]
     return max(map(datetime.fromisoformat, times), default=None)
+
+
+def is_chart_old(store: "ParquetStore", series: Series, was_drawn: bool) -> bool:
+    """Return whether the stored picture lacks the newest day, or is gone though it `was_drawn`."""
+    path = CANDLE_CHART.path(series)
+    stored = store.find([path]).get(path)
+    newest = last_candle(store, series) if stored or was_drawn else None
+    return bool(newest and (not stored or stored.fields.get(LAST_DAY) != str(newest.date())))
 
 
 def draw_days(

@@ -34,6 +34,9 @@ from coinbase_assets.storage.stored_blob import StoredBlob
 if TYPE_CHECKING:
     from coinbase_assets.storage.parquet_store import ParquetStore
 
+Digests = Mapping[str, str]
+"""What months are made of, by month."""
+
 _OF_SERIES = (RAW_CANDLES, CANDLE_HISTORY, CANDLE_COVERAGE, CANDLE_REVISIONS, PROOFS)
 _BY_LISTING = (State.BEFORE_LISTING, State.AFTER_DELISTING)
 _MOST_NAMED = 3
@@ -89,7 +92,7 @@ class Inventory:
         ]
 
     @cached_property
-    def _digests_of_days(self) -> Mapping[str, str]:
+    def _digests_of_days(self) -> Digests:
         months = defaultdict[str, dict[str, Mapping[str, str]]](dict)
         for day, blob in self.days.items():
             months[month_of(day)][day] = blob.fields
@@ -100,7 +103,7 @@ class Inventory:
         stored, digests = self.rollups[rollup].by_key, self._digests_of_history(rollup)
         return [month for month in digests if _made_of(stored.get(month)) != digests[month]]
 
-    def _digests_of_history(self, rollup: CandleSeries) -> Mapping[str, str]:
+    def _digests_of_history(self, rollup: CandleSeries) -> Digests:
         """Return what each month of the rollup should be made of."""
         made_of = {month: _made_of(blob) for month, blob in self.history.items()}
         sources = {month: source_months(rollup.granularity, month) for month in made_of}
@@ -170,27 +173,33 @@ class Inventory:
     def _outdated(self) -> Sequence[str]:
         return [blob.path for blob in self.outdated]
 
-    def _overdue(self, now: datetime) -> Sequence[str]:
-        """Name the months that should have been built by now.
+    def overdue(self, now: datetime) -> Mapping[tuple[Dataset, CandleSeries], Digests]:
+        """Return the months that should have been built by now, with what they are to be made of.
 
         Those that an earlier version built, without a digest, may be all right.
         """
-        expected = {
-            dataset.name: (self.stocks[dataset].by_key, self._digests_of_days)
+        stocks = {
+            (dataset, self.series): (self.stocks[dataset].by_key, self._digests_of_days)
             for dataset in (CANDLE_HISTORY, CANDLE_COVERAGE)
         } | {
-            f"{CANDLE_ROLLUP.name} {rollup.granularity}": (
-                self.rollups[rollup].by_key,
-                self._digests_of_history(rollup),
-            )
-            for rollup in self.rollups
+            (CANDLE_ROLLUP, rollup): (stock.by_key, self._digests_of_history(rollup))
+            for rollup, stock in self.rollups.items()
         }
         answered = {month_of(day): _refreshed_at(blob, now) for day, blob in self.days.items()}
+        return {
+            built: {
+                month: digest
+                for month, digest in digests.items()
+                if answered.get(month, now) < now - _TO_BUILD and _is_old(stored.get(month), digest)
+            }
+            for built, (stored, digests) in stocks.items()
+        }
+
+    def _overdue(self, now: datetime) -> Sequence[str]:
         return [
-            f"{name} {month}"
-            for name, (stored, digests) in expected.items()
-            for month, digest in digests.items()
-            if answered.get(month, now) < now - _TO_BUILD and _is_old(stored.get(month), digest)
+            f"{dataset.name}{'' if each == self.series else f' {each.granularity}'} {month}"
+            for (dataset, each), months in self.overdue(now).items()
+            for month in months
         ]
 
 

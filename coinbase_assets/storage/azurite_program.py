@@ -4,6 +4,7 @@ import importlib
 import json
 import logging
 import os
+import re
 import shutil
 import stat
 import time
@@ -152,8 +153,9 @@ def _cause(errors: str) -> str:
                 f"{path} is not the file whose {package['integrity']} is in {_NPM / _LOCK};"
                 " set npm_config_registry to a registry that serves packages unchanged"
             )
-    message = " ".join(errors.split()).partition(" npm error at ")[0][:300]
-    return f"{message}; {_REMEDY}"
+    unanswered = re.search("request to .* failed, reason: .*", errors)
+    message = unanswered[0] if unanswered else " ".join(errors.split())
+    return f"{message[:300]}; {_REMEDY}"
 
 
 def _nodejs() -> ModuleType:

@@ -10,7 +10,7 @@ from coinbase_assets.storage.stored_blob import StoredBlob
 from coinbase_assets.table_metadata import Kind, is_number, is_readable, kind_of
 
 # Fields by which programs recognise a blob, and what it was made of.
-_NOT_SHOWN = ("path", "bytes", "md5", "content", "version", "digest", "made_of", "rule")
+_NOT_SHOWN = ("path", "bytes", "md5", "content", "lake", "version", "digest", "made_of", "rule")
 
 
 def blob_metadata(uri: str, blob: StoredBlob) -> dict[str, dg.MetadataValue]:

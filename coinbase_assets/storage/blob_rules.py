@@ -12,6 +12,9 @@ class BlobRules(Protocol):
     def seal(self, path: str, table: pa.Table) -> pa.Table:
         """Return the table with the fields by which `find_damage` recognises it."""
 
+    def is_of_lake(self, path: str) -> bool:
+        """Return whether the table at the path names its lake."""
+
     def may_describe(self, path: str, fields: Mapping[str, str]) -> bool:
         """Return whether these fields can be those of the table at the path."""
 
@@ -24,6 +27,9 @@ class AnyTable:
 
     def seal(self, path: str, table: pa.Table) -> pa.Table:
         return table
+
+    def is_of_lake(self, path: str) -> bool:
+        return False
 
     def may_describe(self, path: str, fields: Mapping[str, str]) -> bool:
         return True

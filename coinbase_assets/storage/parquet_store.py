@@ -2,15 +2,17 @@
 
 A table's fields (see table_metadata.py) are stored in the file and in the blob's metadata, so that
 they are known without downloading the blob. The file counts. The metadata is believed only if it
-names the path, the size and the MD5 of the blob that was listed; otherwise the file is read.
+names the path, the size and the MD5 of the blob that was listed; otherwise the file is read. Files
+of a lake name its id, and are damaged where another lake is (see lake_ids.py).
 """
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -19,16 +21,19 @@ from coinbase_assets.storage.blob_rules import AnyTable, BlobRules
 from coinbase_assets.storage.blob_source import BlobSource, Download
 from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.errors import BlobChanged, BlobDamaged, PartitionMissing, StorageError
+from coinbase_assets.storage.lake_ids import LakeIds
 from coinbase_assets.storage.pandas_tables import index_columns
 from coinbase_assets.storage.parquet_encoding import ParquetOptions, decode, encode
 from coinbase_assets.storage.stored_blob import StoredBlob
 from coinbase_assets.storage.table_sizes import check_parquet, not_parquet, table_size
-from coinbase_assets.table_metadata import Fields, all_fields
+from coinbase_assets.table_metadata import Fields, all_fields, with_fields
 
 _CONTENT_TYPE = "application/vnd.apache.parquet"
 DAMAGED = "damaged/"
 """The folder that keeps damaged files which were replaced."""
 _MOST_OF_DAMAGE = 200
+_NO_FIELDS: Mapping[str, str] = MappingProxyType({})
+_OF_OTHER_LAKE = "it belongs to another lake, whose id {} has no mark in lakes/"
 
 
 class ParquetStore:
@@ -47,6 +52,7 @@ class ParquetStore:
         self._source = source
         self._options = options or ParquetOptions()
         self._rules = rules or AnyTable()
+        self._lakes = LakeIds(source, self._rules)
         self._read: dict[tuple[str, str], StoredBlob] = {}
         self.container_uri = source.uri
 
@@ -81,6 +87,7 @@ class ParquetStore:
     def _survey(self, blobs: Iterable[StoredBlob]) -> dict[str, StoredBlob]:
         """Return the blobs by path. Files whose metadata is not believed are read."""
         listed = list(blobs)
+        self._lakes.learn(listed)
         found = {blob.path: _with_readable_fields(blob) for blob in listed}
         doubted = [
             found[blob.path]
@@ -97,6 +104,7 @@ class ParquetStore:
             and "rows" in fields
             and all(fields.get(name, text) in (text, None) for name, text in described.items())
             and self._rules.may_describe(blob.path, fields)
+            and self._lakes.trusts(blob)
         )
 
     def examine(self, blob: StoredBlob) -> StoredBlob:
@@ -117,11 +125,13 @@ class ParquetStore:
             damage = str(error).removeprefix(f"{self.uri(blob.path)}: ")
             return replace(_with_readable_fields(blob), damage=damage)
         fields = {**_fields(table), **_description(blob.path, download.content)}
-        return replace(
-            _with_readable_fields(replace(blob, fields=fields)),
-            damage=self._rules.find_damage(blob.path, table),
-            is_outdated=not self._is_believed(blob),
+        read = _with_readable_fields(replace(blob, fields=fields))
+        self._lakes.learn([read])
+        foreign = (
+            "" if self._lakes.trusts(read) else _OF_OTHER_LAKE.format(shown(fields["lake"], 40))
         )
+        damage = self._rules.find_damage(blob.path, table) or foreign
+        return replace(read, damage=damage, is_outdated=not self._is_believed(blob))
 
     def distrust(self, blob: StoredBlob) -> None:
         """Drop the blob's metadata, so that everybody reads its file.
@@ -168,6 +178,8 @@ class ParquetStore:
         Raises BlobChanged if the stored blob is not `replacing`; for None, if any blob exists that
         is not damaged. Raises StorageError if the table takes more memory than `get` accepts.
         """
+        if self._rules.is_of_lake(path):
+            table = with_fields(table, {"lake": self._lakes.own(self._survey)})
         table = self._rules.seal(path, table)
         content = self._encode(path, table)
         most = self._options.most_bytes
@@ -193,9 +205,11 @@ class ParquetStore:
         reason = shown(damaged.damage, _MOST_OF_DAMAGE).encode("ascii", "replace").decode()
         self._source.put(kept, content, _CONTENT_TYPE, {"damage": reason}, overwrite=True)
 
-    def put_bytes(self, path: str, content: bytes, content_type: str) -> StoredBlob:
+    def put_bytes(
+        self, path: str, content: bytes, content_type: str, fields: Mapping[str, str] = _NO_FIELDS
+    ) -> StoredBlob:
         """Store a file that is not a table in one atomic step, replacing any file there."""
-        return self._source.put(path, content, content_type, {}, overwrite=True)
+        return self._source.put(path, content, content_type, fields, overwrite=True)
 
     def _check_md5(self, path: str, download: Download) -> None:
         actual = hashlib.md5(download.content, usedforsecurity=False).digest()

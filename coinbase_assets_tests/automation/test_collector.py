@@ -65,6 +65,7 @@ def test_collect_stores_and_records_days_and_months(
         "candle_history": 2,
         "candle_coverage": 2,
         "market_halts": 2,
+        "lakes": 1,
     }
     assert [run.status for run in instance.get_runs()] == [dg.DagsterRunStatus.SUCCESS] * 2
 

@@ -146,7 +146,7 @@ def test_dagster_materialize_collects_day(
     result, output = finished(started, "materialize")
     assert result.returncode == 0, output
     with BlobServiceClient.from_connection_string(azurite) as service:
-        (path,) = ParquetStore(AzureBlobs(service, container)).list("")
+        (path,) = ParquetStore(AzureBlobs(service, container)).list("raw_candles/")
         times = ParquetStore(AzureBlobs(service, container)).get(path)["time"].to_pylist()
     assert path == "raw_candles/product=ETH-EUR/granularity=15m/date=2024-01-01/candles.parquet"
     assert {time.date() for time in times} == {date(2024, 1, 1)}

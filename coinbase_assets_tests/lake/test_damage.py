@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from io import BytesIO
+from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
@@ -23,6 +24,7 @@ from coinbase_assets.storage.parquet_store import DAMAGED, ParquetStore
 from coinbase_assets_tests.conftest import new_instance_at
 from coinbase_assets_tests.running import asset_job, settings_for
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.markets import SyntheticMarket
 
 SERIES = Series.parse("ETH-EUR:1h")
 ROLLUPS = parse_rollups("ETH-EUR:1h>6h")
@@ -35,6 +37,8 @@ ROLLUP = "candle_rollup/product=ETH-EUR/granularity=6h/month={}/candles.parquet"
 DAY, NEXT_DAY, MONTH = RAW.format(DAYS[1]), RAW.format(DAYS[2]), HISTORY.format("2024-01")
 # Where a copy of the history from an earlier time lies, outside of the lake's folders.
 OLDER = "copies/candles.parquet"
+# The same of files that another lake has for the same candles.
+THEIRS = "copies/of_another_lake/{}"
 TODAY = date(2024, 2, 4)
 NOW = datetime(2024, 6, 1, tzinfo=UTC).timestamp()
 
@@ -87,7 +91,23 @@ def collected(azurite: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
         older = blobs_of(container)[MONTH]
         outcome = collector.collect(collector.plan(SERIES, DAYS))
         assert not outcome.failed, outcome
-        return {**blobs_of(container), OLDER: older}
+        theirs = collected_elsewhere(service, f"{name}-theirs", tmp_path_factory.mktemp("theirs"))
+        return {**blobs_of(container), OLDER: older, **theirs}
+
+
+def collected_elsewhere(service: BlobServiceClient, container: str, home: Path) -> Lake:
+    """Collect other candles of the same days into another lake; return two of its files."""
+    market = SyntheticMarket("ETH-EUR", untraded=0.0, price=999.0)
+    with (
+        StandInExchange(rate=None, clock=lambda: NOW, markets={"ETH-EUR": market}) as exchange,
+        new_instance_at(home) as instance,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("COINBASE_CONTAINER", container)
+        collector = collector_of(exchange.url, instance, store_at(service, container))
+        assert not collector.collect(collector.plan(SERIES, DAYS)).failed
+    blobs = blobs_of(service.get_container_client(container))
+    return {THEIRS.format(path): blobs[path] for path in (DAY, MONTH)}
 
 
 def store_at(service: BlobServiceClient, container: str) -> ParquetStore:
@@ -222,6 +242,8 @@ DAMAGES: Mapping[str, Damage] = {
     "raw without footer": content(DAY, no_footer, metadata=False),
     "raw of the next day": moved(DAY, NEXT_DAY),
     "raw of another series": content(DAY, other_series),
+    "raw of another lake": moved(DAY, THEIRS.format(DAY)),
+    "history of another lake": moved(MONTH, THEIRS.format(MONTH)),
     "history of the next month": moved(MONTH, HISTORY.format("2024-02")),
     "history of an earlier time": moved(MONTH, OLDER),
     "history without footer": content(MONTH, no_footer, metadata=False),
@@ -233,7 +255,7 @@ DAMAGES: Mapping[str, Damage] = {
         lambda fields: {name.capitalize(): text for name, text in fields.items()}
     ),
 }
-QUICK = ("raw truncated",)
+QUICK = ("raw truncated", "raw of another lake")
 NOTICED_QUICKLY = ("history deleted", "raw of", "value altered", "ledger row", "rollup empty")
 
 
@@ -261,6 +283,10 @@ def test_damage_is_noticed(
     assert found.damage
     assert not found.complete
     assert all("\n" not in line for line in found.damage)
+    if "of another lake" in name:
+        line, path = found.damage[0], DAY if name.startswith("raw") else MONTH
+        assert line.startswith(f"{path} is damaged (it belongs to another lake, whose id ")
+        assert line.endswith("has no mark in lakes/); `coinbase-assets collect` replaces it")
 
 
 @pytest.mark.parametrize(
@@ -286,7 +312,7 @@ def test_damage_is_mended_by_plain_collect(
         if path.startswith(("raw_candles/", "candle_")):
             assert values(after[path]).equals(values(collected[path])), path
     kept = {blob.content for path, blob in after.items() if path.startswith(DAMAGED)}
-    sound = {blob.content for blob in collected.values()}
+    sound = {blob.content for path, blob in collected.items() if "another_lake" not in path}
     replaced = {path for path in broken if after[path].content != broken[path].content}
     lost = {broken[path].content for path in replaced}
     assert lost >= kept >= lost - sound

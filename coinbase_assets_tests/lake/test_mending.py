@@ -12,6 +12,7 @@ from azure.storage.blob import ContainerClient, StandardBlobTier
 from coinbase_assets.automation.collector import Collector
 from coinbase_assets.automation.healing import plan_healing, verify_series
 from coinbase_assets.candles.blob_rules import table_digest
+from coinbase_assets.candles.datasets import CANDLE_CHART
 from coinbase_assets.candles.months import join_days
 from coinbase_assets.candles.series import Series
 from coinbase_assets.lake.mending import share_of_night
@@ -47,6 +48,7 @@ from coinbase_assets_tests.stand_in.markets import SyntheticMarket
 
 __all__ = ["collected", "collector", "damaged", "exchange"]
 
+CHART = CANDLE_CHART.path(SERIES)
 LISTING = "listings/product=ETH-EUR/listing.parquet"
 REVISIONS = f"candle_revisions/{DAY.split('/', 1)[1].rpartition('/')[0]}/"
 
@@ -148,6 +150,44 @@ def test_lost_listing_is_asked_for_again(
         assert not collector.collect(collector.plan(SERIES, DAYS[-1:])).failed
     assert status_of(container, lake).damage == []
     assert LISTING in blobs_of(container)
+
+
+@pytest.mark.soak
+def test_chart_that_was_drawn_and_is_gone_or_old_is_drawn_again(
+    damaged: ContainerClient, collector: Collector, instance: dg.DagsterInstance
+) -> None:
+    def draws(*days: str) -> bool:
+        """Heal or collect; return whether a picture was stored."""
+        before = chart_of(damaged)
+        for plan in [collector.plan(SERIES, days)] if days else plan_healing(*nothing_else):
+            assert not collector.collect(plan).failed
+        return chart_of(damaged) not in (before, "")
+
+    nothing_else = (collector, [SERIES], TODAY)
+    assert not draws(*DAYS)
+    assert not draws()
+    run_chart(collector, instance)
+    assert chart_of(damaged)
+    assert not draws(*DAYS)
+    damaged.delete_blob(CHART)
+    assert draws()
+    damaged.delete_blob(CHART)
+    assert draws(*DAYS)
+    assert not draws(*DAYS)
+    assert draws("2024-02-03")
+    assert not draws()
+
+
+def chart_of(container: ContainerClient) -> str:
+    """Return the ETag of the stored picture; "" without one."""
+    blob = container.get_blob_client(CHART)
+    return str(blob.get_blob_properties().etag) if blob.exists() else ""
+
+
+def run_chart(collector: Collector, instance: dg.DagsterInstance) -> None:
+    """Draw as the hourly schedule does."""
+    key = dg.AssetKey(CANDLE_CHART.asset_key(SERIES))
+    collector._job.execute_in_process(instance=instance, asset_selection=[key])
 
 
 def test_archived_blob_is_named_with_the_remedy(

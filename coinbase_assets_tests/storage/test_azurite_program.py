@@ -181,6 +181,21 @@ def test_registry_that_does_not_answer_is_given_up(cache: Path) -> None:
     assert all(folder.suffix == ".unfinished" for folder in cache.glob("azurite-*/"))
 
 
+def test_registry_out_of_reach_is_an_error_of_one_line(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:1/")
+    monkeypatch.setenv("npm_config_cache", str(tmp_path / "npm"))
+    monkeypatch.setenv("npm_config_fetch_retries", "0")
+    rule = (
+        rf"^npm could not install azurite \S+ into {cache}/\S+: request to"
+        r" http://127\.0\.0\.1:1/\S+ failed, reason: connect ECONNREFUSED 127\.0\.0\.1:1;"
+        r" if the npm registry is unreachable, .* AZURE_STORAGE_CONNECTION_STRING [a-z ]+$"
+    )
+    with pytest.raises(AzuriteError, match=rule):
+        installed_azurite()
+
+
 @pytest.mark.usefixtures("silent_registry")
 def test_who_waits_for_an_installation_says_so_once_and_not_for_ever(
     cache: Path, caplog: pytest.LogCaptureFixture
