@@ -39,7 +39,7 @@ def test_component_names_begin_with_its_folder() -> None:
     with project(candles=ETH) as sandbox:
         repository = load(sandbox).get_repository_def()
     names = [*ticking(repository), *(name for name in repository.job_names if "ASSET" not in name)]
-    assert len(names) == 14
+    assert len(names) == 15
     assert all(name.startswith("candles_") for name in names)
 
 
