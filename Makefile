@@ -46,6 +46,7 @@ check: $(INSTALLED_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
+	mkdir -p -m 700 .dagster
 	AZURE_STORAGE_CONNECTION_STRING=UseDevelopmentStorage=true DAGSTER_HOME="$(CURDIR)/.dagster" \
 	    $(BIN)/dagster definitions validate
 	for version in $(PYTHONS); do \

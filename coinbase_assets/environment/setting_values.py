@@ -148,10 +148,27 @@ def check_budget_url(url: str) -> None:
             "has a password in its query; write it before the host:"
             f" {parts.scheme}://USER:PASSWORD@HOST"
         )
-    driver, extra = _DRIVERS[parts.scheme]
-    if not find_spec(driver):
+    _require_driver(parts.scheme, *_DRIVERS[parts.scheme])
+
+
+def check_postgres_url(url: str) -> None:
+    """Require the URL of a PostgreSQL database, and the package that Dagster needs for it."""
+    try:
+        parts = urlsplit(url)
+        has_host = bool(parts.hostname or "host=/" in parts.query) and parts.port != 0
+    except ValueError:
+        has_host = False
+    if not has_host or parts.scheme not in ("postgresql", "postgres"):
         raise ValueError(
-            f"{driver} is not installed, but needed for {parts.scheme}:// URLs;"
+            "not the URL of a database; write postgresql://USER:PASSWORD@HOST/DATABASE"
+        )
+    _require_driver(parts.scheme, "dagster_postgres", "server")
+
+
+def _require_driver(scheme: str, package: str, extra: str) -> None:
+    if not find_spec(package):
+        raise ValueError(
+            f"{package} is not installed, but needed for {scheme}:// URLs;"
             f" run pip install 'coinbase-assets[{extra}]'"
         )
 
