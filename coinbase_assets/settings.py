@@ -32,9 +32,8 @@ from coinbase_assets.environment.env_file import load_env_file
 from coinbase_assets.environment.first_day import read_first_day
 from coinbase_assets.environment.network import prepare_network
 from coinbase_assets.environment.secrets import SECRETS, public
+from coinbase_assets.environment.server_urls import check_budget_url, check_postgres_url
 from coinbase_assets.environment.setting_values import (
-    check_budget_url,
-    check_postgres_url,
     parse_api_url,
     parse_duration,
     parse_owners,
