@@ -47,6 +47,7 @@ REASONS = {
     "make installs packages and starts servers",
     "needs Dagster+",
     "needs a deployment to upgrade",
+    "needs Docker",
     "needs Spark and an Azure account",
     "needs an Azure account",
     "needs an Azure account and a browser",

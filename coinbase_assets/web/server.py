@@ -92,10 +92,12 @@ class _GuardedWebserver(DagsterWebserver):
 
 
 def main() -> None:
-    """Serve the web UI on 127.0.0.1 until a signal ends the process."""
+    """Serve the web UI, by default on 127.0.0.1, until a signal ends the process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workspace", required=True)
     parser.add_argument("--port", type=int, required=True)
+    # Another address is for containers, whose network decides who can connect.
+    parser.add_argument("--host", default=HOST)
     options = parser.parse_args()
     workspace = WorkspaceFileTarget([options.workspace])
     with (
@@ -105,7 +107,9 @@ def main() -> None:
         instance.optimize_for_webserver(**_DATABASE)
         app = _GuardedWebserver(context).create_asgi_app()
         # With `proxy_headers`, a header of the request would replace the address of its sender.
-        uvicorn.run(app, host=HOST, port=options.port, log_level="warning", proxy_headers=False)
+        uvicorn.run(
+            app, host=options.host, port=options.port, log_level="warning", proxy_headers=False
+        )
 
 
 if __name__ == "__main__":
