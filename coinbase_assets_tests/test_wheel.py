@@ -34,7 +34,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (wheel,) = folder.glob("*.whl")
     _uv("pip", "install", "--no-deps", "--offline", "--python", python, wheel)
     (packages,) = (folder / "venv").glob("lib/*/site-packages")
-    # A folder in a .pth file is not searched for .pth files, of which one names the checkout.
+    # Python does not look for .pth files there, so the one that names the checkout is not read.
     (packages / "others.pth").write_text(sysconfig.get_path("purelib"))
     return python
 
