@@ -219,8 +219,6 @@ def _print_row(environment: Environment, checkout: Path, usual: Mapping[str, str
 
 def _copy_project(checkout: Path) -> None:
     shutil.copytree(PROJECT / "coinbase_assets", checkout / "coinbase_assets")
-    (checkout / ".dagster").mkdir()
-    shutil.copy(PROJECT / ".dagster" / "dagster.yaml", checkout / ".dagster")
     shutil.copy(PROJECT / "pyproject.toml", checkout)
 
 

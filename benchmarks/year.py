@@ -25,6 +25,7 @@ from benchmarks.copies_check import check
 from benchmarks.ticks import SCHEDULE, SENSOR, launch, purge_ticks, store_ticks, times
 from coinbase_assets.candles.datasets import CANDLE_HISTORY, RAW_CANDLES
 from coinbase_assets.candles.series import Series
+from coinbase_assets.dagster_instance import instance_config
 from coinbase_assets.dagster_instance.replaced_runs import delete_superseded_runs
 from coinbase_assets.definitions import build_definitions
 from coinbase_assets.storage.azurite import running_azurite
@@ -47,7 +48,6 @@ COMMON_TAGS = {
 LIVE_TAGS = {"dagster/schedule_name": SCHEDULE, ".dagster/scheduled_execution_time": DAY}
 HISTORY_TAGS = {"dagster/sensor_name": SENSOR, "dagster/run_key": f"{SERIES} {DAY} 123456"}
 MEMORY = Path("/dev/shm")
-CONFIG = Path(__file__).parents[1] / ".dagster" / "dagster.yaml"
 
 
 def make_templates(instance: dg.DagsterInstance, folder: Path) -> tuple[Template, Template]:
@@ -131,7 +131,7 @@ def main() -> None:
         share_engines()
         home = folder / "dagster"
         home.mkdir()
-        shutil.copy(CONFIG, home)
+        shutil.copy(instance_config.template(), home)
         os.environ["DAGSTER_HOME"] = str(home)
         with dg.DagsterInstance.from_config(str(home)) as instance:
             live, history = make_templates(instance, folder)

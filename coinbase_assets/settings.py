@@ -34,8 +34,8 @@ from coinbase_assets.environment.first_day import read_first_day
 from coinbase_assets.environment.listed_products import parse_configured_series
 from coinbase_assets.environment.network import prepare_network
 from coinbase_assets.environment.secrets import SECRETS, public
+from coinbase_assets.environment.server_urls import check_budget_url, check_postgres_url
 from coinbase_assets.environment.setting_values import (
-    check_budget_url,
     parse_api_url,
     parse_duration,
     parse_owners,
@@ -132,6 +132,9 @@ class Settings(BaseSettings):
     requests_per_second: float = Field(10, alias="COINBASE_REQUESTS_PER_SECOND", gt=0, le=1000)
     budget_url: Annotated[SecretStr, _checked_by(check_budget_url)] | None = Field(
         None, alias=BUDGET_URL
+    )
+    postgres_url: Annotated[SecretStr, _checked_by(check_postgres_url)] | None = Field(
+        None, alias="DAGSTER_POSTGRES_URL"
     )
     give_up_after: float = Field(120, alias="COINBASE_GIVE_UP_AFTER", gt=0, le=86_400)
     freshness_warn: _Duration | None = Field(None, alias="COINBASE_FRESHNESS_WARN")

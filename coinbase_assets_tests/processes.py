@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 import dagster as dg
 
+from coinbase_assets.dagster_instance.instance_config import template
 from coinbase_assets.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -35,7 +36,7 @@ def process_environment(home: Path, **settings: str) -> dict[str, str]:
 def quiet_instance(home: Path) -> Path:
     """Make the folder of a new Dagster instance, configured like the project's."""
     home.mkdir()
-    shutil.copy(PROJECT / ".dagster" / "dagster.yaml", home)
+    shutil.copy(template(), home)
     return home
 
 

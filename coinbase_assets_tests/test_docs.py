@@ -23,6 +23,8 @@ from coinbase_assets.candles.series import Granularity, RollupGranularity
 from coinbase_assets.cli.main import cli
 from coinbase_assets.environment.setting_descriptions import DESCRIPTIONS
 from coinbase_assets.lake.tables import TABLES
+from coinbase_assets.monitoring.kinds import TROUBLE, Kind
+from coinbase_assets.monitoring.metrics import Facts, metrics_text
 from coinbase_assets.settings import Settings
 from coinbase_assets_tests.cli.users import exit_status
 from coinbase_assets_tests.documentation import reference
@@ -44,6 +46,8 @@ ROOT_PAGES = [PROJECT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHA
 REASONS = {
     "make installs packages and starts servers",
     "needs Dagster+",
+    "needs a deployment to upgrade",
+    "needs Docker",
     "needs Spark and an Azure account",
     "needs an Azure account",
     "needs an Azure account and a browser",
@@ -69,6 +73,7 @@ DAYS = {
 }
 COLLECTED = ("ETH-EUR:15m", "BTC-USD:1h", "--from", FIRST)
 PRODUCTS = ("BTC-USD", "BTC-USDT", "ETH-BTC", "ETH-EUR")
+NOTHING_READ = Facts(datetime.now(UTC), [], [], {}, None)
 SNIPPETS = [snippet for page in pages() for snippet in snippets(page)]
 
 
@@ -273,6 +278,15 @@ def test_reference_has_every_column() -> None:
         section = sections.split(f"## {name}\n")[1].split("\n## ")[0]
         rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| .+ \|$", section, re.MULTILINE)
         assert rows == table.columns.names
+
+
+def test_runbook_explains_every_alert_and_metric() -> None:
+    text = (PROJECT / "docs" / "runbook.md").read_text()
+    for kind in Kind:
+        assert f"\n### {kind}: {TROUBLE[kind]}\n" in text
+    names = re.findall(r"^# HELP (\w+)", metrics_text(NOTHING_READ, datetime.now(UTC)), re.M)
+    assert len(names) == 11
+    assert {name for name in names if f"| `{name}` |" not in text} == set()
 
 
 def test_make_has_every_documented_target() -> None:

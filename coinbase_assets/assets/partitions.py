@@ -11,7 +11,7 @@ from coinbase_assets.candles.series import Granularity
 # a run should not be too long: within its request budget, about 25 s for 1m, 15 s for 5m, 8 s for
 # 15m and 1h.
 # Measured by `python -m benchmarks backfill`, with at most three runs at a time
-# (.dagster/dagster.yaml):
+# (dagster_instance/dagster.yaml):
 #   90 days of 1m, two series: 89 s in runs of 90 days, 100 s in runs of 31
 #   1,826 days of 15m: 89 s in runs of 250 days, 67 s in runs of 500, 72 s in runs of 1,000
 #   1,826 days of 1h: 36 s in runs of 500 days, 23 s in runs of 1,000, 28 s in runs of 2,000

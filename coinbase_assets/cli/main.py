@@ -14,7 +14,8 @@ from coinbase_assets.cli.comparing import compare
 from coinbase_assets.cli.console import console
 from coinbase_assets.cli.entry import INTERRUPTED
 from coinbase_assets.cli.logs import log_everything, prepare_logging
-from coinbase_assets.cli.reading import list_series, products, run_query, status, why
+from coinbase_assets.cli.new_folder import init
+from coinbase_assets.cli.reading import list_series, metrics, products, run_query, status, why
 from coinbase_assets.cli.serving import azurite, dev
 from coinbase_assets.cli.writing import export, plot
 from coinbase_assets.dagster_instance.supported_dagster import UnsupportedDagster
@@ -40,10 +41,12 @@ def cli(verbose: bool, quiet: bool) -> None:
 
 
 for command in (
+    init,
     products,
     collect,
     list_series,
     status,
+    metrics,
     why,
     heal,
     compare,

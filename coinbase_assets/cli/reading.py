@@ -1,4 +1,4 @@
-"""The commands that show what there is: `products`, `list`, `status`, `why`, `query`."""
+"""The commands that show what there is: `products`, `list`, `status`, `metrics`, `why`, `query`."""
 
 import sys
 from datetime import datetime
@@ -61,6 +61,19 @@ def status(selection: Selection, as_json: bool) -> None:
 
     if not show_status(settings, series, as_json):
         sys.exit(1)
+
+
+@click.command()
+def metrics() -> None:
+    """Print the state of all configured series in Prometheus' text format.
+
+    `GET /metrics` of the web UI answers the same.
+    """
+    settings = load_settings()
+    with without_garbage_collection():
+        from coinbase_assets.cli.reports import show_metrics
+
+    show_metrics(settings)
 
 
 @click.command()

@@ -25,6 +25,7 @@ from coinbase_assets.plain_text import quoted
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.errors import PartitionMissing
 from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets.web.metrics import MetricsPage
 
 
 def show_status(settings: Settings, series: Sequence[Series], as_json: bool) -> bool:
@@ -45,6 +46,15 @@ def show_status(settings: Settings, series: Sequence[Series], as_json: bool) -> 
         if as_json:
             return print_json(store, windows, incidents, settings.rollups)
         return print_with_problems(console, store, windows, incidents, settings.rollups)
+
+
+def show_metrics(settings: Settings) -> None:
+    """Print what `GET /metrics` answers."""
+    with (
+        with_storage(settings) as settings,
+        opened_instance(settings.dagster_home) as instance,
+    ):
+        print(MetricsPage(settings, instance).text(), end="")
 
 
 def show_incidents(settings: Settings) -> bool:

@@ -19,8 +19,8 @@ from coinbase_assets.environment.azure_accounts import (
     check_key,
     check_sas,
 )
+from coinbase_assets.environment.server_urls import check_budget_url
 from coinbase_assets.environment.setting_values import (
-    check_budget_url,
     parse_api_url,
     parse_duration,
     parse_rollups,

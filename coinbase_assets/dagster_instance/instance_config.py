@@ -1,13 +1,12 @@
-"""The `dagster.yaml` of an instance: a copy of this project's; users may edit the copy."""
+"""The `dagster.yaml` of an instance: a copy of the packaged one; users may edit the copy."""
 
+import os
 import re
 import shutil
 from hashlib import sha256
 from pathlib import Path
 
-from coinbase_assets.settings import project_folder
-
-# SHA-256 of each version of this project's `dagster.yaml`, oldest first. A copy with one of these
+# SHA-256 of each version of the packaged `dagster.yaml`, oldest first. A copy with one of these
 # hashes was not edited, so it can be replaced. After a change to the file, append its new hash.
 SHIPPED = (
     "e8c844b67d589f0c0b1b7a20011b7bcefc7cfee39d7c3f28e7d12addebe262c4",
@@ -21,8 +20,21 @@ SHIPPED = (
     "f6b353899abb3040c1cc8b40410853dea69df26f58d2e418803b783245f12c11",
     "bdbdcf3acef366af0cc07376b1636ae6282f0fad5d242337bc09af69ee75135e",
     "5adb92894e255bd069f10b46a089c076c771e43fd1424a4e82e60efe7013eee4",
-    "dc7e31dfc5478114101129db7f8c5bc324239b2ec23c09eb2488f96f46b9191e",
+    "fb1e4b06412a0a18a2d863c719306ff534296807612920ecc3fdcbf2a35442c6",
 )
+POSTGRES_URL = "DAGSTER_POSTGRES_URL"
+# The block that names the storage, with the comment above it.
+_STORAGE = re.compile(r"(?m)^(# .*\n)+event_log_storage:\n( .*\n)+")
+_POSTGRES = f"""\
+# Dagster's records are in PostgreSQL, at the URL in {POSTGRES_URL}.
+storage:
+  custom:
+    module: coinbase_assets.dagster_instance.postgres_storage
+    class: PostgresStorage
+    config:
+      postgres_url:
+        env: {POSTGRES_URL}
+"""
 _MODULE = r"(?m)^\s*module:\s*['\"]?coinbase_assets\."
 # What to do about modules of earlier versions that an edited copy may name.
 _REMEDIES = {
@@ -40,20 +52,27 @@ class InstanceConfigError(OSError):
 
 
 def template() -> Path:
-    """This project's own `dagster.yaml`. An installed package does not have it."""
-    return project_folder() / ".dagster" / "dagster.yaml"
+    """Return the packaged `dagster.yaml`."""
+    return Path(__file__).with_name("dagster.yaml")
+
+
+def config_for_postgres() -> str:
+    """Return the packaged `dagster.yaml`, with Dagster's records in PostgreSQL."""
+    return _STORAGE.sub(_POSTGRES, template().read_text())
 
 
 def update_config(home: Path) -> None:
-    """Copy this project's `dagster.yaml` to `home` unless the file there is current or edited.
+    """Copy the packaged `dagster.yaml` to `home` unless the file there is current or edited.
 
-    Raises InstanceConfigError if the file names modules that are gone since.
+    Raises InstanceConfigError if the file names modules that are gone since, or a setting that is
+    not set.
     """
     config = home / "dagster.yaml"
-    if template().exists() and _is_replaceable(config):
+    if _is_replaceable(config):
         shutil.copy(template(), config)
-    elif config.exists():
+    else:
         _refuse_old_modules(config)
+        _refuse_missing_url(config)
 
 
 def _is_replaceable(config: Path) -> bool:
@@ -69,4 +88,13 @@ def _refuse_old_modules(config: Path) -> None:
     if remedies:
         raise InstanceConfigError(
             f"{config}: names modules of an earlier version; {', and '.join(remedies)}"
+        )
+
+
+def _refuse_missing_url(config: Path) -> None:
+    is_named = f"env: {POSTGRES_URL}\n" in config.read_text()
+    if is_named and not os.environ.get(POSTGRES_URL):
+        raise InstanceConfigError(
+            f"{POSTGRES_URL}: not set, but {config} takes the database from it; set it to"
+            " postgresql://USER:PASSWORD@HOST/DATABASE"
         )

@@ -12,12 +12,12 @@ from sqlalchemy.exc import OperationalError
 from coinbase_assets.dagster_instance import private_event_log_names as private_event_log_names
 from coinbase_assets.dagster_instance.instance_config import (
     InstanceConfigError,
-    template,
     update_config,
 )
 from coinbase_assets.dagster_instance.private_names import InstanceRef
 from coinbase_assets.file_locks import exclusive
 from coinbase_assets.private_folders import private_folder
+from coinbase_assets.settings import project_folder
 
 # Capturing the output of steps would redirect this process's standard output, which the progress
 # bar needs.
@@ -41,7 +41,7 @@ def creating(home: Path) -> Iterator[None]:
     written.
     """
     os.environ["DAGSTER_HOME"] = str(home)
-    if home == template().parent:
+    if home == project_folder() / ".dagster":
         private_folder(home)
     with exclusive(home / "creating.lock"):
         update_config(home)

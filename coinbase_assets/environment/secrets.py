@@ -94,7 +94,7 @@ def _signatures(text: str) -> Iterator[str]:
     return (value for name, value in pairs if name.lower() == "sig")
 
 
-def _of_budget_url(text: str) -> Iterator[str]:
+def _of_server_url(text: str) -> Iterator[str]:
     yield text
     for url in _URL.finditer(text):
         yield (url["login"] or "").partition(":")[2].removesuffix("@")
@@ -125,7 +125,8 @@ SECRETS: Mapping[str, Callable[[str], Iterator[str]]] = {
     "AZURE_CLIENT_SECRET": _whole,
     "AZURE_CLIENT_CERTIFICATE_PASSWORD": _whole,
     "AZURE_PASSWORD": _whole,
-    "COINBASE_BUDGET_URL": _of_budget_url,
+    "COINBASE_BUDGET_URL": _of_server_url,
+    "DAGSTER_POSTGRES_URL": _of_server_url,
     "COINBASE_ALERT_URLS": _of_urls,
     "COINBASE_HEARTBEAT_URL": _of_urls,
 }

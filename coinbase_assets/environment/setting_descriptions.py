@@ -29,6 +29,10 @@ DESCRIPTIONS: Mapping[str, str] = {
         "`request_lanes` is made; by default a file in `DAGSTER_HOME`. Without `make`, install "
         "the extra `[redis]` or `[postgres]`"
     ),
+    "DAGSTER_POSTGRES_URL": (
+        "Database of Dagster's records, if `coinbase-assets init --postgres` made the instance: "
+        "`postgresql://USER:PASSWORD@HOST/DATABASE`. Needs the extra `[server]`"
+    ),
     "COINBASE_GIVE_UP_AFTER": "Seconds after which a request that keeps failing is given up",
     "COINBASE_FRESHNESS_WARN": (
         "Time without news after which a series is late: `90s`, `45m`, `2h`; by default by its "

@@ -7,9 +7,7 @@ message leaves out a value that may be secret. `settings` adds the variable's na
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
-from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 from coinbase_assets.candles.series import Granularity, Rollup, RollupGranularity, Series
 from coinbase_assets.environment.plain_urls import plain_url, split_url
@@ -24,12 +22,6 @@ _UNITS = {
     "m": timedelta(minutes=1),
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
-}
-_DRIVERS = {
-    "postgresql": ("psycopg", "postgres"),
-    "postgres": ("psycopg", "postgres"),
-    "redis": ("redis", "redis"),
-    "rediss": ("redis", "redis"),
 }
 
 
@@ -128,32 +120,6 @@ def parse_duration(text: str) -> timedelta:
     if duration < _UNITS["m"]:
         raise ValueError("shorter than Dagster allows; give at least 60s")
     return duration
-
-
-def check_budget_url(url: str) -> None:
-    """Require the URL of a PostgreSQL or Redis server whose driver is installed."""
-    try:
-        parts = urlsplit(url)
-        # The URL of a PostgreSQL socket has no host, but the socket's folder in its query.
-        has_host = (parts.hostname or "host=/" in parts.query) and parts.port != 0
-    except ValueError:
-        has_host = False
-    if not has_host or parts.scheme not in _DRIVERS:
-        raise ValueError(
-            "not the URL of a budget server; write postgresql://USER:PASSWORD@HOST/DATABASE or"
-            " redis://HOST"
-        )
-    if any("password" in name.lower() for name in parse_qs(parts.query)):
-        raise ValueError(
-            "has a password in its query; write it before the host:"
-            f" {parts.scheme}://USER:PASSWORD@HOST"
-        )
-    driver, extra = _DRIVERS[parts.scheme]
-    if not find_spec(driver):
-        raise ValueError(
-            f"{driver} is not installed, but needed for {parts.scheme}:// URLs;"
-            f" run pip install 'coinbase-assets[{extra}]'"
-        )
 
 
 def require_heartbeat_url(text: str) -> None:

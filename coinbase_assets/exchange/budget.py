@@ -10,7 +10,7 @@ request reads the count, and sleeps for as many further slots as were added sinc
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from coinbase_assets.exchange.budget_stores import BudgetStore, Lanes
@@ -72,6 +72,14 @@ class RequestBudget:
             )
 
         await self._update(push_back)
+
+    async def expected_waits(self) -> Mapping[str, float]:
+        """Return how many seconds a request would wait now, by its lane: ordinary or urgent."""
+        lanes, _ = await self._update(lambda lanes: lanes)
+        return {
+            "ordinary": max(0.0, lanes.backlog + 1 - self._burst) / self.rate,
+            "urgent": lanes.urgent_backlog / self.rate,
+        }
 
     def close(self) -> None:
         self._store.close()

@@ -137,6 +137,11 @@ class Inventory:
         return [blob for blob in self.blobs if blob.is_outdated]
 
     @property
+    def damaged(self) -> int:
+        """The number of damaged files."""
+        return sum(len(stock.damaged) for stock in self._all_stocks)
+
+    @property
     def foreign(self) -> Sequence[str]:
         return [path for stock in self._all_stocks for path in stock.foreign]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from coinbase_assets.candles.calendar import DAY, day_start, month_range, months_between
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE
 from coinbase_assets.candles.days import is_settled, parse_numbers
-from coinbase_assets.candles.evidence import RULE
+from coinbase_assets.candles.evidence import RULE, is_due_again
 from coinbase_assets.candles.metadata_keys import NOT_COLLECTED_DAYS, OPEN_FROM
 from coinbase_assets.candles.series import CandleSeries, Series
 from coinbase_assets.completeness.agreement import Agreement, newest_agreement
@@ -58,8 +58,9 @@ class SeriesStatus:
     exchange has answered for the time up to `answered_through`. `disagreements` says, by day, how
     its candles differ from the exchange's coarser candles. `buckets` counts the buckets of the
     ledger by state. `from_trades` is the number of candles made of trades. `agreement` says of each
-    granularity how its candles compared with those of the newest days. `damage` says in lines what
-    is damaged, missing or outdated, `foreign` are paths that do not belong to the lake.
+    granularity how its candles compared with those of the newest days. `due` are the days that
+    healing would ask for again now. `damage` says in lines what is damaged, missing or outdated,
+    `damaged` counts the files, `foreign` are paths that do not belong to the lake.
     """
 
     series: Series
@@ -76,7 +77,9 @@ class SeriesStatus:
     buckets: Mapping[State, int]
     from_trades: int
     agreement: Agreement
+    due: Sequence[str] = ()
     damage: Sequence[str] = ()
+    damaged: int = 0
     foreign: Sequence[str] = ()
 
     @property
@@ -110,6 +113,7 @@ def series_status(
     months, days = inventory.history, inventory.days
     ledgers = inventory.stocks[CANDLE_COVERAGE].by_key
     unexplained = list(_unexplained(store, ledgers, list(days), today)) if days else []
+    now = datetime.now(UTC)
     return SeriesStatus(
         series=series,
         today=today,
@@ -127,7 +131,9 @@ def series_status(
             len(parse_numbers(blob.fields.get("from_trades", ""))) for blob in days.values()
         ),
         agreement=newest_agreement(blob.fields for blob in days.values()),
-        damage=list(inventory.problems(datetime.now(UTC))),
+        due=_due(days, unexplained, now),
+        damage=list(inventory.problems(now)),
+        damaged=inventory.damaged,
         foreign=inventory.foreign,
     )
 
@@ -235,6 +241,13 @@ def ledger_rows(store: "ParquetStore", path: str) -> list[dict[str, Any]]:
     if not has_columns or {*table["state"].unique().to_pylist()} - {*State}:
         raise BlobDamaged(f"{store.uri(path)}: not a ledger; materialise the partition again")
     return table.to_pylist()
+
+
+def _due(days: Blobs, unexplained: Sequence[UnexplainedInterval], now: datetime) -> list[str]:
+    """Return the unexplained days, and those with a hole in doubt whose time has come again."""
+    asked = (each for each in unexplained if each.state != State.PENDING)
+    holes = (day for day, blob in days.items() if is_due_again(blob.fields, now))
+    return sorted({*holes, *(day for interval in asked for day in interval.days)})
 
 
 def _settled_through(

@@ -1,1 +1,1 @@
-"""Dagster's own tests of storages, run against the storages of `.dagster/dagster.yaml`."""
+"""Dagster's own tests of storages, run against the storages of `dagster.yaml`."""

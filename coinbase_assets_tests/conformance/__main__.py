@@ -1,4 +1,4 @@
-"""`make conformance`: Dagster's own tests of storages, against those of `.dagster/dagster.yaml`.
+"""`make conformance`: Dagster's own tests of storages, against those of `dagster.yaml`.
 
 The tests come with the source distribution of the installed version of Dagster, which pip downloads
 into build/conformance. `--stock` runs them against Dagster's own storages, for comparison.

@@ -1,4 +1,4 @@
-"""A pytest plugin: Dagster's own tests get the storages that `.dagster/dagster.yaml` names.
+"""A pytest plugin: Dagster's own tests get the storages that `dagster.yaml` names.
 
 Nothing is replaced if the environment variable STOCK is set: the tests then say what Dagster's own
 storages do on this machine.
@@ -16,7 +16,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from coinbase_assets_tests.processes import PROJECT
+from coinbase_assets.dagster_instance.instance_config import template
 
 STOCK = "CONFORMANCE_STOCK"
 _STORAGES = "dagster._core.storage"
@@ -34,7 +34,7 @@ def pytest_load_initial_conftests() -> None:
     _provide("dagster_test.utils.data_factory", dagster_run=dg.DagsterRun)
     _provide("dagster_test.dg_utils.utils", scrub_tox_uv_project_environment=lambda: None)
     if not os.environ.get(STOCK):
-        _replace_storages(yaml.safe_load((PROJECT / ".dagster" / "dagster.yaml").read_text()))
+        _replace_storages(yaml.safe_load(template().read_text()))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -9,17 +9,20 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
 from coinbase_assets.dagster_instance.deployment import SILENT
 from coinbase_assets.dagster_instance.instance_config import (
+    POSTGRES_URL,
     SHIPPED,
     InstanceConfigError,
+    config_for_postgres,
     template,
     update_config,
 )
 from coinbase_assets.dagster_instance.opening import creating, open_instance
 
-PROJECT_FOLDER = "coinbase_assets.dagster_instance.instance_config.project_folder"
+PROJECT_FOLDER = "coinbase_assets.dagster_instance.opening.project_folder"
 BEFORE_FOLDERS = Path(__file__).with_name("dagster_before_folders.yaml").read_text()
 WITH_KEPT_STORAGES = Path(__file__).with_name("dagster_with_kept_storages.yaml").read_text()
 MOVE = "change coinbase_assets.event_log to coinbase_assets.dagster_instance.event_log"
@@ -123,15 +126,26 @@ def test_update_config_keeps_edited_file(tmp_path: Path, text: str) -> None:
     assert config.read_text() == text
 
 
-def test_update_config_without_template_refuses_old_copy(
+def test_update_config_keeps_config_for_postgres(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PROJECT_FOLDER, lambda: tmp_path / "none")
+    config = tmp_path / "dagster.yaml"
+    config.write_text(text := config_for_postgres())
+    monkeypatch.setenv(POSTGRES_URL, "postgresql://me@127.0.0.1/dagster")
     update_config(tmp_path)
-    assert not (tmp_path / "dagster.yaml").exists()
-    (tmp_path / "dagster.yaml").write_text(BEFORE_FOLDERS)
-    with pytest.raises(InstanceConfigError, match="names modules of an earlier version"):
+    assert config.read_text() == text
+    monkeypatch.delenv(POSTGRES_URL)
+    with pytest.raises(InstanceConfigError, match=f"{POSTGRES_URL}: not set, but {config} takes"):
         update_config(tmp_path)
+
+
+def test_config_for_postgres_differs_in_storage_only() -> None:
+    ours, theirs = (
+        yaml.safe_load(text) for text in (template().read_text(), config_for_postgres())
+    )
+    del ours["event_log_storage"]
+    assert theirs.pop("storage")["custom"]["config"] == {"postgres_url": {"env": POSTGRES_URL}}
+    assert theirs == ours
 
 
 @pytest.mark.parametrize(("name", "mode"), [(".dagster", 0o700), ("mine", 0o755)])

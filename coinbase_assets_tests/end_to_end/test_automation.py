@@ -32,7 +32,7 @@ from coinbase_assets_tests.stand_in.exchange import StandInExchange
 
 ETH, BTC, USD = map(Series.parse, ("ETH-EUR:1m", "BTC-EUR:1d", "BTC-USD:1d"))
 # A run whose launch died with the daemon is failed after up to 150 seconds, and only then run
-# again: start_timeout_seconds and poll_interval_seconds in .dagster/dagster.yaml.
+# again: start_timeout_seconds and poll_interval_seconds in dagster_instance/dagster.yaml.
 PATIENCE = 300.0
 
 

@@ -1,13 +1,12 @@
 """The values of settings: what is read, and what is refused."""
 
 import re
-import sys
 
 import pytest
 
 from coinbase_assets.candles.datasets import CANDLE_ROLLUP
 from coinbase_assets.candles.series import Granularity, Rollup, RollupGranularity, Series
-from coinbase_assets.environment.setting_values import check_budget_url, parse_rollups
+from coinbase_assets.environment.setting_values import parse_rollups
 
 
 def test_parse_rollups_reads_sources() -> None:
@@ -64,12 +63,3 @@ def test_parse_rollups_makes_every_granularity_from_minutes() -> None:
 def test_parse_rollups_refuses_wrong_text(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         parse_rollups(text)
-
-
-@pytest.mark.parametrize(("scheme", "driver"), [("postgresql", "psycopg"), ("redis", "redis")])
-def test_check_budget_url_refuses_missing_driver(
-    monkeypatch: pytest.MonkeyPatch, scheme: str, driver: str
-) -> None:
-    monkeypatch.setitem(sys.modules, driver, None)
-    with pytest.raises(ValueError, match=rf"^{driver} is not installed.*coinbase-assets\["):
-        check_budget_url(f"{scheme}://127.0.0.1")

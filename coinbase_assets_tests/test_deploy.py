@@ -1,0 +1,102 @@
+"""The files in deploy/: what they promise, and their services as processes without containers."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import tenacity
+import yaml
+
+from coinbase_assets_tests.conftest import free_port
+from coinbase_assets_tests.processes import PROJECT, finish, process_environment, processes
+from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.servers import SERVERS, Server, running_server
+
+DEPLOY = PROJECT / "deploy"
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+RUNS = "{ runsOrError { ... on Runs { results { jobName status } } } }"
+
+
+@pytest.fixture(scope="module")
+def compose() -> Mapping[str, Any]:
+    return yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+
+
+def test_containers_have_no_root_and_no_capability(compose: Mapping[str, Any]) -> None:
+    assert re.findall(r"^USER (.+)$", DOCKERFILE, re.MULTILINE) == ["10001"]
+    for name in ("code", "daemon", "web"):
+        service = compose["services"][name]
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_ports_are_published_on_this_machine_alone(compose: Mapping[str, Any]) -> None:
+    ports = [port for each in compose["services"].values() for port in each.get("ports", ())]
+    assert ports == ["127.0.0.1:3000:3000"]
+
+
+def test_no_secret_is_in_files_or_sent_to_the_builder() -> None:
+    text = (DEPLOY / "compose.yaml").read_text()
+    assert set(re.findall(r"PASSWORD: (.+)", text)) == {
+        "${POSTGRES_PASSWORD:?set it in deploy/.env}"
+    }
+    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    sent = {line[1:] for line in ignored if line.startswith("!")}
+    assert ignored[1] == "*"
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    assert sent == {name for names in copied for name in names.split()}
+
+
+@pytest.fixture(scope="module", params=SERVERS[:1])
+def postgres(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with running_server(request.param) as server:
+        yield server
+
+
+@pytest.mark.soak
+def test_services_work_together(
+    compose: Mapping[str, Any], postgres: Server, azurite: str, tmp_path: Path
+) -> None:
+    port, web_port = free_port(), free_port()
+    ports = {"4000": str(port), "3000": str(web_port), "0.0.0.0": "127.0.0.1"}
+    with StandInExchange(rate=None) as exchange, processes(tmp_path) as start:
+        environment = process_environment(
+            tmp_path / "home",
+            DAGSTER_POSTGRES_URL=postgres.url,
+            COINBASE_API_URL=exchange.url,
+            AZURE_STORAGE_CONNECTION_STRING=azurite,
+            COINBASE_CONTAINER="test-deploy",
+        )
+        made = start("coinbase-assets", "init", "--postgres", ".", environment=environment)
+        assert finish(made).returncode == 0
+        workspace = (DEPLOY / "workspace.yaml").read_text()
+        workspace = workspace.replace("host: code", "host: 127.0.0.1").replace("4000", str(port))
+        (tmp_path / "workspace.yaml").write_text(workspace)
+        image = json.loads(DOCKERFILE.splitlines()[-1].removeprefix("CMD "))
+        services = compose["services"]
+        for command in (image, services["daemon"]["command"], services["web"]["command"]):
+            start(*(ports.get(word, word) for word in command), environment=environment)
+        assert {"list_products", "live_candles"} <= successful_jobs(web_port)
+        metrics = httpx.get(f"http://127.0.0.1:{web_port}/metrics", trust_env=False, timeout=30)
+    assert "coinbase_explained_ratio{series=" in metrics.text
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception_type((httpx.TransportError, LookupError)),
+    wait=tenacity.wait_fixed(1),
+    stop=tenacity.stop_after_delay(100),
+    reraise=True,
+)
+def successful_jobs(port: int) -> set[str]:
+    """Return the jobs of successful runs, once there are two."""
+    with httpx.Client(trust_env=False, timeout=30) as client:
+        answer = client.post(f"http://127.0.0.1:{port}/graphql", json={"query": RUNS})
+    runs = answer.json()["data"]["runsOrError"]["results"]
+    jobs = {run["jobName"] for run in runs if run["status"] == "SUCCESS"}
+    if len(jobs) < 2:
+        raise LookupError(f"{runs}")
+    return jobs
