@@ -47,7 +47,6 @@ check: $(INSTALLED_DEV)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/dg check toml
-	mkdir -p -m 700 .dagster
 	AZURE_STORAGE_CONNECTION_STRING=UseDevelopmentStorage=true DAGSTER_HOME="$(CURDIR)/.dagster" \
 	    $(BIN)/dg check defs
 	for version in $(PYTHONS); do \
