@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 
 from benchmarks.lossy_books import Case
 from benchmarks.processes import azurite
-from coinbase_assets.automation.collector import Collector, Plan
+from coinbase_assets.automation.collector import Collector
 from coinbase_assets.automation.healing import plan_healing, plan_trades
+from coinbase_assets.automation.plans import Plan
 from coinbase_assets.candles.series import Series
 from coinbase_assets.lake.reader import Lake
 from coinbase_assets.lake.status import series_status

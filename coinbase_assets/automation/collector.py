@@ -1,18 +1,15 @@
 """The main job: collect days, then build their months and rollups, with runs in this process."""
 
-import gc
-import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from coinbase_assets.assets.partitions import MONTHS_PER_RUN, days_per_run
+from coinbase_assets.automation.asset_runs import AssetRuns, Failure
+from coinbase_assets.automation.plans import Outcome, Plan, grouped
 from coinbase_assets.automation.rebuild_sensors import monthly_assets
 from coinbase_assets.candles.calendar import DAY, adjoining, day_start, month_of
 from coinbase_assets.candles.datasets import (
@@ -26,70 +23,21 @@ from coinbase_assets.candles.datasets import (
 )
 from coinbase_assets.candles.days import SETTLED_AFTER, is_settled
 from coinbase_assets.candles.evidence import Evidence, waits
-from coinbase_assets.candles.series import CandleSeries, Granularity, RollupGranularity, Series
-from coinbase_assets.candles.table import InvalidCandles
-from coinbase_assets.candles.windows import request_windows
+from coinbase_assets.candles.series import CandleSeries, RollupGranularity, Series
 from coinbase_assets.collection.listing_dates import Lifetimes
 from coinbase_assets.dagster_instance.deployment import OWN, Deployment
-from coinbase_assets.dagster_instance.failures import causes_raised
-from coinbase_assets.dagster_instance.orphaned_runs import run_lock
-from coinbase_assets.dagster_instance.run_tags import range_tags
-from coinbase_assets.exchange.errors import ExchangeError, ExchangeUnavailable, ProductRemoved
+from coinbase_assets.exchange.errors import ExchangeUnavailable, ProductRemoved
 from coinbase_assets.lake.charts import is_chart_old
 from coinbase_assets.lake.inventory import Inventory, inspect
 from coinbase_assets.lake.mending import mend
-from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.stored_blob import StoredBlob
 
 if TYPE_CHECKING:
     from coinbase_assets.storage.parquet_store import ParquetStore
 
-Failure = ExchangeError | StorageError | InvalidCandles
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The wanted days of a series (partition keys, ascending), and the days each run collects.
-
-    `tags` are those of the runs that collect days.
-    """
-
-    series: Series
-    days: Sequence[str]
-    runs: Sequence[Sequence[str]]
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def requests(self) -> int:
-        """The number of requests: for candles, and for the daily candles to compare them with.
-
-        If the two differ for a day, collecting it takes more requests.
-        """
-        spans = [(day_start(days[0]), day_start(days[-1]) + DAY) for days in self.runs]
-        candles = [request_windows(*span, self.series.granularity) for span in spans]
-        daily = [request_windows(start - DAY, end, Granularity.ONE_DAY) for start, end in spans]
-        return sum(len(list(windows)) for windows in [*candles, *daily])
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The partitions that are missing after a plan was carried out, and the first error if any.
-
-    Days after the removal of a product from the exchange are not missing.
-    """
-
-    plan: Plan
-    missing: Sequence[str]
-    error: Failure | None
-
-    @property
-    def failed(self) -> bool:
-        """Whether anything that the exchange has could not be collected."""
-        return bool(self.missing or (self.error and not isinstance(self.error, ProductRemoved)))
-
 
 class Collector:
-    """Runs assets of `job` in this process. Dagster records the runs in `instance`."""
+    """Collects days by runs of `job` in this process, and builds what is made of them."""
 
     def __init__(
         self,
@@ -98,8 +46,7 @@ class Collector:
         store: "ParquetStore",
         deployment: Deployment = OWN,
     ) -> None:
-        self._job = job
-        self._instance = instance
+        self._runs = AssetRuns(job, instance, deployment)
         self.store = store
         self._deployment = deployment
         self._key = deployment.key
@@ -110,7 +57,7 @@ class Collector:
         Final days are settled, or have a hole that cannot be proven for now. Days that the lake has
         lost are planned, too.
         """
-        recorded = self._recorded(self._key(RAW_CANDLES, series))
+        recorded = self._runs.recorded(self._key(RAW_CANDLES, series))
         inventory = inspect(self.store, series)
         lost = self._lost_days(inventory, recorded)
         days = sorted({*days} | lost)
@@ -136,7 +83,7 @@ class Collector:
         return {day for day in lost if day >= str(self._start(inventory.series))}
 
     def _start(self, series: Series) -> date:
-        raw = self._job.asset_layer.asset_graph.get(self._key(RAW_CANDLES, series))
+        raw = self._runs.job.asset_layer.asset_graph.get(self._key(RAW_CANDLES, series))
         partitions = raw.partitions_def
         assert isinstance(partitions, dg.TimeWindowPartitionsDefinition)
         return partitions.start.date()
@@ -147,48 +94,78 @@ class Collector:
         return bool(
             [*self._stale_months(inventory), *inventory.outdated, *inventory.lost_revisions]
             or any(self._stale_rollup_months(inventory, each) for each in inventory.rollups)
-            or self._has_old_chart(series)
+            or self._old_charts([series])
         )
 
     def collect_all(
         self, plans: Iterable[Plan], outage: Failure | None = None
     ) -> Iterator[Outcome]:
-        """Collect one series after the other. After an outage of the exchange, skip the rest."""
-        for plan in plans:
+        """Collect the series, those with the same days together. After an outage, skip the rest."""
+        for group in grouped(plans):
             if outage:
-                yield Outcome(plan, self._missing(plan.series, plan.days), outage)
+                yield from (self._outcome(plan, outage) for plan in group)
                 continue
-            outcome = self.collect(plan)
-            outage = outcome.error if isinstance(outcome.error, ExchangeUnavailable) else None
-            yield outcome
+            for outcome in self._collect_group(group):
+                if isinstance(outcome.error, ExchangeUnavailable):
+                    outage = outcome.error
+                yield outcome
 
     def collect(self, plan: Plan) -> Outcome:
         """Collect the days, rebuild what is not made of the days in the lake, and mend it."""
-        failed = self._run_all([self._key(RAW_CANDLES, plan.series)], plan.runs, plan.tags)
-        unbuilt = self.join(plan.series)
-        error = failed or unbuilt
+        (outcome,) = self._collect_group([plan])
+        return outcome
+
+    def _collect_group(self, plans: Sequence[Plan]) -> Sequence[Outcome]:
+        """Collect plans of the same days: each of their runs collects those of all series."""
+        failures = dict[dg.AssetKey, Failure]()
+        raw = {plan.series: self._key(RAW_CANDLES, plan.series) for plan in plans}
+        for days in plans[0].runs:
+            wanted = [key for key in raw.values() if key not in failures]
+            failures |= self._runs.run_apart(wanted, days, plans[0].tags)
+        unbuilt = self.join_all([plan.series for plan in plans])
+        return [
+            self._outcome(plan, failures.get(raw[plan.series]) or unbuilt.get(plan.series))
+            for plan in plans
+        ]
+
+    def _outcome(self, plan: Plan, error: Failure | None) -> Outcome:
         days = self._existing_days(plan) if isinstance(error, ProductRemoved) else plan.days
         return Outcome(plan, self._missing(plan.series, days), error)
 
     def join(self, series: Series) -> Failure | None:
-        """Rebuild what is not made of the days in the lake, and mend it; return the first error.
+        """Rebuild what is not made of the days in the lake, and mend it; return the first error."""
+        return self.join_all([series]).get(series)
+
+    def join_all(self, series: Sequence[Series]) -> Mapping[Series, Failure]:
+        """Do so with several series, in the same runs; return the first error of each.
 
         A chart is drawn only if it was drawn before.
         """
-        inventory = inspect(self.store, series)
-        mend(self.store, inventory)
-        errors = [self._run_all(self._monthly_assets(series), self._stale_months(inventory))]
-        of_rollups = self._rollup_runs(series)
-        errors += [self._run_all(assets, [months]) for months, assets in of_rollups.items()]
-        if self._has_old_chart(series):
-            errors.append(self._run_all([self._key(CANDLE_CHART, series)], [()]))
-        return next((error for error in errors if error), None)
+        inventories = [inspect(self.store, each) for each in series]
+        for inventory in inventories:
+            mend(self.store, inventory)
+        failures = [
+            *self._run_each(self._month_runs(inventories)),
+            *self._run_each(self._rollup_runs(series)),
+            *self._run_each({(): self._old_charts(series)}),
+        ]
+        if not failures or len(series) == 1:
+            return dict.fromkeys(series, failures[0]) if failures else {}
+        return {each: error for each in series if (error := self.join(each))}
 
-    def _has_old_chart(self, series: Series) -> bool:
-        key = self._key(CANDLE_CHART, series)
-        if key not in self._job.asset_layer.executable_asset_keys:
+    def _run_each(self, runs: Mapping[Sequence[str], Sequence[dg.AssetKey]]) -> Sequence[Failure]:
+        """Run the assets of each range of partitions; return the failures."""
+        ended = (self._runs.run(assets, keys) for keys, assets in runs.items() if assets)
+        return [failure for failure in ended if failure]
+
+    def _old_charts(self, series: Iterable[Series]) -> Sequence[dg.AssetKey]:
+        charts = {each: self._key(CANDLE_CHART, each) for each in series}
+        return [key for each, key in charts.items() if self._is_old_chart(each, key)]
+
+    def _is_old_chart(self, series: Series, key: dg.AssetKey) -> bool:
+        if not self._runs.has(key):
             return False
-        was_drawn = self._instance.get_latest_materialization_event(key) is not None
+        was_drawn = self._runs.instance.get_latest_materialization_event(key) is not None
         return is_chart_old(self.store, series, was_drawn)
 
     def _existing_days(self, plan: Plan) -> list[str]:
@@ -197,36 +174,19 @@ class Collector:
         days = map(date.fromisoformat, plan.days)
         return [str(day) for day in days if not any(each.ended_before(day) for each in lifetimes)]
 
-    def _run_all(
-        self,
-        assets: Sequence[dg.AssetKey],
-        runs: Iterable[Sequence[str]],
-        tags: Mapping[str, str] = MappingProxyType({}),
-    ) -> Failure | None:
-        try:
-            for keys in runs:
-                partitions = range_tags(keys[0], keys[-1]) if keys else {}
-                self._run(assets, {**partitions, **tags})
-        except (ExchangeError, StorageError, InvalidCandles) as failure:
-            return failure
-        return None
+    def _monthly_assets(self, series: Sequence[Series]) -> Sequence[dg.AssetKey]:
+        with_halts = self._runs.has(self._key(MARKET_HALTS))
+        return monthly_assets(self._deployment, series, with_halts)
 
-    def _run(self, assets: Sequence[dg.AssetKey], tags: Mapping[str, str]) -> None:
-        run_id = str(uuid.uuid4())
-        with causes_raised(), run_lock(Path(self._instance.root_directory), run_id):
-            self._job.execute_in_process(
-                instance=self._instance,
-                run_id=run_id,
-                asset_selection=assets,
-                tags=tags,
-                run_config=self._deployment.run_config,
-            )
-        # The objects of a run form cycles. Free them now, or those of many runs pile up.
-        gc.collect()
-
-    def _monthly_assets(self, series: Series) -> Sequence[dg.AssetKey]:
-        with_halts = self._key(MARKET_HALTS) in self._job.asset_layer.executable_asset_keys
-        return monthly_assets(self._deployment, [series], with_halts)
+    def _month_runs(
+        self, inventories: Iterable[Inventory]
+    ) -> Mapping[Sequence[str], Sequence[dg.AssetKey]]:
+        """Return ranges of months, each with the assets of the series that are to be built."""
+        series = defaultdict[Sequence[str], list[Series]](list)
+        for inventory in inventories:
+            for months in self._stale_months(inventory):
+                series[tuple(months)].append(inventory.series)
+        return {months: self._monthly_assets(chosen) for months, chosen in series.items()}
 
     def _stale_months(self, inventory: Inventory) -> Iterator[Sequence[str]]:
         """Yield the months of each run: those that are not made of the days in the lake.
@@ -234,7 +194,7 @@ class Collector:
         Months that Dagster has not recorded are built, too. A month that holds a lost day is left
         as it is.
         """
-        built = [self._recorded(key) for key in self._monthly_assets(inventory.series)]
+        built = [self._runs.recorded(key) for key in self._monthly_assets([inventory.series])]
         months = {*map(month_of, inventory.days)}
         unrecorded = {month for month in months if any(month not in each for each in built)}
         kept = {*map(month_of, inventory.lost_days)}
@@ -248,24 +208,31 @@ class Collector:
 
     def rollups(self, series: Series) -> list[CandleSeries]:
         """Return the rollups of this series that the job has."""
-        history = self._job.asset_layer.asset_graph.get(self._key(CANDLE_HISTORY, series))
+        graph = self._runs.job.asset_layer.asset_graph
+        history = graph.get(self._key(CANDLE_HISTORY, series))
         possible = [CandleSeries(series.product, each) for each in RollupGranularity]
         return [each for each in possible if self._key(CANDLE_ROLLUP, each) in history.child_keys]
 
-    def _rollup_runs(self, series: Series) -> Mapping[Sequence[str], Sequence[dg.AssetKey]]:
+    def _rollup_runs(
+        self, series: Iterable[Series]
+    ) -> Mapping[Sequence[str], Sequence[dg.AssetKey]]:
         """Return ranges of months, each with the rollups that are made of another history."""
-        if not (rollups := self.rollups(series)):
-            return {}
-        inventory = inspect(self.store, series, rollups)
         runs = defaultdict[Sequence[str], list[dg.AssetKey]](list)
-        for rollup in rollups:
-            for months in adjoining(self._stale_rollup_months(inventory, rollup), MONTHS_PER_RUN):
-                runs[tuple(months)].append(self._key(CANDLE_ROLLUP, rollup))
+        for each in series:
+            if not (rollups := self.rollups(each)):
+                continue
+            inventory = inspect(self.store, each, rollups)
+            for rollup in rollups:
+                stale = self._stale_rollup_months(inventory, rollup)
+                for months in adjoining(stale, MONTHS_PER_RUN):
+                    runs[tuple(months)].append(self._key(CANDLE_ROLLUP, rollup))
         return runs
 
     def _stale_rollup_months(self, inventory: Inventory, rollup: CandleSeries) -> Sequence[str]:
         """Return the months to build: made of another history, or not recorded by Dagster."""
-        unrecorded = inventory.history.keys() - self._recorded(self._key(CANDLE_ROLLUP, rollup))
+        unrecorded = inventory.history.keys() - self._runs.recorded(
+            self._key(CANDLE_ROLLUP, rollup)
+        )
         stale = {*inventory.stale_rollup_months(rollup)} | unrecorded
         return self._with_partition(inventory.series, stale)
 
@@ -291,19 +258,13 @@ class Collector:
         self, series: CandleSeries, dataset: Dataset, keys: Sequence[str]
     ) -> list[str]:
         stored = self._blobs(series, dataset, keys)
-        recorded = self._recorded(self._key(dataset, series))
+        recorded = self._runs.recorded(self._key(dataset, series))
         return [key for key in keys if key not in stored or key not in recorded]
 
     def _blobs(
         self, series: CandleSeries, dataset: Dataset, keys: Sequence[str]
     ) -> dict[str, StoredBlob]:
         return self.store.find_partitions(dataset.path(series), keys)
-
-    def _recorded(self, key: dg.AssetKey) -> Mapping[str, int]:
-        """Return the partitions that Dagster has recorded, with the storage ids of the records."""
-        return self._instance.get_latest_storage_id_by_partition(
-            key, dg.DagsterEventType.ASSET_MATERIALIZATION
-        )
 
 
 def _waits(day: str, blob: StoredBlob, now: datetime) -> bool:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
-from coinbase_assets.automation.collector import Collector, Plan
+from coinbase_assets.automation.collector import Collector
+from coinbase_assets.automation.plans import Plan
 from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.evidence import is_due_again

@@ -8,8 +8,9 @@ from functools import cache
 
 import dagster as dg
 
-from coinbase_assets.automation.collector import Collector, Outcome, Plan
+from coinbase_assets.automation.collector import Collector
 from coinbase_assets.automation.healing import plan_healing, plan_trades, verify_series
+from coinbase_assets.automation.plans import Outcome, Plan
 from coinbase_assets.candles.calendar import as_ranges
 from coinbase_assets.candles.series import Series
 from coinbase_assets.cli.catalogue import UNREACHABLE, known_products

@@ -12,17 +12,24 @@ import pyarrow as pa
 import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
-from coinbase_assets.automation.collector import Collector, Outcome
+from coinbase_assets.automation.collector import Collector
+from coinbase_assets.automation.plans import Outcome
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, CANDLE_ROLLUP
 from coinbase_assets.candles.evidence import Lifetime
 from coinbase_assets.candles.series import Series
 from coinbase_assets.collection.listing_dates import Lifetimes
 from coinbase_assets.completeness.ledger import State
 from coinbase_assets.environment.setting_values import parse_rollups
-from coinbase_assets.exchange.errors import ExchangeUnavailable, ProductNotFound, ProductRemoved
+from coinbase_assets.exchange.errors import (
+    ExchangeUnavailable,
+    ExchangeUnreachable,
+    ProductNotFound,
+    ProductRemoved,
+)
 from coinbase_assets.lake.candle_months import stored_series
 from coinbase_assets.lake.status import series_status
 from coinbase_assets.storage.azure_blobs import AzureBlobs
+from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.running import (
     asset_job,
@@ -368,3 +375,104 @@ def test_collect_of_lake_copied_through_files_asks_nothing(
     assert not collector.collect(collector.plan(HOURS, DAYS, again=True)).failed
     assert len(exchange.requests) == asked + 2
     assert series_status(lake, HOURS, date(2024, 2, 3)).complete
+
+
+# Several series
+
+
+SEVERAL = [Series.parse(name) for name in ("BTC-USD:1h", "ETH-EUR:1h", "ETH-USD:1h")]
+MISSING = Series.parse("NONE-EUR:1h")
+
+
+def collector_of(
+    exchange: StandInExchange,
+    lake: ParquetStore,
+    instance: dg.DagsterInstance,
+    series: Sequence[Series],
+) -> Collector:
+    settings = settings_for(exchange.url, *map(str, series))
+    return Collector(asset_job(settings), instance, lake)
+
+
+def assets_of(instance: dg.DagsterInstance) -> list[set[str]]:
+    """Return the series and names of the assets of each run, the first run first."""
+    return [
+        {"/".join(key.path) for key in run.asset_selection or ()}
+        for run in reversed(instance.get_runs())
+    ]
+
+
+def test_series_with_the_same_days_share_runs(
+    exchange: StandInExchange, lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    collector = collector_of(exchange, lake, instance, SEVERAL)
+    outcomes = list(collector.collect_all([collector.plan(each, DAYS) for each in SEVERAL]))
+    assert [(o.plan.series, o.missing, o.error) for o in outcomes] == [
+        (each, [], None) for each in SEVERAL
+    ]
+    raw, monthly = assets_of(instance)
+    assert raw == {f"{each.product}/1h/raw_candles" for each in SEVERAL}
+    assert len(monthly) == 2 * len(SEVERAL) + 1
+    before = len(exchange.requests)
+    (outcome,) = collector.collect_all([collector.plan(SEVERAL[0], DAYS)])
+    assert not outcome.failed
+    assert len(exchange.requests) == before
+
+
+def test_series_with_other_days_have_runs_of_their_own(
+    exchange: StandInExchange, lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    collector = collector_of(exchange, lake, instance, SEVERAL)
+    plans = [collector.plan(SEVERAL[0], DAYS), collector.plan(SEVERAL[1], DAYS[:2])]
+    assert not any(outcome.failed for outcome in collector.collect_all(plans))
+    raw = [each for each in assets_of(instance) if any("raw" in name for name in each)]
+    assert raw == [{"BTC-USD/1h/raw_candles"}, {"ETH-EUR/1h/raw_candles"}]
+
+
+def test_a_missing_product_does_not_keep_others_from_being_collected(
+    exchange: StandInExchange, lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    series = [SEVERAL[0], MISSING, SEVERAL[1], SEVERAL[2]]
+    collector = collector_of(exchange, lake, instance, series)
+    outcomes = list(collector.collect_all([collector.plan(each, DAYS) for each in series]))
+    errors = {outcome.plan.series: outcome.error for outcome in outcomes}
+    assert isinstance(errors.pop(MISSING), ProductNotFound)
+    assert errors == dict.fromkeys(SEVERAL)
+    assert {o.plan.series for o in outcomes if o.failed} == {MISSING}
+    asked = Counter(
+        (request.product, request.params["granularity"])
+        for request in exchange.requests
+        if request.params.get("granularity") == "3600"
+    )
+    # Nothing is asked for twice, though the first run ended with the missing product.
+    assert asked == {**{(each.product, "3600"): 1 for each in SEVERAL}, ("NONE-EUR", "3600"): 1}
+
+
+def test_an_outage_ends_all_series(
+    exchange: StandInExchange, lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    settings = settings_for("http://127.0.0.1:1", *map(str, SEVERAL))
+    settings = settings.model_copy(update={"give_up_after": 0.2})
+    collector = Collector(asset_job(settings), instance, lake)
+    outcomes = list(collector.collect_all([collector.plan(each, DAYS) for each in SEVERAL]))
+    assert [type(outcome.error) for outcome in outcomes] == [ExchangeUnreachable] * 3
+    assert len(instance.get_runs()) == 1
+
+
+def test_a_series_that_cannot_be_joined_keeps_no_other_from_it(
+    exchange: StandInExchange,
+    lake: ParquetStore,
+    instance: dg.DagsterInstance,
+    container: ContainerClient,
+) -> None:
+    collector = collector_of(exchange, lake, instance, SEVERAL)
+    plans = [collector.plan(each, DAYS[:2]) for each in SEVERAL]
+    path = CANDLE_HISTORY.path(SEVERAL[1]).format(partition="2024-01")
+    container.create_container()
+    lease = container.upload_blob(path, b"not to be replaced").acquire_lease()
+    outcomes = list(collector.collect_all(plans))
+    lease.release()
+    errors = [outcome.error for outcome in outcomes]
+    assert isinstance(errors.pop(1), StorageError)
+    assert errors == [None, None]
+    assert [outcome.failed for outcome in outcomes] == [False, True, False]

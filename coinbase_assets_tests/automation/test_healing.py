@@ -8,8 +8,9 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 
-from coinbase_assets.automation.collector import Collector, Plan
+from coinbase_assets.automation.collector import Collector
 from coinbase_assets.automation.healing import plan_healing, plan_trades
+from coinbase_assets.automation.plans import Plan
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, RAW_CANDLES
 from coinbase_assets.candles.series import Series
 from coinbase_assets.completeness.ledger import State

@@ -187,7 +187,7 @@ def chart_of(container: ContainerClient) -> str:
 def run_chart(collector: Collector, instance: dg.DagsterInstance) -> None:
     """Draw as the hourly schedule does."""
     key = dg.AssetKey(CANDLE_CHART.asset_key(SERIES))
-    collector._job.execute_in_process(instance=instance, asset_selection=[key])
+    collector._runs.job.execute_in_process(instance=instance, asset_selection=[key])
 
 
 def test_archived_blob_is_named_with_the_remedy(
