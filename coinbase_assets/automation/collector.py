@@ -30,6 +30,7 @@ from coinbase_assets.exchange.errors import ExchangeUnavailable, ProductRemoved
 from coinbase_assets.lake.charts import is_chart_old
 from coinbase_assets.lake.inventory import Inventory, inspect
 from coinbase_assets.lake.mending import mend
+from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.stored_blob import StoredBlob
 
 if TYPE_CHECKING:
@@ -248,11 +249,10 @@ class Collector:
                 for rollup in self.rollups(series)
             ),
         ]
-        return [
-            f"{name} {key}"
-            for name, candles, dataset, keys in wanted
-            for key in self._missing_keys(candles, dataset, keys)
-        ]
+        names = [name for name, *_ in wanted]
+        missing = map_concurrently(lambda each: self._missing_keys(*each[1:]), wanted)
+        pairs = zip(names, missing, strict=True)
+        return [f"{name} {key}" for name, keys in pairs for key in keys]
 
     def _missing_keys(
         self, series: CandleSeries, dataset: Dataset, keys: Sequence[str]

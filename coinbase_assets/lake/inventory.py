@@ -29,6 +29,7 @@ from coinbase_assets.candles.rollups import source_months
 from coinbase_assets.candles.series import CandleSeries, Series
 from coinbase_assets.completeness.ledger import State
 from coinbase_assets.lake.stock import Blobs, Stock, take_stock
+from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.stored_blob import StoredBlob
 
 if TYPE_CHECKING:
@@ -230,7 +231,14 @@ def inspect(
     store: "ParquetStore", series: Series, rollups: Sequence[CandleSeries] = ()
 ) -> Inventory:
     """Take the inventory of a series and of its rollups. Raises StorageError."""
-    stocks = {dataset: take_stock(store, dataset, series) for dataset in _OF_SERIES}
+    wanted = [
+        *((dataset, series) for dataset in _OF_SERIES),
+        *((CANDLE_ROLLUP, r) for r in rollups),
+    ]
+    # Each waits for the storage, by far the longest.
+    found = map_concurrently(lambda of: take_stock(store, *of), wanted)
+    by_series = dict(zip(wanted, found, strict=True))
+    stocks = {dataset: by_series[dataset, series] for dataset in _OF_SERIES}
     listing = LISTINGS.path().format(partition=series.product)
     ledgers = stocks[CANDLE_COVERAGE].by_key.values()
     names_listing = any(
@@ -239,6 +247,6 @@ def inspect(
     return Inventory(
         series,
         stocks,
-        {rollup: take_stock(store, CANDLE_ROLLUP, rollup) for rollup in rollups},
+        {rollup: by_series[CANDLE_ROLLUP, rollup] for rollup in rollups},
         names_listing and listing not in store.find([listing]),
     )
