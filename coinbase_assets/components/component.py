@@ -134,6 +134,11 @@ class CoinbaseCandlesComponent(dg.StateBackedComponent, dg.Resolvable):
         """Return the attributes of an asset, from those it has by default. Override it freely."""
         return self.translation(spec, data) if self.translation else spec
 
+    @property
+    def _changes_specs(self) -> bool:
+        is_overridden = type(self).get_asset_spec is not CoinbaseCandlesComponent.get_asset_spec
+        return is_overridden or self.translation is not None
+
     def write_state_to_path(self, state_path: Path) -> None:
         """Ask for the products if there are wildcards, and write them beside those known before.
 
@@ -185,6 +190,6 @@ class CoinbaseCandlesComponent(dg.StateBackedComponent, dg.Resolvable):
             checks=self.checks,
             charts=self.charts,
             automation=self.automation,
-            translation=self.get_asset_spec,
+            translation=self.get_asset_spec if self._changes_specs else None,
             name=self.name or NAME,
         )

@@ -5,6 +5,7 @@ and so its assets stay, too.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -36,9 +37,11 @@ def parse_configured_series(text: str, home: Path) -> tuple[Series, ...]:
 
 
 def write_products(file: Path, *products: Iterable[str]) -> None:
-    """Write the products of all lists, each once, ascending."""
+    """Write the products of all lists, each once, ascending. Processes may do so at once."""
     names = sorted(set().union(*products))
-    file.write_text(json.dumps({"products": names}, indent=0) + "\n")
+    part = file.with_name(f"{file.name}.{os.getpid()}")
+    part.write_text(json.dumps({"products": names}, indent=0) + "\n")
+    part.replace(file)
 
 
 def read_products(file: Path) -> Sequence[str]:
