@@ -1,6 +1,6 @@
 """The owners and tags of the assets, by which people find them in Dagster's catalogue."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import dagster as dg
 
@@ -9,16 +9,17 @@ from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 _EVERY_ASSET = {"exchange": "coinbase"}
 
 
-def with_labels(
-    assets: Iterable[dg.AssetsDefinition], owners: Sequence[str], deployment: Deployment = OWN
-) -> list[dg.AssetsDefinition]:
-    """Return the assets with these owners, and tags such as `granularity=15m`."""
+def add_labels(
+    owners: Sequence[str], deployment: Deployment = OWN
+) -> Callable[[dg.AssetSpec], dg.AssetSpec]:
+    """Return a function that gives assets these owners, and tags such as `granularity=15m`."""
 
-    def label(spec: dg.AssetSpec) -> dg.AssetSpec:
-        tags = {**spec.tags, **_EVERY_ASSET, **_tags_of_series(deployment.dataset_key(spec.key))}
+    def add(spec: dg.AssetSpec) -> dg.AssetSpec:
+        of_series = _tags_of_series(deployment.dataset_key(spec.key))
+        tags = {**spec.tags, **_EVERY_ASSET, **of_series}
         return spec.replace_attributes(tags=tags, owners=owners)
 
-    return list(dg.map_asset_specs(label, assets))
+    return add
 
 
 def _tags_of_series(key: dg.AssetKey) -> dict[str, str]:

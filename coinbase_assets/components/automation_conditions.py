@@ -1,6 +1,6 @@
 """Declarative automation: when each asset is to be materialised, as a condition of the asset."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -15,10 +15,10 @@ from coinbase_assets.monitoring.freshness import refresh_step
 _SETTLED_WITHIN = timedelta(days=2)
 
 
-def with_conditions(
-    assets: Iterable[dg.AssetsDefinition], series: Iterable[Series], deployment: Deployment
-) -> list[dg.AssetsDefinition]:
-    """Return the assets with their conditions. Series that are not refreshed have none."""
+def add_conditions(
+    series: Iterable[Series], deployment: Deployment
+) -> Callable[[dg.AssetSpec], dg.AssetSpec]:
+    """Return a function that gives assets their conditions, but not raw candles of other series."""
     conditions = {deployment.key(RAW_CANDLES, each): _of_raw(each) for each in series}
     conditions |= {deployment.key(CANDLE_CHART, each): _at("20 * * * *") for each in series}
     conditions[deployment.key(PRODUCTS)] = _at("5 0 * * *")
@@ -29,7 +29,7 @@ def with_conditions(
         is_raw = deployment.dataset_key(spec.key).path[-1] == RAW_CANDLES.name
         return spec if is_raw else spec.replace_attributes(automation_condition=_ON_NEW_INPUT)
 
-    return list(dg.map_asset_specs(add, assets))
+    return add
 
 
 def _at(cron: str) -> dg.AutomationCondition:

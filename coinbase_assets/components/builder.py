@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import dagster as dg
@@ -12,7 +13,7 @@ from coinbase_assets.assets.candle_coverage import build_candle_coverage
 from coinbase_assets.assets.candle_history import build_candle_history
 from coinbase_assets.assets.candle_rollup import build_candle_rollup
 from coinbase_assets.assets.checks import build_candle_checks, build_rollup_checks
-from coinbase_assets.assets.labels import with_labels
+from coinbase_assets.assets.labels import add_labels
 from coinbase_assets.assets.market_halts import build_market_halts
 from coinbase_assets.assets.products import build_products
 from coinbase_assets.assets.raw_candles import build_raw_candles
@@ -34,8 +35,8 @@ from coinbase_assets.automation.stale_months_sensor import build_stale_months_se
 from coinbase_assets.candles.series import Series
 from coinbase_assets.completeness.halts import can_tell_halts
 from coinbase_assets.components.automation_conditions import (
+    add_conditions,
     build_condition_sensor,
-    with_conditions,
 )
 from coinbase_assets.components.candle_options import Automation, CandleOptions
 from coinbase_assets.components.resources import build_resources
@@ -44,8 +45,8 @@ from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.monitoring.alerts import build_alerts_sensor
 from coinbase_assets.monitoring.freshness import (
     FreshnessWindows,
+    add_freshness,
     freshness_windows,
-    with_freshness,
 )
 
 
@@ -109,13 +110,18 @@ def _assets(
         assets += [build_candle_rollup(rollup, start, deployment) for rollup in options.rollups]
         if can_tell_halts(options.series):
             assets.append(build_market_halts(options.series, start, deployment))
-    assets = with_freshness(assets, windows, deployment)
     assets.append(build_products(options.series, deployment))
     if options.charts:
         assets += [build_candle_chart(series, deployment) for series in options.series]
+    additions = [add_freshness(windows, deployment), add_labels(options.owners, deployment)]
     if options.automation == Automation.DECLARATIVE:
-        assets = with_conditions(assets, options.series, deployment)
-    return with_labels(assets, options.owners, deployment)
+        additions.append(add_conditions(options.series, deployment))
+
+    # All at once: Dagster makes each asset again for each mapping.
+    def complete(spec: dg.AssetSpec) -> dg.AssetSpec:
+        return reduce(lambda changed, add: add(changed), additions, spec)
+
+    return list(dg.map_asset_specs(complete, assets))
 
 
 def _checks(

@@ -1,6 +1,6 @@
 """How long after its last refresh a series is late or stale, and the freshness policies for it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -44,25 +44,23 @@ def freshness_windows(
     return FreshnessWindows(warn, fail)
 
 
-def with_freshness(
-    assets: Iterable[dg.AssetsDefinition],
-    windows: Mapping[Series, FreshnessWindows],
-    deployment: Deployment = OWN,
-) -> list[dg.AssetsDefinition]:
-    """Returns the assets; raw candles and history of every series now have a freshness policy."""
+def add_freshness(
+    windows: Mapping[Series, FreshnessWindows], deployment: Deployment = OWN
+) -> Callable[[dg.AssetSpec], dg.AssetSpec]:
+    """Returns a function that gives raw candles and history of these series a freshness policy."""
     of_assets = {
         deployment.key(dataset, series): window
         for series, window in windows.items()
         for dataset in _REFRESHED
     }
 
-    def apply(spec: dg.AssetSpec) -> dg.AssetSpec:
+    def add(spec: dg.AssetSpec) -> dg.AssetSpec:
         if not (window := of_assets.get(spec.key)):
             return spec
         policy = dg.FreshnessPolicy.time_window(fail_window=window.fail, warn_window=window.warn)
         return dg.apply_freshness_policy(spec, policy)
 
-    return list(dg.map_asset_specs(apply, assets))
+    return add
 
 
 def refresh_step(series: Series) -> timedelta:
