@@ -12,7 +12,8 @@ from coinbase_assets import read_candles
 def read(connection_string: str, container: str, product: str, year: int, **_: str) -> Any:
     os.environ["AZURE_STORAGE_CONNECTION_STRING"] = connection_string
     os.environ["COINBASE_CONTAINER"] = container
-    return read_candles(product, "1m", f"{year}-01-01", f"{year + 1}-01-01", ["time", "close"])
+    first, end = f"{year}-01-01", f"{year + 1}-01-01"
+    return read_candles(product, "1m", first, end, ["time", "close"], allow_gaps=True)
 
 
 serve(read)
