@@ -20,7 +20,6 @@ from coinbase_assets.candles.datasets import (
 )
 from coinbase_assets.candles.rollups import touched_months
 from coinbase_assets.candles.series import CandleSeries, Rollup, Series
-from coinbase_assets.completeness.halts import can_tell_halts
 from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.dagster_instance.run_tags import RETRIED, range_tags
 
@@ -39,7 +38,7 @@ def build_candle_history_sensor(
     The months before that of `start` have no partitions, and are left as they are.
     """
     raw = {each: deployment.key(RAW_CANDLES, each) for each in series}
-    with_halts = can_tell_halts(series)
+    with_halts = deployment.can_tell_halts(series)
 
     @_sensor(
         name=deployment.name(CANDLE_HISTORY_SENSOR),
