@@ -47,6 +47,7 @@ from coinbase_assets.environment.setting_values import (
     require_container,
     require_heartbeat_url,
 )
+from coinbase_assets.environment.shards import Shard, parse_shard
 from coinbase_assets.plain_text import shown
 
 SERIES = "COINBASE_SERIES"
@@ -98,7 +99,20 @@ def _check_alert_urls(text: str) -> None:
 
 def _series_in(value: object, info: ValidationInfo) -> object:
     home: Path | None = info.data.get("dagster_home")
-    return parse_configured_series(value, home) if home and isinstance(value, str) else value
+    series = parse_configured_series(value, home) if home and isinstance(value, str) else value
+    return _in_shard(series, info)
+
+
+def _rollups_in(value: object, info: ValidationInfo) -> object:
+    return _in_shard(parse_rollups(value) if isinstance(value, str) else value, info)
+
+
+def _in_shard(value: object, info: ValidationInfo) -> object:
+    """Return those series that this deployment collects."""
+    shard: Shard | None = info.data.get("shard")
+    if not shard or not isinstance(value, tuple):
+        return value
+    return tuple(each for each in value if shard.holds(each.product))
 
 
 _Duration = Annotated[timedelta, _parsed_by(parse_duration)]
@@ -112,10 +126,14 @@ class Settings(BaseSettings):
     dagster_home: Annotated[Path, _checked_by(require_absolute)] = Field(
         default_factory=lambda: project_folder() / ".dagster", alias="DAGSTER_HOME"
     )
-    series: Annotated[tuple[Series, ...], NoDecode, BeforeValidator(_series_in)] = Field(
-        (Series.parse("ETH-EUR:15m"),), alias=SERIES
+    # The series and the rollups are those of this shard.
+    shard: Annotated[Shard | None, NoDecode, _parsed_by(parse_shard)] = Field(
+        None, alias="COINBASE_SHARD"
     )
-    rollups: Annotated[tuple[Rollup, ...], NoDecode, _parsed_by(parse_rollups)] = Field(
+    series: Annotated[tuple[Series, ...], NoDecode, BeforeValidator(_series_in)] = Field(
+        (Series.parse("ETH-EUR:15m"),), alias=SERIES, validate_default=True
+    )
+    rollups: Annotated[tuple[Rollup, ...], NoDecode, BeforeValidator(_rollups_in)] = Field(
         (), alias="COINBASE_ROLLUPS"
     )
     # By default, the day that the first `collect` or `dev` of this instance has written.
@@ -201,6 +219,15 @@ class Settings(BaseSettings):
         }
         clear = {name: secret.get_secret_value() for name, secret in secrets.items() if secret}
         return {**clear, "account_url": self.account_url or ""}
+
+    @model_validator(mode="after")
+    def _check_shard(self) -> Self:
+        if not self.series:
+            raise ValueError(
+                f"COINBASE_SHARD={self.shard}: no product in {SERIES} falls to this shard;"
+                " name more products there, or divide them among fewer shards"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_rollups(self) -> Self:

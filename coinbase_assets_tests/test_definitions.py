@@ -418,3 +418,14 @@ def test_dagster_cloud_loads_same_module() -> None:
         "code_location_name": location["location_name"],
     }
     assert project["tool"]["dg"]["project"]["code_location_target_module"] == module
+
+
+def test_shard_leaves_halts_to_who_knows_all_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    series = "BTC-USD:1m,ADA-EUR:1m,ETH-EUR:1m"
+    settings = settings_of(monkeypatch, COINBASE_SERIES=series, COINBASE_SHARD="2/3")
+    definitions = build_definitions(settings)
+    keys = definitions.resolve_asset_graph().get_all_asset_keys()
+    assert {key.path[0] for key in keys if key.path[-1] == "raw_candles"} == {"BTC-USD", "ADA-EUR"}
+    assert dg.AssetKey("market_halts") not in keys
+    jobs = definitions.get_repository_def().get_all_jobs()
+    assert all("market_halts" not in job.graph.node_dict for job in jobs)

@@ -19,6 +19,7 @@ from coinbase_assets_tests.hostile_strings import HOSTILE
 
 SERIES = "COINBASE_SERIES"
 ROLLUPS = "COINBASE_ROLLUPS"
+SHARD = "COINBASE_SHARD"
 START = "COINBASE_START"
 CONTAINER = "COINBASE_CONTAINER"
 API = "COINBASE_API_URL"
@@ -206,6 +207,27 @@ def test_settings_refuse_rollup_of_missing_series(monkeypatch: pytest.MonkeyPatc
     assert settings.rollups == parse_rollups(text)
 
 
+def test_settings_of_shards_divide_series_and_rollups(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {SERIES: "ETH-EUR:15m,BTC-USD:1m,ETH-USD:1m,BTC-USD:1h", ROLLUPS: "BTC-USD:1m>1d"}
+    shards = [load(monkeypatch, **names, **{SHARD: f"{number}/3"}) for number in (1, 2, 3)]
+    assert [" ".join(map(str, each.series)) for each in shards] == [
+        "ETH-EUR:15m",
+        "BTC-USD:1m BTC-USD:1h",
+        "ETH-USD:1m",
+    ]
+    assert [each.rollups for each in shards] == [(), parse_rollups("BTC-USD:1m>1d"), ()]
+
+
+@pytest.mark.parametrize("series", ["ETH-EUR:15m", ""])
+def test_settings_refuse_shard_without_product(
+    monkeypatch: pytest.MonkeyPatch, series: str
+) -> None:
+    assert refusal(monkeypatch, **{SERIES: series, SHARD: "2/3"}) == (
+        "COINBASE_SHARD=2/3: no product in COINBASE_SERIES falls to this shard;"
+        " name more products there, or divide them among fewer shards"
+    )
+
+
 @pytest.mark.parametrize("value", ["2018-01-01", str(datetime.now(UTC).date())])
 def test_settings_accept_start_until_today(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     assert str(load(monkeypatch, **{START: value}).start) == value
@@ -234,6 +256,8 @@ def test_settings_accept_container_name(monkeypatch: pytest.MonkeyPatch, value: 
         (ROLLUPS, "ETH-EUR:15m>5m", "allowed are 30m 1h"),
         (ROLLUPS, "ETH-EUR:15m", "write for example ETH-EUR:1m>5m,1h"),
         (ROLLUPS, "ETH-EUR:15m>1h;ETH-EUR:5m>1h", "remove one of them"),
+        (SHARD, "4/3", "there are 3 shards; write 1/3 to 3/3"),
+        (SHARD, "1", "not a shard; write NUMBER/SHARDS: 1/3 is the first of three"),
         (START, FUTURE, "in the future"),
         (START, "2024-02-30", "write YYYY-MM-DD"),
         (START, "01.02.2024", "write YYYY-MM-DD"),

@@ -1,5 +1,6 @@
 """`candle_history_sensor` and `candle_rollup_sensor`: rebuild months whose input is newer."""
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date
@@ -9,6 +10,7 @@ from typing import TypeVar
 import dagster as dg
 
 from coinbase_assets.assets.partitions import MONTHS_PER_RUN
+from coinbase_assets.automation.event_cursors import EventCursor
 from coinbase_assets.automation.jobs import BUILD_HISTORY, BUILD_ROLLUPS, asset_job
 from coinbase_assets.candles.calendar import adjoining, month_of
 from coinbase_assets.candles.datasets import (
@@ -20,12 +22,13 @@ from coinbase_assets.candles.datasets import (
 )
 from coinbase_assets.candles.rollups import touched_months
 from coinbase_assets.candles.series import CandleSeries, Rollup, Series
-from coinbase_assets.completeness.halts import can_tell_halts
 from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.dagster_instance.run_tags import RETRIED, range_tags
 
 CANDLE_HISTORY_SENSOR = "candle_history_sensor"
 CANDLE_ROLLUP_SENSOR = "candle_rollup_sensor"
+
+_UP_TO_DATE = "All months are up to date: no new data since the last tick"
 
 _SeriesT = TypeVar("_SeriesT", bound=CandleSeries)
 _sensor = partial(dg.sensor, default_status=dg.DefaultSensorStatus.RUNNING)
@@ -39,7 +42,7 @@ def build_candle_history_sensor(
     The months before that of `start` have no partitions, and are left as they are.
     """
     raw = {each: deployment.key(RAW_CANDLES, each) for each in series}
-    with_halts = can_tell_halts(series)
+    with_halts = deployment.can_tell_halts(series)
 
     @_sensor(
         name=deployment.name(CANDLE_HISTORY_SENSOR),
@@ -106,36 +109,45 @@ def _tick(
     """Request runs for the partitions of `inputs` that were materialised since the last tick.
 
     `months_of` returns the months to rebuild for the new partitions of a series, `assets` the
-    assets to rebuild for some series. The cursor is a storage id of Dagster's event log: a tick has
-    handled all materialisations up to it.
+    assets to rebuild for some series. The cursor says which storage ids of Dagster's event log were
+    handled.
     """
-    instance, seen = context.instance, int(context.cursor or 0)
+    instance, cursor = context.instance, EventCursor.parse(context.cursor)
     newest = _newest_storage_id(instance, list(inputs.values()))
-    if newest <= seen:
-        return dg.SkipReason("All months are up to date: no new data since the last tick")
-    new = {each: _new_partitions(instance, key, seen, newest) for each, key in inputs.items()}
-    months = {each: sorted(months_of(each, keys)) for each, keys in new.items() if keys}
-    requests = list(_requests(deployment, months, newest, assets))
-    return dg.SensorResult(run_requests=requests, cursor=str(newest))
+    if newest <= cursor.settled:
+        return dg.SkipReason(_UP_TO_DATE)
+    new = {each: _new_partitions(instance, key, cursor, newest) for each, key in inputs.items()}
+    handled = [storage_id for ids in new.values() for storage_id in ids.values()]
+    months = {each: sorted(months_of(each, ids)) for each, ids in new.items() if ids}
+    requests = list(_requests(deployment, months, max(handled, default=0), assets))
+    return dg.SensorResult(
+        run_requests=requests,
+        skip_reason=None if handled else _UP_TO_DATE,
+        cursor=str(cursor.after(handled, newest, time.time())),
+    )
 
 
 def _newest_storage_id(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> int:
-    """Return the newest storage id of the assets' materialisations.
-
-    Every materialisation with a smaller id can be read by now.
-    """
+    """Return the newest storage id of the assets' materialisations."""
     entries = [record.asset_entry for record in instance.get_asset_records(keys)]
     return max((entry.last_materialization_storage_id or 0 for entry in entries), default=0)
 
 
 def _new_partitions(
-    instance: dg.DagsterInstance, key: dg.AssetKey, seen: int, newest: int
-) -> Collection[str]:
-    """Return the partitions whose newest storage id is above `seen` and at most `newest`."""
+    instance: dg.DagsterInstance, key: dg.AssetKey, cursor: EventCursor, newest: int
+) -> Mapping[str, int]:
+    """Return the partitions whose newest storage id is not handled, and is at most `newest`.
+
+    The older ids of a partition need no look: their data was stored before.
+    """
     storage_ids = instance.get_latest_storage_id_by_partition(
-        key, dg.DagsterEventType.ASSET_MATERIALIZATION, after_cursor=seen
+        key, dg.DagsterEventType.ASSET_MATERIALIZATION, after_cursor=cursor.settled
     )
-    return [partition for partition, storage_id in storage_ids.items() if storage_id <= newest]
+    return {
+        partition: storage_id
+        for partition, storage_id in storage_ids.items()
+        if storage_id <= newest and not cursor.has_handled(storage_id)
+    }
 
 
 def _requests(

@@ -17,7 +17,6 @@ from coinbase_assets.candles.calendar import adjoining, month_of
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, CANDLE_ROLLUP
 from coinbase_assets.candles.months import months_digest
 from coinbase_assets.candles.series import Rollup, Series
-from coinbase_assets.completeness.halts import can_tell_halts
 from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.dagster_instance.run_tags import RETRIED, range_tags
 from coinbase_assets.lake.inventory import Digests, Inventory, inspect
@@ -40,7 +39,7 @@ def build_stale_months_sensor(
     Each is inspected every quarter of an hour, or later if there are more than 15. The months
     before that of `start` have no partitions, and are left as they are.
     """
-    with_halts = can_tell_halts(series)
+    with_halts = deployment.can_tell_halts(series)
     monthly = monthly_assets(deployment, series, with_halts)
     keys = {BUILD_HISTORY: monthly, BUILD_ROLLUPS: deployment.series_keys(CANDLE_ROLLUP, rollups)}
 

@@ -12,7 +12,7 @@ from coinbase_assets.environment.listed_products import (
 from coinbase_assets.exchange.errors import ExchangeError
 from coinbase_assets.settings import SERIES, Settings, SettingsError, load_settings
 
-_WITHOUT_WILDCARD = {SERIES: "ETH-EUR:15m", "COINBASE_ROLLUPS": ""}
+_WITHOUT_WILDCARD = {SERIES: "ETH-EUR:15m", "COINBASE_ROLLUPS": "", "COINBASE_SHARD": "1/1"}
 
 
 def load_settings_with_products() -> Settings:

@@ -33,7 +33,6 @@ from coinbase_assets.automation.schedules import (
 )
 from coinbase_assets.automation.stale_months_sensor import build_stale_months_sensor
 from coinbase_assets.candles.series import Series
-from coinbase_assets.completeness.halts import can_tell_halts
 from coinbase_assets.components.automation_conditions import (
     add_conditions,
     build_condition_sensor,
@@ -56,7 +55,8 @@ def build_candle_assets(options: CandleOptions) -> dg.Definitions:
         each: freshness_windows(each, options.freshness_warn, options.freshness_fail)
         for each in options.series
     }
-    deployment = Deployment(prefix=f"{options.name}_") if options.name else OWN
+    own = replace(OWN, is_shard=options.is_shard)
+    deployment = Deployment(prefix=f"{options.name}_") if options.name else own
     assets = _assets(options, windows, deployment)
     if options.name:
         deployment = replace(deployment, keys=translated_keys(assets, options.translation))
@@ -108,7 +108,7 @@ def _assets(
             for build in (build_raw_candles, build_candle_history, build_candle_coverage)
         ]
         assets += [build_candle_rollup(rollup, start, deployment) for rollup in options.rollups]
-        if can_tell_halts(options.series):
+        if deployment.can_tell_halts(options.series):
             assets.append(build_market_halts(options.series, start, deployment))
     assets.append(build_products(options.series, deployment))
     if options.charts:

@@ -63,7 +63,8 @@ class CandleOptions:
     """The options of a deployment. `other_series` have assets, but nothing refreshes them.
 
     `name` begins the names of resources, jobs, schedules and sensors; without a name, they are the
-    only ones in their code location, and runs print no events.
+    only ones in their code location, and runs print no events. Then `is_shard` says that others
+    collect other products into the lake.
     """
 
     series: Sequence[Series]
@@ -82,3 +83,4 @@ class CandleOptions:
     automation: Automation = Automation.SCHEDULES
     translation: Translation | None = None
     name: str = ""
+    is_shard: bool = False

@@ -30,6 +30,7 @@ def options_of(settings: Settings, storage: dg.ConfigurableResource | None = Non
         freshness_fail=settings.freshness_fail,
         owners=settings.owners,
         alerts=_alerts(settings),
+        is_shard=bool(settings.shard),
     )
 
 

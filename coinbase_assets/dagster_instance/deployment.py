@@ -1,6 +1,6 @@
 """What the candle assets of one lake are called in Dagster, beside whatever else is there."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -8,7 +8,8 @@ from typing import Any
 import dagster as dg
 
 from coinbase_assets.candles.datasets import Dataset
-from coinbase_assets.candles.series import CandleSeries
+from coinbase_assets.candles.series import CandleSeries, Series
+from coinbase_assets.completeness.halts import can_tell_halts
 from coinbase_assets.dagster_instance.run_tags import LIVE
 
 # The configuration of a run that prints neither its events nor the traces of its failures.
@@ -21,12 +22,14 @@ class Deployment:
 
     A code location may have several deployments. `prefix` begins the names of resources, jobs,
     schedules and sensors. `keys` has the assets' keys where they differ from those of the datasets,
-    by the datasets' keys. `run_config` is the configuration of all runs.
+    by the datasets' keys. `run_config` is the configuration of all runs. `is_shard` says that other
+    deployments collect other products into the same lake.
     """
 
     prefix: str = ""
     keys: Mapping[dg.AssetKey, dg.AssetKey] = field(default_factory=dict)
     run_config: Mapping[str, Any] = field(default_factory=dict)
+    is_shard: bool = False
 
     def name(self, text: str) -> str:
         """Return the name of a job, a schedule or a sensor."""
@@ -64,6 +67,10 @@ class Deployment:
         self, dataset: Dataset, series: Iterable[CandleSeries]
     ) -> Sequence[dg.AssetKey]:
         return [self.key(dataset, each) for each in series]
+
+    def can_tell_halts(self, series: Collection[Series]) -> bool:
+        """Return whether the deployment can tell halts of the exchange. A shard lacks products."""
+        return not self.is_shard and can_tell_halts(series)
 
     def dataset_key(self, key: dg.AssetKey) -> dg.AssetKey:
         """Return the key as the datasets have it. The key of any other asset stays as it is."""

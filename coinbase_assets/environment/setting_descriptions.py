@@ -7,6 +7,11 @@ DESCRIPTIONS: Mapping[str, str] = {
         "Series to follow: comma-separated `PRODUCT:GRANULARITY`; granularities `1m 5m 15m 1h "
         "6h 1d`. A product may have the wildcards `*` and `?`: `BTC-*:1h`"
     ),
+    "COINBASE_SHARD": (
+        "Of several deployments behind different addresses, with one lake: `1/3` is the first of "
+        "three. It collects the products in `COINBASE_SERIES` that fall to it, and makes their "
+        "rollups"
+    ),
     "COINBASE_ROLLUPS": (
         "Longer candles to store: `ETH-EUR:1m>5m,1h,4h;BTC-USD:1m>1d`; granularities `5m 15m "
         "30m 1h 2h 4h 6h 12h 1d 1w`"

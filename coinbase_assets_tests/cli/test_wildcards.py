@@ -33,6 +33,13 @@ def test_collect_asks_for_products_of_wildcards(new_user: NewUser, run_here: Run
     assert "ETH-EUR" in json.loads(file_of(user).read_text())["products"]
 
 
+def test_shard_collects_its_products_of_wildcards(new_user: NewUser, run_here: RunHere) -> None:
+    first, third = (new_user(COINBASE_SERIES="ETH-*:1h", COINBASE_SHARD=f"{n}/3") for n in (1, 3))
+    assert planned(run_here, first) == ["ETH-EUR:1h"]
+    assert planned(run_here, third) == ["ETH-USD:1h"]
+    assert json.loads(file_of(first).read_text()) == json.loads(file_of(third).read_text())
+
+
 def test_products_known_before_stay(new_user: NewUser, run_here: RunHere) -> None:
     user = new_user(COINBASE_SERIES="ETH-*:1h")
     file_of(user).write_text('{"products": ["ETH-OLD"]}')

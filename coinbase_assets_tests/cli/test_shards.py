@@ -1,0 +1,83 @@
+"""Deployments behind several addresses, as shards of the products: one lake, a limit for each."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import pairwise
+
+import pyarrow as pa
+import pytest
+
+from coinbase_assets.candles.datasets import RAW_CANDLES
+from coinbase_assets.candles.series import Series
+from coinbase_assets.environment.shards import Shard
+from coinbase_assets_tests.cli.users import NOON, NewUser, User
+from coinbase_assets_tests.processes import finish
+from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.markets import synthetic_markets
+
+RATE = 5
+SHARDS = [Shard(number, 3) for number in (1, 2, 3)]
+NAMES = [f"COIN{number}-USD" for number in range(100)]
+PRODUCTS = [name for shard in SHARDS for name in list(filter(shard.holds, NAMES))[:3]]
+DAYS = [f"2023-12-{day}" for day in range(26, 32)]
+COLLECT = ("collect", "--from", DAYS[0], "--to", DAYS[-1])
+
+
+@pytest.fixture
+def addresses() -> Iterator[Sequence[StandInExchange]]:
+    """A stand-in for each address: its own port takes the place of the exchange's own count."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(_limited()) for _ in (None, *SHARDS)]
+
+
+def _limited() -> StandInExchange:
+    return StandInExchange(rate=RATE, clock=NOON.timestamp, markets=synthetic_markets(PRODUCTS))
+
+
+@pytest.mark.soak
+def test_three_shards_collect_three_times_as_fast(
+    new_user: NewUser, addresses: Sequence[StandInExchange]
+) -> None:
+    settings = {
+        "COINBASE_SERIES": "*-USD:1m",
+        "COINBASE_REQUESTS_PER_SECOND": str(RATE),
+    }
+    alone = new_user(COINBASE_API_URL=addresses[0].url, **settings)
+    assert finish(alone.start(*COLLECT)).returncode == 0
+    first, *others = (new_user(COINBASE_API_URL=each.url, **settings) for each in addresses[1:])
+    container = first.environment["COINBASE_CONTAINER"]
+    collecting = [
+        user.start(*COLLECT, COINBASE_SHARD=str(shard), COINBASE_CONTAINER=container)
+        for user, shard in zip((first, *others), SHARDS, strict=True)
+    ]
+    assert [finish(process).returncode for process in collecting] == [0, 0, 0]
+
+    assert candles(first) == candles(alone)
+    asked = [{request.product for request in each.requests} - {""} for each in addresses[1:]]
+    assert sorted(map(len, asked)) == [3, 3, 3]
+    assert set().union(*asked) == set(PRODUCTS)
+    assert not any(request.status == 429 for each in addresses for request in each.requests)
+    speeds = rate(addresses[:1]), rate(addresses[1:])
+    print(f"requests a second: alone {speeds[0]:.1f}, as three shards {speeds[1]:.1f}")
+    assert 2.4 < speeds[1] / speeds[0] < 3.3
+
+
+def rate(exchanges: Sequence[StandInExchange]) -> float:
+    """Return the requests a second of all, from the first request to the last."""
+    arrived = [request.arrived for each in exchanges for request in each.requests]
+    return len(arrived) / (max(arrived) - min(arrived))
+
+
+def candles(user: User) -> dict[str, pa.Table]:
+    """Return the stored candles of each product, after a look at their times."""
+    found = {}
+    with user.lake() as lake:
+        for name in PRODUCTS:
+            blobs = lake.find_partitions(RAW_CANDLES.path(Series.parse(f"{name}:1m")), DAYS)
+            assert sorted(blobs) == DAYS
+            days = [lake.get(blobs[day].path).replace_schema_metadata() for day in DAYS]
+            found[name] = pa.concat_tables(days)
+            times = found[name]["time"].to_pylist()
+            assert times
+            assert all(one < next_one for one, next_one in pairwise(times))
+    return found
