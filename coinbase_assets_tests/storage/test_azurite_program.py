@@ -187,7 +187,7 @@ def test_registry_out_of_reach_is_an_error_of_one_line(
     monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:1/")
     monkeypatch.setenv("npm_config_cache", str(tmp_path / "npm"))
     monkeypatch.setenv("npm_config_fetch_retries", "0")
-    # npm sometimes ends without a cause, for example npm 10.9.
+    # Now and then, npm ends without naming a cause.
     rule = (
         rf"^npm could not install azurite \S+ into {cache}/\S+: (request to"
         r" http://127\.0\.0\.1:1/\S+ failed, reason: connect ECONNREFUSED 127\.0\.0\.1:1"
