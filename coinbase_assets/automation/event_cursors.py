@@ -6,7 +6,7 @@ after one with a greater id.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 # An event is written by one statement, which takes far less.
 SECONDS_TO_APPEAR = 60
@@ -16,36 +16,44 @@ SECONDS_TO_APPEAR = 60
 class EventCursor:
     """The storage ids that a sensor has handled: all up to `settled`, and those in `handled`.
 
-    `settled` becomes `newest`, an id that existed at the time `since`, when events before it have
-    had the time to appear. `handled` has ranges of ids, both ends inclusive.
+    `settled` becomes `coming`, an id that existed at the time `since`, when events before it have
+    had the time to appear. `newest` is the newest id known. `handled` has ranges of ids, both ends
+    inclusive. `rows` is a digest of the assets' rows: each has the id of the event that was written
+    last, also of one that appears late.
     """
 
     settled: int = 0
-    newest: int = 0
+    coming: int = 0
     since: float = 0
+    newest: int = 0
     handled: Sequence[Sequence[int]] = ()
+    rows: str = ""
 
     @classmethod
     def parse(cls, text: str | None) -> "EventCursor":
         """Return the cursor in a text. A number alone is an id up to which all was handled."""
         value = json.loads(text or "0")
-        return cls(value, value) if isinstance(value, int) else cls(*value)
+        return cls(value, value, newest=value) if isinstance(value, int) else cls(*value)
 
     def __str__(self) -> str:
-        return json.dumps([self.settled, self.newest, self.since, self.handled])
+        return json.dumps(astuple(self))
 
     def has_handled(self, storage_id: int) -> bool:
         ranges = self.handled
         return storage_id <= self.settled or any(a <= storage_id <= b for a, b in ranges)
 
-    def after(self, storage_ids: Iterable[int], newest: int, now: float) -> "EventCursor":
+    def after(
+        self, storage_ids: Iterable[int], newest: int, rows: str, now: float
+    ) -> "EventCursor":
         """Return the cursor after these ids were handled. `newest` is the newest id that exists."""
         kept = {each for first, last in self.handled for each in range(first, last + 1)}
         kept.update(storage_ids)
-        is_due = now - self.since >= SECONDS_TO_APPEAR
-        settled = self.newest if is_due else self.settled
-        mark = (max(newest, settled), now) if is_due else (self.newest, self.since)
-        return EventCursor(settled, *mark, _ranges(each for each in kept if each > settled))
+        newest = max(newest, self.newest)
+        settled, coming, since = self.settled, self.coming, self.since
+        if now - since >= SECONDS_TO_APPEAR:
+            settled, coming, since = coming, newest, now
+        handled = _ranges(each for each in kept if each > settled)
+        return EventCursor(settled, coming, since, newest, handled, rows)
 
 
 def _ranges(numbers: Iterable[int]) -> list[list[int]]:

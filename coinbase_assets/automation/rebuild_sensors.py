@@ -12,6 +12,7 @@ import dagster as dg
 from coinbase_assets.assets.partitions import MONTHS_PER_RUN
 from coinbase_assets.automation.event_cursors import EventCursor
 from coinbase_assets.automation.jobs import BUILD_HISTORY, BUILD_ROLLUPS, asset_job
+from coinbase_assets.automation.new_partitions import all_ids, read_new_partitions
 from coinbase_assets.candles.calendar import adjoining, month_of
 from coinbase_assets.candles.datasets import (
     CANDLE_COVERAGE,
@@ -52,7 +53,7 @@ def build_candle_history_sensor(
     )
     def candle_history_sensor(
         context: dg.SensorEvaluationContext,
-    ) -> dg.SensorResult | dg.SkipReason:
+    ) -> dg.SensorResult:
         return _tick(
             context,
             deployment,
@@ -82,7 +83,7 @@ def build_candle_rollup_sensor(
     )
     def candle_rollup_sensor(
         context: dg.SensorEvaluationContext,
-    ) -> dg.SensorResult | dg.SkipReason:
+    ) -> dg.SensorResult:
         def rollup_months(rollup: Rollup, months: Collection[str]) -> set[str]:
             built = context.instance.get_materialized_partitions(history[rollup])
             touched = (touched_months(rollup.granularity, month) for month in months)
@@ -105,49 +106,20 @@ def _tick(
     inputs: Mapping[_SeriesT, dg.AssetKey],
     months_of: Callable[[_SeriesT, Collection[str]], Collection[str]],
     assets: Callable[[Sequence[_SeriesT]], Sequence[dg.AssetKey]],
-) -> dg.SensorResult | dg.SkipReason:
+) -> dg.SensorResult:
     """Request runs for the partitions of `inputs` that were materialised since the last tick.
 
     `months_of` returns the months to rebuild for the new partitions of a series, `assets` the
     assets to rebuild for some series. The cursor says which storage ids of Dagster's event log were
     handled.
     """
-    instance, cursor = context.instance, EventCursor.parse(context.cursor)
-    newest = _newest_storage_id(instance, list(inputs.values()))
-    if newest <= cursor.settled:
-        return dg.SkipReason(_UP_TO_DATE)
-    new = {each: _new_partitions(instance, key, cursor, newest) for each, key in inputs.items()}
-    handled = [storage_id for ids in new.values() for storage_id in ids.values()]
-    months = {each: sorted(months_of(each, ids)) for each, ids in new.items() if ids}
-    requests = list(_requests(deployment, months, max(handled, default=0), assets))
-    return dg.SensorResult(
-        run_requests=requests,
-        skip_reason=None if handled else _UP_TO_DATE,
-        cursor=str(cursor.after(handled, newest, time.time())),
-    )
-
-
-def _newest_storage_id(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> int:
-    """Return the newest storage id of the assets' materialisations."""
-    entries = [record.asset_entry for record in instance.get_asset_records(keys)]
-    return max((entry.last_materialization_storage_id or 0 for entry in entries), default=0)
-
-
-def _new_partitions(
-    instance: dg.DagsterInstance, key: dg.AssetKey, cursor: EventCursor, newest: int
-) -> Mapping[str, int]:
-    """Return the partitions whose newest storage id is not handled, and is at most `newest`.
-
-    The older ids of a partition need no look: their data was stored before.
-    """
-    storage_ids = instance.get_latest_storage_id_by_partition(
-        key, dg.DagsterEventType.ASSET_MATERIALIZATION, after_cursor=cursor.settled
-    )
-    return {
-        partition: storage_id
-        for partition, storage_id in storage_ids.items()
-        if storage_id <= newest and not cursor.has_handled(storage_id)
-    }
+    before = EventCursor.parse(context.cursor)
+    new, cursor = read_new_partitions(context.instance, inputs, before, time.time())
+    if not new:
+        return dg.SensorResult(skip_reason=_UP_TO_DATE, cursor=str(cursor))
+    months = {each: sorted(months_of(each, keys)) for each, keys in new.items()}
+    requests = list(_requests(deployment, months, max(all_ids(new)), assets))
+    return dg.SensorResult(run_requests=requests, cursor=str(cursor))
 
 
 def _requests(

@@ -82,6 +82,21 @@ def test_event_that_appears_late_is_not_missed(
 
 
 @pytest.mark.soak
+def test_row_of_asset_with_older_event_hides_nothing(
+    records: dg.DagsterInstance, database: str
+) -> None:
+    """Both are recorded between two ticks, and the older one writes the asset's row last."""
+    ticks = Ticks(records, ETH, BTC)
+    with uncommitted(records, database, ETH):
+        land(records, ETH, FAST)
+    found = [launch for _ in range(3) for launch in ticks.launches()]
+    assert found == [
+        ({"ETH-EUR"}, "2024-01", "2024-01"),
+        ({"ETH-EUR"}, "2024-03", "2024-03"),
+    ]
+
+
+@pytest.mark.soak
 def test_late_event_of_handled_month_is_another_run(
     records: dg.DagsterInstance, database: str
 ) -> None:
