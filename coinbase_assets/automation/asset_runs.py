@@ -10,6 +10,7 @@ import dagster as dg
 from coinbase_assets.candles.table import InvalidCandles
 from coinbase_assets.dagster_instance.deployment import Deployment
 from coinbase_assets.dagster_instance.failures import causes_raised
+from coinbase_assets.dagster_instance.heartbeats import beating
 from coinbase_assets.dagster_instance.orphaned_runs import run_lock
 from coinbase_assets.dagster_instance.run_tags import range_tags
 from coinbase_assets.exchange.errors import ExchangeError, ExchangeUnavailable
@@ -91,8 +92,9 @@ class AssetRuns:
         tags: Mapping[str, str],
     ) -> Failure | None:
         partitions = range_tags(keys[0], keys[-1]) if keys else {}
+        home = Path(self.instance.root_directory)
         try:
-            with causes_raised(), run_lock(Path(self.instance.root_directory), run_id):
+            with causes_raised(), run_lock(home, run_id), beating(self.instance, run_id):
                 self.job.execute_in_process(
                     instance=self.instance,
                     run_id=run_id,

@@ -121,6 +121,9 @@ class Collector:
         failures = dict[dg.AssetKey, Failure]()
         raw = {plan.series: self._key(RAW_CANDLES, plan.series) for plan in plans}
         for days in plans[0].runs:
+            if outage := _outage(failures.values()):
+                failures = {**dict.fromkeys(raw.values(), outage), **failures}
+                break
             wanted = [key for key in raw.values() if key not in failures]
             failures |= self._runs.run_apart(wanted, days, plans[0].tags)
         unbuilt = self.join_all([plan.series for plan in plans])
@@ -277,3 +280,8 @@ def _waits(day: str, blob: StoredBlob, now: datetime) -> bool:
 
 def _months(days: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(map(month_of, days)))
+
+
+def _outage(failures: Iterable[Failure]) -> Failure | None:
+    """Return a failure that the other series and days would share."""
+    return next((each for each in failures if isinstance(each, ExchangeUnavailable)), None)

@@ -1,10 +1,12 @@
 """Sensors that clean up after runs: runs of killed processes, and runs that later runs replaced."""
 
 import json
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -13,7 +15,12 @@ from coinbase_assets.automation.schedules import CANDLE_CHART_SCHEDULE, LIVE_CAN
 from coinbase_assets.automation.stale_months_sensor import STALE_MONTHS_SENSOR
 from coinbase_assets.automation.unrecorded_days import unrecorded_days
 from coinbase_assets.dagster_instance.deployment import SILENT
-from coinbase_assets.dagster_instance.orphaned_runs import fail_orphans, without_their_retry
+from coinbase_assets.dagster_instance.heartbeats import Heard
+from coinbase_assets.dagster_instance.orphaned_runs import (
+    fail_orphans,
+    fail_silent,
+    without_their_retry,
+)
 from coinbase_assets.dagster_instance.replaced_runs import delete_superseded_runs
 from coinbase_assets.dagster_instance.run_tags import (
     BACKFILL_ID_TAG,
@@ -49,27 +56,51 @@ def orphaned_runs_sensor(
 ) -> dg.SensorResult:
     """The run key is the id of the failed run, so Dagster launches it again at most once.
 
-    The cursor holds the ids of runs whose days are not recorded yet: the storage did not answer.
+    The cursor holds what was heard of runs and when, and the ids of runs whose days are not
+    recorded yet: the storage did not answer.
     """
-    orphans = fail_orphans(context.instance, Path(context.instance.root_directory))
     assert context.repository_def
-    configured = context.repository_def.asset_graph.get_all_asset_keys()
+    repository = context.repository_def
+    home, now = Path(context.instance.root_directory), time.time()
+    at, before, left = _read_cursor(context.cursor, now)
+    orphans = fail_orphans(context.instance, home)
+    silent, heard = fail_silent(
+        context.instance, home, before, now - at, lambda run: _is_ours(run, repository)
+    )
+    orphans += silent
+    configured = repository.asset_graph.get_all_asset_keys()
     due = without_their_retry(context.instance, datetime.now(UTC))
     requests = [
         _request_again(run, run.asset_selection)
         for run in due
         if run.asset_selection and run.asset_selection <= configured
     ]
-    left: list[str] = [*json.loads(context.cursor or "[]"), *orphans]
+    left += orphans
     records = list[dg.AssetMaterialization]()
     with suppress(StorageError):
         for run_id in left.copy():
             records += unrecorded_days(context.instance, lake.store, run_id)
             left.remove(run_id)
     failed = f"Runs of killed processes that were marked as failed: {', '.join(orphans) or 'none'}"
-    return dg.SensorResult(
-        requests, None if requests else failed, json.dumps(left), asset_events=records
-    )
+    cursor = json.dumps({"at": now, "heard": heard, "unrecorded": left})
+    return dg.SensorResult(requests, None if requests else failed, cursor, asset_events=records)
+
+
+def _read_cursor(cursor: str | None, now: float) -> tuple[float, dict[str, Heard], list[str]]:
+    """Return when runs were heard, what was heard of each, and the ids of unrecorded runs."""
+    read: Any = json.loads(cursor or "[]")
+    if isinstance(read, list):
+        # Cursors were once only the list of unrecorded runs.
+        return now, {}, read
+    heard = {run_id: Heard(*each) for run_id, each in read["heard"].items()}
+    return read["at"], heard, read["unrecorded"]
+
+
+def _is_ours(run: dg.DagsterRun, repository: dg.RepositoryDefinition) -> bool:
+    """Whether the run executes in this project's executor: others have no heartbeat."""
+    if run.asset_selection:
+        return run.asset_selection <= repository.asset_graph.get_all_asset_keys()
+    return not run.job_name.startswith("__") and repository.has_job(run.job_name)
 
 
 def _request_again(run: dg.DagsterRun, assets: Iterable[dg.AssetKey]) -> dg.RunRequest:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from coinbase_assets.dagster_instance.heartbeats import beating
 from coinbase_assets.dagster_instance.orphaned_runs import run_lock
 from coinbase_assets.dagster_instance.private_names import RETRIES_ENABLED, InProcessExecutor
 from coinbase_assets.environment.secrets import public
@@ -35,7 +36,7 @@ class LockedInProcessExecutor(InProcessExecutor):
     """Executes all steps of a run in one process: starting a process takes longer than most steps.
 
     A launched run has a process of its own. The process keeps the run's lock until its own end,
-    after the end of the run is recorded.
+    after the end of the run is recorded, and changes the run's heartbeat while steps execute.
 
     Logs a line for each step that failed or was cancelled, instead of Dagster's stack traces. It
     logs none for errors of the classes `said_elsewhere`.
@@ -52,10 +53,11 @@ class LockedInProcessExecutor(InProcessExecutor):
     ) -> Iterator[dg.DagsterEvent]:
         home = Path(plan_context.instance.root_directory)
         _until_the_process_ends.enter_context(run_lock(home, plan_context.run_id))
-        for event in super().execute(plan_context, execution_plan):
-            if event.is_step_failure:
-                self._log_failure(plan_context.run_id, event.step_failure_data)
-            yield event
+        with beating(plan_context.instance, plan_context.run_id):
+            for event in super().execute(plan_context, execution_plan):
+                if event.is_step_failure:
+                    self._log_failure(plan_context.run_id, event.step_failure_data)
+                yield event
 
     def _log_failure(self, run_id: str, failure: "StepFailureData") -> None:
         names = set(_class_names(failure.error))

@@ -21,6 +21,7 @@ SHIPPED = (
     "bdbdcf3acef366af0cc07376b1636ae6282f0fad5d242337bc09af69ee75135e",
     "5adb92894e255bd069f10b46a089c076c771e43fd1424a4e82e60efe7013eee4",
     "fb1e4b06412a0a18a2d863c719306ff534296807612920ecc3fdcbf2a35442c6",
+    "2f0ce2e75ef47617895f17c80f8a9a2fbb4a0ffe11ab2ba39daf2860e23fb921",
 )
 POSTGRES_URL = "DAGSTER_POSTGRES_URL"
 # The block that names the storage, with the comment above it.

@@ -459,6 +459,24 @@ def test_an_outage_ends_all_series(
     assert len(instance.get_runs()) == 1
 
 
+def test_an_outage_ends_the_later_runs_of_the_series_that_were_done(
+    lake: ParquetStore, instance: dg.DagsterInstance
+) -> None:
+    def for_one(number: int, product: str, params: Mapping[str, str]) -> str | None:
+        return "503" if product == SEVERAL[1].product else None
+
+    with StandInExchange(rate=None, faults=for_one) as exchange:
+        settings = settings_for(exchange.url, *map(str, SEVERAL[:2]))
+        settings = settings.model_copy(update={"give_up_after": 0.2})
+        collector = Collector(asset_job(settings), instance, lake)
+        days = [DAYS[0], DAYS[2]]
+        outcomes = list(collector.collect_all([collector.plan(each, days) for each in SEVERAL[:2]]))
+        asked = {request.params["start"][:10] for request in exchange.requests if request.params}
+    assert [type(outcome.error) for outcome in outcomes] == [ExchangeUnavailable] * 2
+    assert [len(outcome.missing) for outcome in outcomes] == [1, 4]
+    assert DAYS[2] not in asked
+
+
 def test_a_series_that_cannot_be_joined_keeps_no_other_from_it(
     exchange: StandInExchange,
     lake: ParquetStore,

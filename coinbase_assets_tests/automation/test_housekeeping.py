@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -15,7 +15,8 @@ from coinbase_assets.automation.housekeeping import orphaned_runs_sensor
 from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import SCHEMA
-from coinbase_assets.dagster_instance.orphaned_runs import run_lock
+from coinbase_assets.dagster_instance.heartbeats import HEARTBEAT_TAG
+from coinbase_assets.dagster_instance.orphaned_runs import fail_orphans, run_lock
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets.storage.resource import AzureStorageResource
 from coinbase_assets.table_metadata import with_fields
@@ -55,16 +56,26 @@ def lake_at(connection_string: str) -> CandleLake:
     )
 
 
+@dg.job
+def heal() -> None:
+    """A job of ops."""
+
+
+def unrecorded(cursor: str | None) -> object:
+    return json.loads(cursor or "")["unrecorded"]
+
+
 def evaluate(
     instance: dg.DagsterInstance,
     *configured: dg.AssetsDefinition,
+    jobs: Sequence[dg.JobDefinition] = (),
     lake: CandleLake | None = None,
     cursor: str | None = None,
 ) -> SensorExecutionData:
     """Evaluate the sensor; without `lake`, its storage is one that refuses every connection."""
     account = "AccountName=a;AccountKey=a2V5;BlobEndpoint=http://127.0.0.1:1/a"
     resources = {"lake": lake or lake_at(account)}
-    repository = dg.Definitions(configured or [raw_candles]).get_repository_def()
+    repository = dg.Definitions(configured or [raw_candles], jobs=jobs).get_repository_def()
     with dg.build_sensor_context(
         instance, cursor, repository_def=repository, resources=resources
     ) as context:
@@ -161,10 +172,58 @@ def test_days_stored_by_killed_process_are_recorded_after_an_outage_of_the_stora
     run_id = killed_run(instance, **RANGE)
     refused = re.sub("AccountKey=[^;]+", "AccountKey=d3Jvbmc=", connection_string)
     first = evaluate(instance, lake=lake_at(refused))
-    assert (first.asset_events, json.loads(first.cursor or "")) == ([], [run_id])
+    assert (first.asset_events, unrecorded(first.cursor)) == ([], [run_id])
     second = evaluate(instance, lake=lake_at(connection_string), cursor=first.cursor)
     assert [event.partition for event in second.asset_events] == ["2024-01-01"]
-    assert json.loads(second.cursor or "") == []
+    assert unrecorded(second.cursor) == []
+
+
+def test_cursor_of_earlier_version_is_read(
+    instance: dg.DagsterInstance, lake: ParquetStore, connection_string: str
+) -> None:
+    store_days(lake, "2024-01-01")
+    run_id = killed_run(instance, **RANGE)
+    fail_orphans(instance, Path(instance.root_directory))
+    data = evaluate(instance, lake=lake_at(connection_string), cursor=json.dumps([run_id]))
+    assert [event.partition for event in data.asset_events] == ["2024-01-01"]
+
+
+def an_hour_earlier(cursor: str | None) -> str:
+    read = json.loads(cursor or "")
+    return json.dumps({**read, "at": read["at"] - 3600})
+
+
+@pytest.mark.parametrize(
+    ("job_name", "assets", "tags", "is_failed"),
+    [
+        ("__ASSET_JOB", [KEY], {}, True),
+        ("__ASSET_JOB", [KEY], {HEARTBEAT_TAG: "other-host, process 7, heartbeat 3"}, True),
+        ("__ASSET_JOB", [another.key], {}, False),
+        ("__ASSET_JOB", None, {}, False),
+        ("heal", None, {}, True),
+        ("job_of_others", None, {}, False),
+    ],
+)
+def test_run_of_another_host_is_failed_after_silence(
+    instance: dg.DagsterInstance,
+    job_name: str,
+    assets: list[dg.AssetKey] | None,
+    tags: dict[str, str],
+    is_failed: bool,
+) -> None:
+    run = dg.DagsterRun(
+        job_name,
+        status=dg.DagsterRunStatus.STARTED,
+        tags=tags,
+        asset_selection=frozenset(assets) if assets else None,
+    )
+    instance.add_run(run)
+    cursor = None
+    for _ in range(3):
+        data = evaluate(instance, raw_candles, jobs=[heal], cursor=cursor)
+        cursor = an_hour_earlier(data.cursor)
+    assert (run.run_id in str(data.skip_message)) == is_failed
+    assert instance.get_runs()[0].is_finished == is_failed
 
 
 @pytest.mark.parametrize(
@@ -191,10 +250,6 @@ def test_orphans_of_unconfigured_assets_are_not_launched(
 
 
 def test_orphans_of_jobs_without_assets_are_not_launched(instance: dg.DagsterInstance) -> None:
-    @dg.job
-    def heal() -> None:
-        """A job of ops."""
-
     run = instance.create_run_for_job(heal, status=dg.DagsterRunStatus.STARTED)
     instance.report_run_failed(run)
     instance.add_run_tags(run.run_id, {"dagster/will_retry": "false"})
