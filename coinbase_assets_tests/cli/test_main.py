@@ -556,7 +556,7 @@ class RefusingExchange(StandInExchange):
 
     error: HttpAnswer
 
-    def answer(self, target: str) -> tuple[HttpAnswer, float]:
+    def answer(self, target: str, address: str = "") -> tuple[HttpAnswer, float]:
         return self.error, 0.0
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import pyarrow as pa
 import pytest
@@ -12,7 +12,8 @@ from coinbase_assets.candles.series import Series
 from coinbase_assets.environment.shards import Shard
 from coinbase_assets_tests.cli.users import NOON, NewUser, User
 from coinbase_assets_tests.processes import finish
-from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.exchange import Request, StandInExchange
+from coinbase_assets_tests.stand_in.forward_proxy import Proxy, forward_proxy
 from coinbase_assets_tests.stand_in.markets import synthetic_markets
 
 RATE = 5
@@ -23,28 +24,37 @@ DAYS = [f"2023-12-{day}" for day in range(26, 32)]
 COLLECT = ("collect", "--from", DAYS[0], "--to", DAYS[-1])
 
 
+# The first is that of a deployment alone.
+ADDRESSES = [f"127.0.0.{number}" for number in (9, 1, 2, 3)]
+
+
 @pytest.fixture
-def addresses() -> Iterator[Sequence[StandInExchange]]:
-    """A stand-in for each address: its own port takes the place of the exchange's own count."""
+def limited() -> Iterator[StandInExchange]:
+    markets = synthetic_markets(PRODUCTS)
+    with StandInExchange(rate=RATE, clock=NOON.timestamp, markets=markets) as exchange:
+        yield exchange
+
+
+@pytest.fixture
+def proxies(limited: StandInExchange) -> Iterator[Sequence[Proxy]]:
+    """Behind each, the exchange sees another address."""
+    port = int(limited.url.rpartition(":")[2])
     with ExitStack() as stack:
-        yield [stack.enter_context(_limited()) for _ in (None, *SHARDS)]
-
-
-def _limited() -> StandInExchange:
-    return StandInExchange(rate=RATE, clock=NOON.timestamp, markets=synthetic_markets(PRODUCTS))
+        yield [stack.enter_context(forward_proxy(port, None, each)) for each in ADDRESSES]
 
 
 @pytest.mark.soak
 def test_three_shards_collect_three_times_as_fast(
-    new_user: NewUser, addresses: Sequence[StandInExchange]
+    new_user: NewUser, limited: StandInExchange, proxies: Sequence[Proxy]
 ) -> None:
     settings = {
+        "COINBASE_API_URL": "http://exchange.test",
         "COINBASE_SERIES": "*-USD:1m",
         "COINBASE_REQUESTS_PER_SECOND": str(RATE),
     }
-    alone = new_user(COINBASE_API_URL=addresses[0].url, **settings)
+    alone = new_user(**settings, **proxies[0].environment)
     assert finish(alone.start(*COLLECT)).returncode == 0
-    first, *others = (new_user(COINBASE_API_URL=each.url, **settings) for each in addresses[1:])
+    first, *others = (new_user(**settings, **each.environment) for each in proxies[1:])
     container = first.environment["COINBASE_CONTAINER"]
     collecting = [
         user.start(*COLLECT, COINBASE_SHARD=str(shard), COINBASE_CONTAINER=container)
@@ -53,18 +63,23 @@ def test_three_shards_collect_three_times_as_fast(
     assert [finish(process).returncode for process in collecting] == [0, 0, 0]
 
     assert candles(first) == candles(alone)
-    asked = [{request.product for request in each.requests} - {""} for each in addresses[1:]]
+    requests = [requests_of(limited, address) for address in ADDRESSES]
+    asked = [{request.product for request in each} - {""} for each in requests[1:]]
     assert sorted(map(len, asked)) == [3, 3, 3]
     assert set().union(*asked) == set(PRODUCTS)
-    assert not any(request.status == 429 for each in addresses for request in each.requests)
-    speeds = rate(addresses[:1]), rate(addresses[1:])
+    assert not any(request.status == 429 for request in limited.requests)
+    speeds = rate(requests[0]), rate(list(chain(*requests[1:])))
     print(f"requests a second: alone {speeds[0]:.1f}, as three shards {speeds[1]:.1f}")
     assert 2.4 < speeds[1] / speeds[0] < 3.3
 
 
-def rate(exchanges: Sequence[StandInExchange]) -> float:
-    """Return the requests a second of all, from the first request to the last."""
-    arrived = [request.arrived for each in exchanges for request in each.requests]
+def requests_of(exchange: StandInExchange, address: str) -> Sequence[Request]:
+    return [request for request in exchange.requests if request.address == address]
+
+
+def rate(requests: Sequence[Request]) -> float:
+    """Return the requests a second, from the first request to the last."""
+    arrived = [request.arrived for request in requests]
     return len(arrived) / (max(arrived) - min(arrived))
 
 

@@ -24,7 +24,7 @@ from coinbase_assets_tests.hostile_strings import HOSTILE
 from coinbase_assets_tests.processes import instance_at
 from coinbase_assets_tests.stand_in.answers import HttpAnswer, error_answer
 from coinbase_assets_tests.stand_in.azurite import AZURITE_KEY
-from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.exchange import LOOPBACK, StandInExchange
 from coinbase_assets_tests.stand_in.receivers import TOKEN, Webhook
 from coinbase_assets_tests.stand_in.servers import SERVERS, running_server
 
@@ -61,7 +61,7 @@ class HostileExchange(StandInExchange):
     rate: float | None = None
     _texts: Iterator[str] = field(init=False, default_factory=lambda: cycle([SCRIPT, *HOSTILE]))
 
-    def answer(self, target: str) -> tuple[HttpAnswer, float]:
+    def answer(self, target: str, address: str = LOOPBACK) -> tuple[HttpAnswer, float]:
         return error_answer(400, next(self._texts)), 0.0
 
 

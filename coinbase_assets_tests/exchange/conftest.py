@@ -19,7 +19,7 @@ from coinbase_assets.exchange.budget_stores import BudgetFile
 from coinbase_assets.exchange.client import ExchangeClient
 from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets_tests.stand_in import answers as http
-from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.exchange import LOOPBACK, StandInExchange
 from coinbase_assets_tests.stand_in.markets import ListMarket
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -55,8 +55,8 @@ class AlteredExchange(StandInExchange):
 
     change: Callable[[http.HttpAnswer], http.HttpAnswer]
 
-    def answer(self, target: str) -> tuple[http.HttpAnswer, float]:
-        right, pause = super().answer(target)
+    def answer(self, target: str, address: str = LOOPBACK) -> tuple[http.HttpAnswer, float]:
+        right, pause = super().answer(target, address)
         return self.change(right), pause
 
 

@@ -33,7 +33,7 @@ from coinbase_assets_tests.exchange.conftest import (
     with_headers,
 )
 from coinbase_assets_tests.stand_in.answers import HttpAnswer, error_answer, json_answer
-from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.exchange import LOOPBACK, StandInExchange
 
 AHEAD = NOW + 2 * DAY
 
@@ -48,8 +48,8 @@ class TimelessExchange(StandInExchange):
 
     time_given: HttpAnswer
 
-    def tell_time(self) -> HttpAnswer:
-        super().tell_time()
+    def tell_time(self, address: str = LOOPBACK) -> HttpAnswer:
+        super().tell_time(address)
         return self.time_given
 
 

@@ -15,7 +15,7 @@ from coinbase_assets.exchange.errors import ExchangeError
 from coinbase_assets_tests.exchange.conftest import NOW, Clock
 from coinbase_assets_tests.hostile_strings import HOSTILE, assert_plain
 from coinbase_assets_tests.stand_in.answers import HttpAnswer, error_answer, json_answer
-from coinbase_assets_tests.stand_in.exchange import StandInExchange
+from coinbase_assets_tests.stand_in.exchange import LOOPBACK, StandInExchange
 
 PRODUCT = {"id": "A-B", "base_currency": "A", "status": "online"}
 DATED = {"Date": f"{NOW:%a, %d %b %Y %H:%M:%S GMT}"}
@@ -33,7 +33,7 @@ class HostileExchange(StandInExchange):
         self._next = iter(self.answers)
         return super().__enter__()
 
-    def answer(self, target: str) -> tuple[HttpAnswer, float]:
+    def answer(self, target: str, address: str = LOOPBACK) -> tuple[HttpAnswer, float]:
         return next(self._next).with_headers(DATED), 0.0
 
 

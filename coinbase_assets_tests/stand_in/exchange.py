@@ -41,6 +41,8 @@ from coinbase_assets_tests.stand_in.faults import (
 from coinbase_assets_tests.stand_in.markets import Market, file_markets, synthetic_markets
 from coinbase_assets_tests.stand_in.trades import TradeTape
 
+LOOPBACK = "127.0.0.1"
+
 
 class TokenBucket:
     """Allows `rate` requests a second and `burst` at once; starts full (documented)."""
@@ -63,13 +65,17 @@ class TokenBucket:
 
 @dataclass(frozen=True)
 class Request:
-    """A request and its outcome; `arrived` is in monotonic seconds, status 0 means no answer."""
+    """A request and its outcome; `arrived` is in monotonic seconds, status 0 means no answer.
+
+    `address` is the client's, by which the exchange limits requests.
+    """
 
     arrived: float
     path: str
     params: Mapping[str, str]
     status: int = 0
     fault: str = ""
+    address: str = LOOPBACK
 
     @property
     def product(self) -> str:
@@ -94,9 +100,9 @@ class StandInExchange:
     """A context manager that serves the exchange's public API at `url` until it ends.
 
     `latency` is the number of seconds before each answer, `slow_seconds` before an answer with the
-    fault "slow". `rate` is the limit of requests a second, None for no limit. `clock` returns the
-    exchange's time in epoch seconds, `markets` are the candles of each product. With
-    `cache_seconds`, a CDN answers the same URL from memory for so long; the Date header of its
+    fault "slow". `rate` is the limit of requests a second from an address, None for no limit.
+    `clock` returns the exchange's time in epoch seconds, `markets` are the candles of each product.
+    With `cache_seconds`, a CDN answers the same URL from memory for so long; the Date header of its
     answers is the time now, or that of the origin's answer (`cdn_date`). `early_rows` is the number
     of rows sent before the asked start, as documented. A product without `trades` has no endpoint
     of trades. Requests for its time are not in `requests`, but in `time_requests`.
@@ -125,7 +131,8 @@ class StandInExchange:
         self._origin = Origin(
             self.markets, self.delisted, self.unlisted, self.early_rows, self.trades
         )
-        self._bucket = TokenBucket(self.rate, self.burst) if self.rate is not None else None
+        self._buckets: dict[str, TokenBucket] = {}
+        self._making = threading.Lock()
         self._numbers = itertools.count()
         self._cache: dict[str, tuple[float, HttpAnswer]] = {}
 
@@ -156,12 +163,13 @@ class StandInExchange:
         each = {name: _counts(products[name]) for name in sorted(products) if name}
         return _counts(requests) | {"products": each}
 
-    def answer(self, target: str) -> tuple[HttpAnswer, float]:
+    def answer(self, target: str, address: str = LOOPBACK) -> tuple[HttpAnswer, float]:
         """Return the answer to a GET of a path with query, and how many seconds to delay it."""
         url, now = urlsplit(target), self.clock()
         if url.path == "/stats":
             return json_answer(200, self.stats()), 0.0
-        request = Request(time.monotonic(), unquote(url.path), dict(parse_qsl(url.query)))
+        params = dict(parse_qsl(url.query))
+        request = Request(time.monotonic(), unquote(url.path), params, address=address)
         fault, answer = self._outcome(target, request, now)
         self.requests.append(replace(request, status=answer.status, fault=fault))
         headers = {"Date": formatdate(now, usegmt=True)}
@@ -170,17 +178,25 @@ class StandInExchange:
         pause = self.latency + (self.slow_seconds if fault == "slow" else 0.0)
         return answer.with_headers(headers | dict(answer.headers)), pause
 
-    def tell_time(self) -> HttpAnswer:
+    def tell_time(self, address: str = LOOPBACK) -> HttpAnswer:
         """Return the answer to GET /time: the exchange's clock (documented)."""
         now = self.clock()
-        allowed = not self._bucket or self._bucket.take()
-        answer = time_answer(now) if allowed else RATE_LIMITED
-        self.time_requests.append(Request(time.monotonic(), "/time", {}, answer.status))
+        answer = time_answer(now) if self._allows(address) else RATE_LIMITED
+        self.time_requests.append(
+            Request(time.monotonic(), "/time", {}, answer.status, address=address)
+        )
         return answer.with_headers({"Date": formatdate(now, usegmt=True)})
+
+    def _allows(self, address: str) -> bool:
+        if self.rate is None:
+            return True
+        with self._making:
+            bucket = self._buckets.setdefault(address, TokenBucket(self.rate, self.burst))
+        return bucket.take()
 
     def _outcome(self, target: str, request: Request, now: float) -> tuple[str, HttpAnswer]:
         number = next(self._numbers)
-        if self._bucket and not self._bucket.take():
+        if not self._allows(request.address):
             return "", RATE_LIMITED
         fault = (self.faults and self.faults(number, request.product, request.params)) or ""
         if fault in REPLACED:
@@ -204,11 +220,11 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        exchange = self.server.exchange
+        exchange, address = self.server.exchange, self.client_address[0]
         if self.path == "/time":
-            answer, pause = exchange.tell_time(), exchange.latency
+            answer, pause = exchange.tell_time(address), exchange.latency
         else:
-            answer, pause = exchange.answer(self.path)
+            answer, pause = exchange.answer(self.path, address)
         exchange.stopping.wait(pause)
         self.close_connection |= answer.sent is not None
         if answer.status:

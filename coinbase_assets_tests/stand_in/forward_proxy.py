@@ -25,7 +25,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         url = urlsplit(self.path)
         path = f"{url.path}?{url.query}" if url.query else url.path
-        with closing(HTTPConnection("127.0.0.1", self.server.target)) as target:
+        source = (self.server.address, 0)
+        with closing(HTTPConnection("127.0.0.1", self.server.target, None, source)) as target:
             target.putrequest(self.command, path, skip_host=True, skip_accept_encoding=True)
             for name, value in self._kept(self.headers.items()):
                 target.putheader(name, self.server.domains.get(value, value))
@@ -54,10 +55,11 @@ class _Handler(BaseHTTPRequestHandler):
 class Proxy(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, target: int, domains: Mapping[str, str]) -> None:
+    def __init__(self, target: int, domains: Mapping[str, str], address: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.target = target
         self.domains = domains
+        self.address = address
         self.hosts = set[str]()
 
     @property
@@ -68,12 +70,15 @@ class Proxy(ThreadingHTTPServer):
 
 
 @contextmanager
-def forward_proxy(target: int, domains: Mapping[str, str] | None = None) -> Iterator[Proxy]:
+def forward_proxy(
+    target: int, domains: Mapping[str, str] | None = None, address: str = "127.0.0.1"
+) -> Iterator[Proxy]:
     """Run the proxy to the port `target`; `hosts` are the hosts that it was asked for.
 
-    `domains` are the domains of users, each with the host of the account that it stands for.
+    `domains` are the domains of users, each with the host of the account that it stands for. The
+    server sees requests from `address`.
     """
-    with Proxy(target, domains or {}) as proxy:
+    with Proxy(target, domains or {}, address) as proxy:
         thread = threading.Thread(target=proxy.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
