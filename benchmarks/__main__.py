@@ -6,7 +6,7 @@ from importlib import import_module
 from benchmarks.tables import machine
 
 NAMES = [
-    *("startup", "collect", "budget", "backfill", "append", "read", "query", "memory"),
+    *("startup", "light", "collect", "budget", "backfill", "append", "read", "query", "memory"),
     *("sensor", "idle", "environments", "truth", "fuzz"),
 ]
 

@@ -7,11 +7,9 @@ started as Dagster's run launcher starts them, over as many partitions as one ma
 
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from unittest.mock import patch
@@ -22,7 +20,7 @@ from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NA
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
 from dagster._grpc.types import ExecuteRunArgs
 
-from benchmarks.processes import COMMAND, Finished, azurite, run
+from benchmarks.processes import COMMAND, Finished, azurite, run, unlimited_exchange
 from benchmarks.tables import Measured, print_table
 from coinbase_assets.assets.partitions import MONTHS_PER_RUN, days_per_run
 from coinbase_assets.candles.calendar import DAY
@@ -58,7 +56,11 @@ def main(runs: int) -> None:
 
 
 def _peaks() -> dict[str, Finished]:
-    with tempfile.TemporaryDirectory() as name, azurite(Path(name)) as storage, _exchange() as url:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        azurite(Path(name)) as storage,
+        unlimited_exchange() as url,
+    ):
         folder = Path(name)
         environment = process_environment(
             quiet_instance(folder / "dagster"),
@@ -131,17 +133,3 @@ def _launch(
     assert done
     assert done.status == dg.DagsterRunStatus.SUCCESS
     return finished
-
-
-@contextmanager
-def _exchange() -> Iterator[str]:
-    """The URL of a stand-in in a process of its own."""
-    module = "coinbase_assets_tests.stand_in.exchange"
-    command = [sys.executable, "-m", module, "--port", "0", "--rate", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
-            process.communicate()

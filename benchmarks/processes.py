@@ -18,9 +18,10 @@ COMMAND = str(Path(sys.executable).with_name("coinbase-assets"))
 
 @dataclass(frozen=True)
 class Finished:
-    """What a process took: seconds, and at its peak megabytes of resident memory."""
+    """What a process took: seconds, of a processor too, and at its peak MB of resident memory."""
 
     seconds: float
+    processor: float
     peak: float
 
 
@@ -44,7 +45,22 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str], folder: P
             said = output.read().decode(errors="replace")
             print(said, file=sys.stderr)
             raise subprocess.CalledProcessError(process.returncode, process.args, said)
-    return Finished(seconds, usage.ru_maxrss / 1024)
+    processor = usage.ru_utime + usage.ru_stime
+    return Finished(seconds, processor, usage.ru_maxrss / 1024)
+
+
+@contextmanager
+def unlimited_exchange() -> Iterator[str]:
+    """The URL of a stand-in exchange without a limit, in a process of its own."""
+    module = "coinbase_assets_tests.stand_in.exchange"
+    command = [sys.executable, "-m", module, "--port", "0", "--rate", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+            process.communicate()
 
 
 @contextmanager

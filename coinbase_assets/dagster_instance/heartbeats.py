@@ -48,12 +48,18 @@ def _beat(
     for count in itertools.count(1):
         if ended.wait(seconds):
             return
-        beat = f"{platform.node()}, process {os.getpid()}, heartbeat {count}"
+        beat = f"{run_id}: {platform.node()}, process {os.getpid()}, heartbeat {count}"
         try:
             instance.add_run_tags(run_id, {HEARTBEAT_TAG: beat})
         except Exception as error:  # noqa: BLE001
             # Each storage has errors of its own, and a run whose heartbeat ends is taken for dead.
             log.warning("Run %s: its heartbeat was not recorded (%s)", run_id, type(error).__name__)
+
+
+def heartbeat_of(run: dg.DagsterRun) -> str | None:
+    """Return the run's last heartbeat. A retry begins with the tags of the run that it retries."""
+    owner, _, beat = run.tags.get(HEARTBEAT_TAG, "").partition(": ")
+    return beat if owner == run.run_id else None
 
 
 class Heard(NamedTuple):

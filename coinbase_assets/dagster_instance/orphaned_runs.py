@@ -12,7 +12,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from coinbase_assets.dagster_instance.heartbeats import HEARTBEAT_TAG, Heard, listen
+from coinbase_assets.dagster_instance.heartbeats import HEARTBEAT_TAG, Heard, heartbeat_of, listen
 from coinbase_assets.dagster_instance.private_names import (
     RunFailureReason,
     auto_reexecution_should_retry_run,
@@ -80,7 +80,7 @@ def fail_silent(
         if (HEARTBEAT_TAG in run.tags or is_ours(run))
         and not is_held(_folder(dagster_home) / f"{run.run_id}.lock")
     }
-    beats = {run_id: run.tags.get(HEARTBEAT_TAG) for run_id, run in runs.items()}
+    beats = {run_id: heartbeat_of(run) for run_id, run in runs.items()}
     heard = listen(before, beats, elapsed)
     silent = [run_id for run_id, each in heard.items() if each.is_silent]
     for run_id in silent:

@@ -50,7 +50,7 @@ def test_heartbeat_changes_until_the_block_ends(instance: dg.DagsterInstance) ->
     with beating(instance, run_id, seconds=0.01):
         three_beats()
     last = beat_of(instance, run_id)
-    assert str(last).startswith(f"{platform.node()}, process {os.getpid()}, ")
+    assert str(last).startswith(f"{run_id}: {platform.node()}, process {os.getpid()}, ")
     time.sleep(0.1)
     assert beat_of(instance, run_id) == last
 
@@ -121,13 +121,23 @@ class Watcher:
 
 def test_run_of_dead_host_is_failed(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     run_id, watcher = start_run(instance), Watcher(instance, tmp_path)
-    instance.add_run_tags(run_id, {HEARTBEAT_TAG: "other-host, process 7, heartbeat 3"})
+    beat = f"{run_id}: other-host, process 7, heartbeat 3"
+    instance.add_run_tags(run_id, {HEARTBEAT_TAG: beat})
     assert [watcher.look() for _ in range(3)] == [[], [], [run_id]]
     assert status_of(instance, run_id) == dg.DagsterRunStatus.FAILURE
     assert f"for {SILENT_AFTER:.0f} seconds (last: other-host, process 7, heartbeat 3)" in str(
         instance.all_logs(run_id)
     )
     assert watcher.look() == []
+
+
+def test_heartbeat_of_the_run_that_it_retries_is_not_its_own(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    run_id = start_run(instance, tags={HEARTBEAT_TAG: "other run: other-host, heartbeat 3"})
+    watcher = Watcher(instance, tmp_path)
+    assert [run for _ in range(3) for run in watcher.look()] == [run_id]
+    assert "(last: the start of the run)" in str(instance.all_logs(run_id))
 
 
 def test_cancelled_run_of_dead_host_ends_as_cancelled(
@@ -143,7 +153,7 @@ def test_cancelled_run_of_dead_host_ends_as_cancelled(
 def test_run_of_slow_host_lives(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     run_id, watcher = start_run(instance), Watcher(instance, tmp_path)
     for beat in range(5):
-        instance.add_run_tags(run_id, {HEARTBEAT_TAG: str(beat)})
+        instance.add_run_tags(run_id, {HEARTBEAT_TAG: f"{run_id}: {beat}"})
         assert [watcher.look(), watcher.look()] == [[], []]
 
 

@@ -1,4 +1,4 @@
-"""A second host on this machine: a network namespace, connected to this one by a cable."""
+"""A second host on this machine: namespaces of its network, name and folders, and a cable."""
 
 import os
 import shutil
@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import pytest
@@ -17,13 +18,20 @@ needs_namespaces = pytest.mark.skipif(
     reason="network namespaces need root and `ip`: apt-get install iproute2",
 )
 THIS, OTHER = "10.77.0.1", "10.77.0.2"
+# IP_FREEBIND, which Python's socket module lacks.
+_FREEBIND = 15
 _NAME, _CABLE = "candles", "candles0"
 
 
 class OtherHost:
     """A host at the address OTHER, which reaches this one at THIS while its cable is plugged."""
 
-    command = (str(shutil.which("ip")), "netns", "exec", _NAME)
+    def command(self, *words: str, name: str, volume: Path, at: Path) -> list[str]:
+        """Return the command as the host `name` runs it, which has the folder `volume` there."""
+        prepared = 'hostname "$1" && mount --bind "$2" "$3" && shift 3 && exec "$@"'
+        inside = ("unshare", "--mount", "--uts", "sh", "-c", prepared, "sh")
+        outside = (str(shutil.which("ip")), "netns", "exec", _NAME)
+        return [*outside, *inside, name, str(volume), str(at), *words]
 
     def plug(self) -> None:
         _ip(f"link add {_CABLE} type veth peer name eth0 netns {_NAME}")
@@ -49,10 +57,12 @@ def other_host() -> Iterator[OtherHost]:
     _ip(f"netns add {_NAME}")
     host = OtherHost()
     try:
-        host.plug()
         yield host
     finally:
         host.kill_all()
+        # It is gone already if the test ended with a dead host.
+        with suppress(subprocess.CalledProcessError):
+            _ip(f"link delete {_CABLE}")
         _ip(f"netns delete {_NAME}")
 
 
@@ -76,6 +86,11 @@ def relayed(connect: Callable[[], socket.socket], port: int) -> Iterator[None]:
     class Server(ThreadingTCPServer):
         daemon_threads, allow_reuse_address, block_on_close = True, True, False
         request_queue_size = 100
+
+        def server_bind(self) -> None:
+            # The address is this host's only while the cable is plugged.
+            self.socket.setsockopt(socket.IPPROTO_IP, _FREEBIND, 1)
+            super().server_bind()
 
     with Server((THIS, port), Relay) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
