@@ -124,7 +124,7 @@ class RequestBudget:
             changed = loop.time()
             return change(self._drained(stored, now))
 
-        lanes = self._store.update(self._exchange, drain_and_change)
+        lanes = await asyncio.to_thread(self._store.update, self._exchange, drain_and_change)
         return lanes, changed
 
     def _drained(self, lanes: Lanes, now: float) -> Lanes:
