@@ -1,7 +1,7 @@
 """A live refresh of many series: a run as the schedule launches it, and the exchange's floor.
 
-The run has a process of its own. The stand-in exchange answers after 100 ms, and allows ten requests
-a second and bursts of 15. Each series takes a request, so the floor is (series - 15) / 10 seconds.
+The run has a process of its own. The stand-in exchange answers after 100 ms, and allows 10 requests
+a second and bursts of 15. A series takes a request, so the floor is (series - 15) / 10 seconds.
 """
 
 import os
@@ -21,13 +21,17 @@ from dagster._grpc.types import ExecuteRunArgs
 
 from benchmarks.processes import Finished, azurite, run
 from benchmarks.tables import Measured, print_table
+from benchmarks.unchecked import defs as unchecked
 from coinbase_assets.automation.schedules import live_run_tags
 from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.series import Granularity, Series
 from coinbase_assets.dagster_instance.deployment import OWN
-from coinbase_assets.definitions import build_definitions
-from coinbase_assets.settings import load_settings
-from coinbase_assets_tests.processes import instance_at, process_environment, quiet_instance
+from coinbase_assets_tests.processes import (
+    PROJECT,
+    instance_at,
+    process_environment,
+    quiet_instance,
+)
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
 from coinbase_assets_tests.stand_in.markets import synthetic_markets
 
@@ -81,14 +85,14 @@ def _refreshes(number: int, granularity: Granularity, times: int) -> Sequence[Fi
 def _refresh(series: Sequence[Series], environment: Mapping[str, str]) -> Finished:
     """Run it in a process of its own, as the run launcher starts it."""
     today = datetime.now(UTC).date()
-    module = CodePointer.from_module("coinbase_assets.definitions", "defs", None)
+    module = CodePointer.from_module("benchmarks.unchecked", "defs", str(PROJECT))
     code = ReconstructableJob(ReconstructableRepository(module), IMPLICIT_ASSET_JOB_NAME)
     keys = frozenset(dg.AssetKey(RAW_CANDLES.asset_key(each)) for each in series)
     with patch.dict(os.environ, environment), instance_at(environment["DAGSTER_HOME"]) as instance:
-        job = build_definitions(load_settings()).resolve_implicit_global_asset_job_def()
+        job = unchecked().resolve_implicit_global_asset_job_def()
         origin = code.get_python_origin()
         created = instance.create_run_for_job(
-            job.get_subset(asset_selection=keys, asset_check_selection=frozenset()),
+            job,
             asset_selection=keys,
             tags=dict(live_run_tags(OWN, today, today)),
             run_config=OWN.run_config,
@@ -96,7 +100,7 @@ def _refresh(series: Sequence[Series], environment: Mapping[str, str]) -> Finish
         )
         arguments = ExecuteRunArgs(origin, created.run_id, instance.get_ref())
         _, *launch = arguments.get_command_args()
-        finished = run([sys.executable, "-m", "dagster", *launch], environment, Path.cwd())
+        finished = run([sys.executable, "-m", "dagster", *launch], environment, PROJECT)
         done = instance.get_run_by_id(created.run_id)
     assert done
     assert done.status == dg.DagsterRunStatus.SUCCESS

@@ -1,31 +1,35 @@
 """`<product>/<granularity>/raw_candles`: what the exchange answered, one partition per UTC day."""
 
-from collections.abc import Iterator
-from datetime import date, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import date
 
 import dagster as dg
 
 from coinbase_assets.assets.exchange_failures import exchange_failures
 from coinbase_assets.assets.partitions import daily_partitions, days_per_run
 from coinbase_assets.assets.table_schema import CANDLE_METADATA
-from coinbase_assets.candles.calendar import DAY, day_start
 from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.days import is_settled
 from coinbase_assets.candles.series import Series
 from coinbase_assets.collection.day_updates import DaysToCollect, DayUpdates
+from coinbase_assets.collection.live_questions import live_days, live_questions
 from coinbase_assets.dagster_instance.deployment import OWN, Deployment
 from coinbase_assets.dagster_instance.retried_runs import recorded_since_first_try
 from coinbase_assets.dagster_instance.run_tags import HEALING, LIVE, LIVE_GIVE_UP_AFTER, WITH_TRADES
-from coinbase_assets.exchange.resource import ExchangeResource
+from coinbase_assets.exchange.resource import BlockingExchange, ExchangeResource
 from coinbase_assets.storage.io_manager import AzureParquetIOManager, Update, storage_failures
 from coinbase_assets.storage.paths import PATH_METADATA
 from coinbase_assets.storage.stored_blob import StoredBlob
 
 
 def build_raw_candles(
-    series: Series, start: date, deployment: Deployment = OWN
+    series: Series, start: date, deployment: Deployment = OWN, together: Sequence[Series] = ()
 ) -> dg.AssetsDefinition:
-    """Return the asset that collects a series, from the day `start` on."""
+    """Return the asset that collects a series, from the day `start` on.
+
+    Live runs collect series of those in `together`.
+    """
 
     @dg.asset(
         key=deployment.key(RAW_CANDLES, series),
@@ -47,30 +51,49 @@ def build_raw_candles(
         lake: AzureParquetIOManager = deployment.lake_of(context)
         with storage_failures():
             stored = lake.store.find_partitions(RAW_CANDLES.path(series), context.partition_keys)
-        live = LIVE in context.run.tags
-        if live:
-            since = {key: _answered_through(blob) for key, blob in stored.items()}
-            kept = {key for key, through in since.items() if through >= day_start(key) + DAY}
+        if LIVE in context.run.tags:
+            client = exchange.get_client(urgent=True, give_up_after=LIVE_GIVE_UP_AFTER)
+            client = _asking_for_all(client, context, lake, others)
+            plan = live_days(series, context.partition_keys, stored)
         else:
-            recorded = _recorded_before(context)
-            since = {}
-            kept = {key for key in stored if key not in recorded and is_settled(stored[key].fields)}
-        client = exchange.get_client(live, LIVE_GIVE_UP_AFTER if live else None)
-        healing = context.run.tags.get(HEALING)
-        plan = DaysToCollect(
-            series,
-            context.partition_keys,
-            stored,
-            kept,
-            since,
-            live,
-            healing=healing is not None,
-            all_trades=healing == WITH_TRADES,
-        )
+            client = exchange.get_client()
+            plan = _days_to_collect(context, series, stored)
         updates = DayUpdates(plan, lake.store, exchange.api_url, context.log).updates(client)
         return dg.Output(_explained(updates, plan, exchange.api_url))
 
+    others = {deployment.key(RAW_CANDLES, each): each for each in together}
     return raw_candles
+
+
+def _days_to_collect(
+    context: dg.AssetExecutionContext, series: Series, stored: Mapping[str, StoredBlob]
+) -> DaysToCollect:
+    recorded, healing = _recorded_before(context), context.run.tags.get(HEALING)
+    return DaysToCollect(
+        series,
+        context.partition_keys,
+        stored,
+        kept={key for key in stored if key not in recorded and is_settled(stored[key].fields)},
+        since={},
+        live=False,
+        healing=healing is not None,
+        all_trades=healing == WITH_TRADES,
+    )
+
+
+@contextmanager
+def _asking_for_all(
+    client: AbstractContextManager[BlockingExchange],
+    context: dg.AssetExecutionContext,
+    lake: AzureParquetIOManager,
+    others: Mapping[dg.AssetKey, Series],
+) -> Iterator[BlockingExchange]:
+    """Open the client; at the first step of the run, ask for the series of all steps."""
+    selected = context.run.asset_selection or set()
+    series = [each for key, each in others.items() if key in selected]
+    with client as exchange:
+        exchange.ask_ahead(live_questions(lake.store, series, context.partition_keys))
+        yield exchange
 
 
 def _recorded_before(context: dg.AssetExecutionContext) -> set[str]:
@@ -88,7 +111,3 @@ def _explained(
     """Yield the updates. Raises dg.Failure in place of an ExchangeError."""
     with exchange_failures(f"{plan.series}, {plan.keys[0]} to {plan.keys[-1]}", url):
         yield from updates
-
-
-def _answered_through(blob: StoredBlob) -> datetime:
-    return datetime.fromisoformat(blob.fields["answered_through"])

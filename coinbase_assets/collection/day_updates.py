@@ -64,6 +64,17 @@ class DaysToCollect:
     all_trades: bool = False
 
     @property
+    def spans(self) -> Iterator[tuple[datetime, datetime]]:
+        """Yield what is asked for: from a time on until another, ascending."""
+        for is_kept, span in groupby(self.keys, key=self.kept.__contains__):
+            if not is_kept:
+                yield self.span(list(span))
+
+    def span(self, keys: Sequence[str]) -> tuple[datetime, datetime]:
+        """Return from when to when these adjoining days are asked for."""
+        return self.since.get(keys[0], day_start(keys[0])), day_start(keys[-1]) + DAY
+
+    @property
     def allowance(self) -> Allowance:
         """The requests that the run may send beyond those for its candles."""
         days = len(self.keys) - len(self.kept)
@@ -118,13 +129,13 @@ class DayUpdates:
     ) -> Iterator[Reconciled]:
         """Yield the days from the exchange, compared with its coarser candles unless `live`."""
         series, starts = self.days.series, [day_start(key) for key in keys]
-        since = self.days.since.get(keys[0], starts[0])
-        days = cut_days(exchange.fetch_candles(series, since, starts[-1] + DAY), series, starts)
+        since, end = self.days.span(keys)
+        days = cut_days(exchange.fetch_candles(series, since, end), series, starts)
         if self.days.live:
             yield from map(Reconciled, days)
             return
         nearest = self._agreements_around(starts[0])
-        span = (starts[0], starts[-1] + DAY)
+        span = (starts[0], end)
         trades = TradeSearch(exchange, self.store, series.product, allowance)
         reconciler = Reconciler(exchange, series, *span, nearest, allowance)
         lifetimes = Lifetimes(self.store)

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import dagster as dg
@@ -99,13 +99,14 @@ def _assets(
     options: CandleOptions, windows: Mapping[Series, FreshnessWindows], deployment: Deployment
 ) -> list[dg.AssetsDefinition]:
     start = options.start
+    build_raw = partial(build_raw_candles, together=options.series)
     with warnings.catch_warnings():
         # Backfill policies and mappings to days that do not exist yet are beta. We need both.
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = [
             build(series, start, deployment)
             for series in (*options.series, *options.other_series)
-            for build in (build_raw_candles, build_candle_history, build_candle_coverage)
+            for build in (build_raw, build_candle_history, build_candle_coverage)
         ]
         assets += [build_candle_rollup(rollup, start, deployment) for rollup in options.rollups]
         if deployment.can_tell_halts(options.series):

@@ -1,7 +1,8 @@
 """The exchange as a Dagster resource: its configuration, and a client without async."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,27 +21,55 @@ from coinbase_assets.exchange.client import ExchangeClient
 from coinbase_assets.exchange.outages import Outages
 from coinbase_assets.exchange.products import Catalogue
 
+Question = tuple[Series, datetime, datetime]
+"""Candles of a series, from a time until another: arguments of `fetch_candles`."""
 
-@dataclass(frozen=True)
+
+@dataclass
 class BlockingExchange:
-    """An ExchangeClient without async: it runs in its own thread, and fetches ahead there.
-
-    If the caller stops early, the requests under way end together with the thread.
-    """
+    """An ExchangeClient without async: it runs in its own thread, and fetches ahead there."""
 
     client: ExchangeClient
     portal: BlockingPortal
+    _asked: dict[Question, "Future[list[Answer]]"] | None = None
+
+    def ask_ahead(self, questions: Iterable[Question]) -> None:
+        """Begin to ask all of them; `fetch_candles` then returns the answers.
+
+        Only the first call of a client does so.
+        """
+        if self._asked is None:
+            self._asked = {}
+            for each in questions:
+                self._asked[each] = self.portal.start_task_soon(self._answers, *each)
+
+    def stop_asking(self) -> None:
+        """End the requests whose answers nobody has taken."""
+        for asked in (self._asked or {}).values():
+            asked.cancel()
+
+    async def _answers(self, series: Series, start: datetime, end: datetime) -> list[Answer]:
+        product, granularity = series.product, series.granularity
+        return [each async for each in self.client.fetch_candles(product, granularity, start, end)]
 
     def fetch_candles(
         self, series: Series, start: datetime, end: datetime, *, confirm_empty: bool = True
-    ) -> Iterator[Answer]:
-        """See ExchangeClient.fetch_candles."""
+    ) -> Generator[Answer, None, None]:
+        """See ExchangeClient.fetch_candles. If the caller stops early, so do the requests."""
+        if asked := (self._asked or {}).pop((series, start, end), None):
+            yield from asked.result()
+            return
         product, granularity = series.product, series.granularity
         answers = self.client.fetch_candles(
             product, granularity, start, end, confirm_empty=confirm_empty
         )
-        while answer := self.portal.call(anext, answers, None):
-            yield answer
+        try:
+            while answer := self.portal.call(anext, answers, None):
+                yield answer
+        finally:
+            # A portal that has stopped has ended the requests, too.
+            with suppress(RuntimeError):
+                self.portal.call(answers.aclose)
 
     def fetch_products(self) -> Catalogue:
         """See ExchangeClient.fetch_products."""
@@ -61,7 +90,7 @@ class ExchangeResource(dg.ConfigurableResource):
     The processes of one machine share the budget in the file `budget_path`, by default in the
     folder of the Dagster instance, and beside it what is known of an outage. If `budget_url` is
     set, the processes of several machines share the budget on that server instead. `give_up_after`
-    is in seconds.
+    is in seconds. The steps of a run that one process executes share connections.
     """
 
     api_url: str = DEFAULT_URL
@@ -70,10 +99,21 @@ class ExchangeResource(dg.ConfigurableResource):
     budget_path: str = ""
     budget_url: str = ""
     _instance_folder: str = PrivateAttr(default="")
+    _of_run: ExitStack | None = PrivateAttr(default=None)
+    _clients: dict[tuple[bool, float], BlockingExchange] = PrivateAttr(default_factory=dict)
 
-    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["ExchangeResource"]:
+        """Yield the resource of a run; its clients stay open until the end of the run."""
         if context.instance:
             self._instance_folder = context.instance.root_directory
+        with ExitStack() as opened:
+            self._of_run = opened
+            try:
+                yield self
+            finally:
+                self._of_run = None
+                self._clients.clear()
 
     @contextmanager
     def get_client(
@@ -83,11 +123,26 @@ class ExchangeResource(dg.ConfigurableResource):
 
         A failed request is repeated for `give_up_after` seconds, by default the resource's value.
         """
+        patience = self.give_up_after if give_up_after is None else give_up_after
+        if self._of_run is None:
+            with self._opened_client(urgent, patience) as client:
+                yield client
+            return
+        if (urgent, patience) not in self._clients:
+            opened = self._of_run.enter_context(self._opened_client(urgent, patience))
+            self._clients[urgent, patience] = opened
+        yield self._clients[urgent, patience]
+
+    @contextmanager
+    def _opened_client(self, urgent: bool, give_up_after: float) -> Iterator[BlockingExchange]:
         with start_blocking_portal() as portal:
-            patience = self.give_up_after if give_up_after is None else give_up_after
-            client = portal.call(self._new_client, urgent, patience)
+            client = portal.call(self._new_client, urgent, give_up_after)
+            exchange = BlockingExchange(client, portal)
             with portal.wrap_async_context_manager(client):
-                yield BlockingExchange(client, portal)
+                try:
+                    yield exchange
+                finally:
+                    exchange.stop_asking()
 
     async def _new_client(self, urgent: bool, give_up_after: float) -> ExchangeClient:
         url = self.budget_url

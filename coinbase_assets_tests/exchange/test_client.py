@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pyarrow as pa
 import pytest
 
@@ -304,6 +305,9 @@ def test_fetch_candles_pauses_every_process_after_429(fetch: Fetch, budget_file:
             asyncio.run(another_process(exchange.url))
 
 
+SERIES = Series("BTC-USD", MINUTE)
+
+
 def answered(exchange: ExchangeResource, windows: int = 1, **options: Any) -> int:
     """Return the number of answers that a new client gets."""
     series = Series("BTC-USD", MINUTE)
@@ -369,3 +373,39 @@ def test_fetch_candles_accepts_unconfirmed_empty_answer(budget_file: Path) -> No
         (answer,) = client.fetch_candles(series, START, START + WINDOW, confirm_empty=False)
     assert answer.candles.num_rows == 0
     assert len(exchange.requests) == answer.requests == 1
+
+
+def test_steps_of_a_run_share_a_client(budget_file: Path) -> None:
+    with StandInExchange(rate=None) as exchange:
+        shared = resource(exchange.url, budget_file, rate=1000)
+        context = dg.build_init_resource_context()
+        with shared.yield_for_execution(context) as of_run:
+            with of_run.get_client() as first:
+                assert len(list(first.fetch_candles(SERIES, START, START + WINDOW))) == 1
+            with of_run.get_client() as second, of_run.get_client(urgent=True) as urgent:
+                assert first is second is not urgent
+                assert len(list(second.fetch_candles(SERIES, START, START + WINDOW))) == 1
+        with pytest.raises(RuntimeError, match="not running"):
+            list(first.fetch_candles(SERIES, START, START + WINDOW))
+        with shared.get_client() as third, shared.get_client() as fourth:
+            assert third is not fourth
+
+
+def test_caller_that_stops_early_stops_the_requests(budget_file: Path) -> None:
+    with StandInExchange(rate=None, latency=0.2) as exchange:
+        with resource(exchange.url, budget_file, rate=1).get_client() as client:
+            answers = client.fetch_candles(SERIES, START, START + 50 * WINDOW)
+            next(answers)
+            answers.close()
+            asked = len(exchange.requests)
+            assert len(list(client.fetch_candles(SERIES, START, START + WINDOW))) == 1
+        assert BURST > asked == len(exchange.requests) - 1
+
+
+def test_answers_that_nobody_takes_are_not_waited_for(budget_file: Path) -> None:
+    with StandInExchange(rate=None, latency=30) as exchange:
+        shared = resource(exchange.url, budget_file, rate=1000)
+        began = time.monotonic()
+        with shared.get_client() as client:
+            client.ask_ahead([(SERIES, START, START + WINDOW)])
+    assert time.monotonic() - began < 20
