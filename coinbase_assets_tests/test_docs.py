@@ -73,7 +73,7 @@ DAYS = {
 }
 COLLECTED = ("ETH-EUR:15m", "BTC-USD:1h", "--from", FIRST)
 PRODUCTS = ("BTC-USD", "BTC-USDT", "ETH-BTC", "ETH-EUR")
-NOTHING_READ = Facts(datetime.now(UTC), [], [], {}, None)
+NOTHING_READ = Facts(datetime.now(UTC), [], [], {}, {}, None)
 SNIPPETS = [snippet for page in pages() for snippet in snippets(page)]
 
 

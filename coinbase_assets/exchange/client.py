@@ -28,6 +28,7 @@ from coinbase_assets.exchange.products import (
     parse_products_response,
     refuse_impossible,
 )
+from coinbase_assets.exchange.request_counts import RequestCounts
 from coinbase_assets.exchange.responses import parse_candles_response, parse_trades_response
 from coinbase_assets.exchange.sender import REQUEST_SECONDS, Page, RequestSender
 
@@ -61,10 +62,11 @@ class ExchangeClient:
         request_seconds: float = REQUEST_SECONDS,
         transport: httpx.AsyncBaseTransport | None = None,
         outages: Outages | None = None,
+        counts: RequestCounts | None = None,
     ) -> None:
         bounded = BoundedTransport(api_url, transport)
         self._sender = RequestSender(
-            bounded, budget, give_up_after, request_seconds, clock, outages
+            bounded, budget, give_up_after, request_seconds, clock, outages, counts
         )
         self._clock = clock
         self._as_of = datetime.min.replace(tzinfo=UTC)

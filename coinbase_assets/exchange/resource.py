@@ -20,6 +20,7 @@ from coinbase_assets.exchange.budget_stores import BudgetFile
 from coinbase_assets.exchange.client import ExchangeClient
 from coinbase_assets.exchange.outages import Outages
 from coinbase_assets.exchange.products import Catalogue
+from coinbase_assets.exchange.request_counts import REQUEST_COUNTS_FILE, RequestCounts
 
 Question = tuple[Series, datetime, datetime]
 """Candles of a series, from a time until another: arguments of `fetch_candles`."""
@@ -88,7 +89,8 @@ class ExchangeResource(dg.ConfigurableResource):
     """The Coinbase Exchange or a stand-in, and the request budget for it.
 
     The processes of one machine share the budget in the file `budget_path`, by default in the
-    folder of the Dagster instance, and beside it what is known of an outage. If `budget_url` is
+    folder of the Dagster instance, and beside it what is known of an outage, and the requests so
+    far by their answers. If `budget_url` is
     set, the processes of several machines share the budget on that server instead. `give_up_after`
     is in seconds. The steps of a run that one process executes share connections.
     """
@@ -150,4 +152,5 @@ class ExchangeResource(dg.ConfigurableResource):
         store = budget_server(url) if url else BudgetFile(path)
         budget = RequestBudget(store, self.api_url, self.requests_per_second, urgent=urgent)
         outages = Outages(path.with_name("exchange_outage.json"))
-        return ExchangeClient(self.api_url, budget, give_up_after, outages=outages)
+        counts = RequestCounts(path.with_name(REQUEST_COUNTS_FILE))
+        return ExchangeClient(self.api_url, budget, give_up_after, outages=outages, counts=counts)

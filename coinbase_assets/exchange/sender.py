@@ -17,6 +17,7 @@ from coinbase_assets.exchange.errors import (
     RateLimited,
 )
 from coinbase_assets.exchange.outages import Outages
+from coinbase_assets.exchange.request_counts import NO_ANSWER, RequestCounts
 from coinbase_assets.exchange.responses import parse_time_response, refuse_errors
 from coinbase_assets.exchange.retries import retrying
 from coinbase_assets.plain_text import shown
@@ -48,17 +49,21 @@ class RequestSender:
         request_seconds: float,
         clock: Callable[[], float],
         outages: Outages | None = None,
+        counts: RequestCounts | None = None,
     ) -> None:
         self._transport = transport
         self._budget = budget
         self._give_up_after = give_up_after
         self._request_seconds = request_seconds
         self._outages = outages
+        self._counts = counts
         self._dates = DateCheck(clock, self._ask_time)
 
     async def aclose(self) -> None:
         await self._transport.aclose()
         self._budget.close()
+        if self._counts:
+            self._counts.save()
 
     async def retry(
         self, question: str, request: Callable[[], Awaitable[Page]]
@@ -102,13 +107,22 @@ class RequestSender:
     ) -> RawAnswer:
         left = _give_up_at.get() - asyncio.get_running_loop().time()
         seconds = min(self._request_seconds, max(left, _SHORTEST_SECONDS))
-        answer = await self._transport.get(path, parameters, bounds, seconds, self._renew_slot)
+        try:
+            answer = await self._transport.get(path, parameters, bounds, seconds, self._renew_slot)
+        except ExchangeError:
+            self._count(NO_ANSWER)
+            raise
+        self._count(str(answer.status))
         try:
             refuse_errors(answer, product)
         except RateLimited as error:
             await self._budget.pause(min(error.retry_after, _LONGEST_PAUSE))
             raise
         return answer
+
+    def _count(self, status: str) -> None:
+        if self._counts:
+            self._counts.add(status)
 
     async def _sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

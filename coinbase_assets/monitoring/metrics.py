@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from coinbase_assets.completeness.ledger import State
@@ -25,14 +25,16 @@ OPEN_STATES = (State.UNCONFIRMED, State.NOT_COLLECTED, State.OPEN, State.PENDING
 class Facts:
     """What was read at `read_at`: of the lake, the incidents, the request budget.
 
-    `waits` has the seconds that a request would wait, by its lane. `verified_at` is the end of the
-    last healing by the schedule, which verifies a share of the files. None is not known.
+    `waits` has the seconds that a request would wait, by its lane. `requests` has the number of
+    requests so far, by the status of their answers. `verified_at` is the end of the last healing by
+    the schedule, which verifies a share of the files. None is not known.
     """
 
     read_at: datetime
     statuses: Sequence[SeriesStatus]
     incidents: Sequence[Incident]
     waits: Mapping[str, float]
+    requests: Mapping[str, int]
     verified_at: datetime | None
 
 
@@ -48,7 +50,7 @@ class _Metrics(Collector):
     facts: Facts
     now: datetime
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         yield from self._of_series()
         yield self._open_buckets()
         kinds = Counter(incident.kind for incident in self.facts.incidents)
@@ -64,6 +66,7 @@ class _Metrics(Collector):
             "lane",
             self.facts.waits,
         )
+        yield self._requests()
         yield self._age("verification", "Time since a run last verified files", "verified_at")
         yield self._age("lake_read", "Time since these figures were read from the lake", "read_at")
 
@@ -93,6 +96,16 @@ class _Metrics(Collector):
     def _age(self, name: str, text: str, field: str) -> GaugeMetricFamily:
         seconds = self._seconds_since(getattr(self.facts, field))
         return GaugeMetricFamily(f"coinbase_{name}_age_seconds", text, value=seconds)
+
+    def _requests(self) -> CounterMetricFamily:
+        family = CounterMetricFamily(
+            "coinbase_requests",
+            "Requests to the exchange by processes of this host, by status",
+            labels=("status",),
+        )
+        for status, number in self.facts.requests.items():
+            family.add_metric((status,), number)
+        return family
 
     def _open_buckets(self) -> GaugeMetricFamily:
         family = GaugeMetricFamily(

@@ -17,6 +17,7 @@ from coinbase_assets.exchange.budget import RequestBudget
 from coinbase_assets.exchange.budget_servers import budget_server
 from coinbase_assets.exchange.budget_stores import BudgetFile
 from coinbase_assets.exchange.errors import ExchangeError
+from coinbase_assets.exchange.request_counts import REQUEST_COUNTS_FILE, read_request_counts
 from coinbase_assets.exchange.resource import BUDGET_FILE
 from coinbase_assets.lake.account import open_container
 from coinbase_assets.lake.status import SeriesStatus, series_status
@@ -57,6 +58,7 @@ def read_facts(settings: Settings, instance: dg.DagsterInstance) -> Facts:
         _statuses(settings, now),
         load_state(instance).incidents,
         _waits(settings),
+        read_request_counts(settings.dagster_home / REQUEST_COUNTS_FILE),
         _verified_at(instance),
     )
 

@@ -54,6 +54,7 @@ def test_metrics_say_what_is_open(operator: User, run_here: RunHere) -> None:
     assert found["budget_wait_seconds", "urgent"] == found["budget_wait_seconds", "ordinary"] == 0
     assert all(found["incidents", kind.value] == 0 for kind in Kind)
     assert 0 <= found["lake_read_age_seconds",] < 60
+    assert found["requests_total", "200"] >= 2
 
 
 def test_metrics_have_no_sample_for_what_is_not_known(operator: User, run_here: RunHere) -> None:
