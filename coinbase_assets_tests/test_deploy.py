@@ -2,15 +2,25 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import httpx
 import pytest
 import tenacity
 import yaml
+from azure.core.credentials import AccessToken
+from dagster._config import process_config, resolve_to_config_type
+from dagster_k8s import K8sRunLauncher
+from sqlalchemy.engine import make_url
 
+from coinbase_assets.dagster_instance.deployment import SILENT
+from coinbase_assets.dagster_instance.instance_config import config_for_postgres, template
+from coinbase_assets.dagster_instance.opening import open_instance
+from coinbase_assets.dagster_instance.postgres_storage import with_driver
 from coinbase_assets_tests.conftest import free_port
 from coinbase_assets_tests.processes import PROJECT, finish, process_environment, processes
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
@@ -100,3 +110,88 @@ def successful_jobs(port: int) -> set[str]:
     if len(jobs) < 2:
         raise LookupError(f"{runs}")
     return jobs
+
+
+PACKAGED: Mapping[str, Any] = yaml.safe_load(template().read_text())
+VALUES: Mapping[str, Any] = yaml.safe_load((DEPLOY / "kubernetes-values.yaml").read_text())
+
+
+def test_values_have_the_limits_and_retries_of_packaged_config() -> None:
+    daemon, retention = VALUES["dagsterDaemon"], PACKAGED["retention"]
+    runs, monitoring = PACKAGED["concurrency"]["runs"], PACKAGED["run_monitoring"]
+    assert daemon["runCoordinator"]["config"]["queuedRunCoordinator"] == {
+        "maxConcurrentRuns": runs["max_concurrent_runs"],
+        "tagConcurrencyLimits": runs["tag_concurrency_limits"],
+    }
+    assert daemon["runMonitoring"]["pollIntervalSeconds"] == monitoring["poll_interval_seconds"]
+    assert daemon["runMonitoring"]["startTimeoutSeconds"] > monitoring["start_timeout_seconds"]
+    retries = daemon["runRetries"]
+    assert PACKAGED["run_retries"] == {
+        "enabled": retries["enabled"],
+        "max_retries": retries["maxRetries"],
+        "retry_on_asset_or_op_failure": retries["retryOnAssetOrOpFailure"],
+    }
+    for kind in ("schedule", "sensor"):
+        days = VALUES["retention"][kind]["purgeAfterDays"]
+        assert days == retention[kind]["purge_after_days"]
+    assert VALUES["pythonLogs"]["pythonLogLevel"] == PACKAGED["python_logs"]["python_log_level"]
+    assert VALUES["telemetry"] == PACKAGED["telemetry"]
+
+
+def test_values_name_driver_that_dagster_works_with() -> None:
+    assert (
+        VALUES["postgresql"]["postgresqlScheme"]
+        == make_url(with_driver("postgresql://h")).drivername
+    )
+    assert "Password" not in (DEPLOY / "kubernetes-values.yaml").read_text()
+
+
+def test_launcher_of_jobs_accepts_settings_of_the_values() -> None:
+    launcher = VALUES["runLauncher"]["config"]["k8sRunLauncher"]
+    settings = {
+        "instance_config_map": "dagster-instance",
+        "dagster_home": "/opt/dagster/dagster_home",
+        "service_account_name": VALUES["global"]["serviceAccountName"],
+        "image_pull_policy": launcher["imagePullPolicy"],
+        "labels": launcher["labels"],
+    }
+    checked = process_config(resolve_to_config_type(K8sRunLauncher.config_type()), settings)
+    assert checked.success, checked.errors
+
+
+def test_config_for_entra_differs_by_its_storage_alone() -> None:
+    entra = yaml.safe_load((DEPLOY / "dagster-entra.yaml").read_text())
+    postgres = yaml.safe_load(config_for_postgres())
+    assert {**entra, "storage": None} == {**postgres, "storage": None}
+    del postgres["storage"]["custom"]["config"], entra["storage"]["custom"]["config"]
+    assert entra == postgres
+
+
+def test_config_for_entra_records_runs(
+    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token takes the place of Azure's; the socket's folder that of the host."""
+    asked = list[str]()
+
+    def token(self: object, scope: str) -> AccessToken:
+        asked.append(scope)
+        return AccessToken("a token", int(time.time()) + 3600)
+
+    monkeypatch.setattr("azure.identity.DefaultAzureCredential.get_token", token)
+    folder = postgres.url.partition("host=")[2]
+    text = (DEPLOY / "dagster-entra.yaml").read_text()
+    text = text.replace("db_name: dagster", "db_name: postgres")
+    (tmp_path / "dagster.yaml").write_text(
+        text.replace("sslmode: require", f"sslmode: prefer, host: {folder}")
+    )
+    monkeypatch.setenv("DAGSTER_POSTGRES_HOST", "")
+    monkeypatch.setenv("DAGSTER_POSTGRES_USER", "me")
+    with open_instance(tmp_path) as instance:
+        run = dg.materialize([nothing], instance=instance, run_config=SILENT)
+        assert instance.get_run_by_id(run.run_id)
+    assert set(asked) == {"https://ossrdbms-aad.database.windows.net/.default"}
+
+
+@dg.asset
+def nothing() -> None:
+    """Materialised to be recorded."""

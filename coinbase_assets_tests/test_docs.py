@@ -48,6 +48,7 @@ REASONS = {
     "needs Dagster+",
     "needs a deployment to upgrade",
     "needs Docker",
+    "needs a cluster",
     "needs Spark and an Azure account",
     "needs an Azure account",
     "needs an Azure account and a browser",
