@@ -142,28 +142,21 @@ class Reconciler:
         """
         merged = merged_day(day, stored)
         days = [merged, day] if _missing(day, stored).num_rows else [merged]
-        witnesses, found = self._with_needed_levels(days, witnesses)
-        newer = witnesses
-        for level in found.blaming:
-            if newer.levels[level].as_of < day.refreshed_at:
-                newer = self._with_level(day, newer, level, day.refreshed_at)
-        return (witnesses, found) if newer is witnesses else self._with_needed_levels(days, newer)
+        witnesses = self._with_needed_levels(days, witnesses)
+        for level in examine(merged, witnesses).blaming:
+            if witnesses.levels[level].as_of < day.refreshed_at:
+                witnesses = self._with_level(day, witnesses, level, day.refreshed_at)
+        witnesses = self._with_needed_levels(days, witnesses)
+        return witnesses, examine(merged, witnesses)
 
-    def _with_needed_levels(
-        self, days: Sequence[Day], witnesses: Witnesses
-    ) -> tuple[Witnesses, Examination]:
-        """Return also the examination of the first of the days."""
-        while True:
-            found = [examine(day, witnesses) for day in days]
-            answers = (
-                self._with_level(day, witnesses, examination.needs)
-                for day, examination in zip(days, found, strict=True)
-                if examination.needs
-            )
-            asked = next((each for each in answers if each is not witnesses), None)
-            if asked is None:
-                return witnesses, found[0]
-            witnesses = asked
+    def _with_needed_levels(self, days: Sequence[Day], witnesses: Witnesses) -> Witnesses:
+        for day in days:
+            while needs := examine(day, witnesses).needs:
+                asked = self._with_level(day, witnesses, needs)
+                if asked is witnesses:
+                    break
+                witnesses = asked
+        return witnesses
 
     def _with_level(
         self, day: Day, witnesses: Witnesses, level: Granularity, since: datetime | None = None
