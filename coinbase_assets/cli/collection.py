@@ -27,7 +27,7 @@ from coinbase_assets.exchange.budget import BURST
 from coinbase_assets.exchange.errors import ExchangeUnreachable, ProductRemoved
 from coinbase_assets.exchange.host_name import unknown_host
 from coinbase_assets.lake.account import with_storage
-from coinbase_assets.process_tuning import share_free_memory
+from coinbase_assets.process_tuning import share_free_memory, without_pandas
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.parquet_store import ParquetStore
 
@@ -113,6 +113,7 @@ def _run_plans(
     The partitions begin on `first` or earlier, if given. Returns whether all was collected.
     """
     share_free_memory()
+    without_pandas()
     all_series = {"series": tuple(dict.fromkeys([*settings.series, *series]))}
     settings = settings.model_copy(update=all_series)
     with with_storage(settings) as settings, opened_store(settings) as store:
