@@ -1,20 +1,14 @@
 """From the rows of the exchange's answer to a candle table. Pure: no I/O."""
 
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from coinbase_assets.candles.rules import describe_candle, validate_candles
 from coinbase_assets.candles.series import Granularity
-from coinbase_assets.candles.table import (
-    COLUMNS,
-    TIME_TYPE,
-    InvalidCandles,
-    clip_candles,
-    conform,
-    epoch_seconds,
-)
+from coinbase_assets.candles.table import TIME_TYPE, InvalidCandles, conform, epoch_seconds
 from coinbase_assets.plain_text import quoted, shown
 
 # The exchange's own order, which is not open, high, low, close (its documentation).
@@ -38,26 +32,30 @@ def parse_candles(
     Rows before `start`, which the exchange may send (see its docs), are dropped.
     Raises InvalidCandles for everything else that breaks a rule.
     """
-    table = clip_candles(_table(rows), start, datetime.max.replace(tzinfo=UTC)).sort_by("time")
-    if table.num_rows > 1:
-        table = _without_repetitions(table)
+    table = _table(_distinct(_values(rows), start))
     validate_candles(table, granularity, start, end)
     _refuse_coarser_grid(table, granularity)
     return table
 
 
-def _table(rows: list[object]) -> pa.Table:
-    for row in rows:
-        if broken := _broken_shape(row):
-            raise InvalidCandles(f"row {shown(repr(row), 200)}: {broken}")
-    answered = dict(zip(_ANSWER_COLUMNS, zip(*rows, strict=True), strict=True)) if rows else {}
-    time = pa.array(answered.get("time", ()), pa.timestamp("s", "UTC"))
-    values = {
-        column.name: pa.array(answered.get(column.name, ()), column.type)
-        for column in COLUMNS
-        if column.name in _ANSWER_COLUMNS
-    }
-    return conform(pa.table({"time": time.cast(TIME_TYPE), **values}))
+def _values(rows: list[object]) -> np.ndarray:
+    """Return the rows as an array of numbers. Raises InvalidCandles."""
+    if not _is_regular(rows):
+        for row in rows:
+            if broken := _broken_shape(row):
+                raise InvalidCandles(f"row {shown(repr(row), 200)}: {broken}")
+    return np.array(rows, np.float64).reshape(-1, len(_ANSWER_COLUMNS))
+
+
+def _is_regular(rows: list[Any]) -> bool:
+    """Whether no row can have a broken shape. Looking at each row takes five times as long."""
+    if {*map(type, rows)} != {list} or {*map(len, rows)} != {len(_ANSWER_COLUMNS)}:
+        return False
+    times = [row[0] for row in rows]
+    if {*map(type, times)} != {int} or min(times) < 0 or max(times) > _LAST_TIME:
+        return False
+    others = [value for row in rows for value in row if type(value) is not float]
+    return {*map(type, others)} == {int} and max(map(abs, others)) <= _LARGEST_INTEGER
 
 
 def _broken_shape(row: object) -> str:
@@ -74,11 +72,21 @@ def _broken_shape(row: object) -> str:
     return ""
 
 
-def _without_repetitions(table: pa.Table) -> pa.Table:
-    """Drop exact repeats of a row; validation refuses rows that share only a time."""
-    columns = [column.to_numpy() for column in table.select(_ANSWER_COLUMNS).columns]
-    same = np.logical_and.reduce([column[1:] == column[:-1] for column in columns])
-    return table.filter(pa.array(np.append(True, ~same)))
+def _distinct(values: np.ndarray, start: datetime) -> np.ndarray:
+    """Return the rows from `start` on, in ascending order, without exact repeats of a row.
+
+    Validation refuses rows that share only a time.
+    """
+    values = values[values[:, 0] >= start.timestamp()]
+    values = values[np.argsort(values[:, 0], kind="stable")]
+    is_repeated = (values[1:] == values[:-1]).all(axis=1)
+    return values[np.append(True, ~is_repeated)] if is_repeated.any() else values
+
+
+def _table(values: np.ndarray) -> pa.Table:
+    columns = dict(zip(_ANSWER_COLUMNS, np.ascontiguousarray(values.T), strict=True))
+    time = pa.array(columns.pop("time").astype(np.int64) * 1_000_000, TIME_TYPE)
+    return conform(pa.table({"time": time, **columns}))
 
 
 def _refuse_coarser_grid(table: pa.Table, granularity: Granularity) -> None:
