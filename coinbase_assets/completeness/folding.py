@@ -62,7 +62,8 @@ def fold(candles: pa.Table, start: datetime, length: timedelta) -> Folded:
     buckets = buckets_of(candles, start, length)
     places, firsts, counts = np.unique(buckets, return_index=True, return_counts=True)
     ends = firsts + counts
-    volumes = candles["volume"].to_pylist()
+    spans = zip(firsts.tolist(), ends.tolist(), strict=True)
+    volumes = candles["volume"].to_numpy().tolist()
     number = DAY // length
 
     def spread(values: Sequence[float] | np.ndarray, absent: float = np.nan) -> np.ndarray:
@@ -78,7 +79,7 @@ def fold(candles: pa.Table, start: datetime, length: timedelta) -> Folded:
         spread(np.maximum.reduceat(values["high"], firsts) if len(firsts) else []),
         spread(np.minimum.reduceat(values["low"], firsts) if len(firsts) else []),
         spread(values["close"][ends - 1]),
-        spread([fsum(volumes[a:b]) for a, b in zip(firsts, ends, strict=True)], 0.0),
+        spread([fsum(volumes[first:end]) for first, end in spans], 0.0),
     )
 
 

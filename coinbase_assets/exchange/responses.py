@@ -37,6 +37,8 @@ def refuse_errors(answer: RawAnswer, product: str | None) -> None:
     `product` is the product that was asked for, None for the list of products.
     """
     status = answer.status
+    if status == httpx.codes.OK:
+        return
     answered = f"answered {status} {quoted(answer.beginning, 200)}"
     if status == httpx.codes.NOT_FOUND and product:
         raise ProductNotFound(
@@ -49,8 +51,7 @@ def refuse_errors(answer: RawAnswer, product: str | None) -> None:
         raise ExchangeUnavailable(answered)
     if status >= 400:
         raise RequestRefused(f"{answered} to {answer.url}")
-    if status != httpx.codes.OK:
-        raise ExchangeError(f"{answered} to {answer.url}")
+    raise ExchangeError(f"{answered} to {answer.url}")
 
 
 def _retry_after(answer: RawAnswer) -> float:
