@@ -14,11 +14,12 @@ from functools import partial
 import httpx
 
 from coinbase_assets.environment.network import httpx_options
+from coinbase_assets.exchange.direct_transport import DirectTransport
 from coinbase_assets.exchange.errors import ExchangeUnreachable, GarbledAnswer
 from coinbase_assets.plain_text import quoted, shown
 
 # For one read, one write, or one connection. The deadline of a request is over all of them.
-_TIMEOUT = httpx.Timeout(20, connect=10).as_dict()
+_TIMEOUT = {"connect": 10.0, "read": 20.0, "write": 20.0}
 _HEADERS = {
     "User-Agent": "coinbase-assets",
     "Accept": "*/*",
@@ -63,7 +64,7 @@ class BoundedTransport:
 
     def __init__(self, api_url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._url = api_url
-        self._transport = transport or httpx.AsyncHTTPTransport(**httpx_options(api_url))
+        self._transport = transport or _transport(api_url)
 
     async def aclose(self) -> None:
         await self._transport.aclose()
@@ -83,8 +84,12 @@ class BoundedTransport:
         """
         try:
             async with asyncio.timeout(seconds) as deadline:
-                trace = partial(_hold_deadline, deadline, before_sending)
-                extensions = {"timeout": _TIMEOUT, "trace": trace}
+                hold = partial(_hold_deadline, deadline, before_sending)
+                extensions = {
+                    "timeout": _TIMEOUT,
+                    "before_sending": hold,
+                    "trace": partial(_trace, hold),
+                }
                 request = httpx.Request(
                     "GET",
                     self._url + path,
@@ -114,12 +119,24 @@ class BoundedTransport:
             await response.aclose()
 
 
+def _transport(api_url: str) -> httpx.AsyncBaseTransport:
+    """Return httpx's own transport for a proxy: it knows all kinds of them."""
+    options = httpx_options(api_url)
+    if options["proxy"]:
+        return httpx.AsyncHTTPTransport(**options)
+    return DirectTransport(verify=options["verify"], trust_env=False)
+
+
+async def _trace(hold: Callable[[], Awaitable[None]], event: str, _: object) -> None:
+    """Called by httpx's own transport at each step of a request."""
+    if event.endswith("send_request_headers.started"):
+        await hold()
+
+
 async def _hold_deadline(
-    deadline: asyncio.Timeout, before_sending: Callable[[], Awaitable[None]], event: str, _: object
+    deadline: asyncio.Timeout, before_sending: Callable[[], Awaitable[None]]
 ) -> None:
-    """Called by httpx at each step of a request: wait without a deadline before it is sent."""
-    if not event.endswith("send_request_headers.started"):
-        return
+    """Wait without a deadline before a request is sent."""
     now = asyncio.get_running_loop().time
     left = (deadline.when() or now()) - now()
     deadline.reschedule(None)

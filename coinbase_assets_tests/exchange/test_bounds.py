@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,8 +184,29 @@ def test_no_cookie_is_kept_and_gzip_alone_is_asked_for(budget_file: Path) -> Non
         asyncio.run(ask_twice(server.url))
     assert len(server.received) == 2
     for request in server.received:
-        assert b"Cookie" not in request
-        assert b"\r\nAccept-Encoding: gzip\r\n" in request
+        assert b"cookie" not in request.lower()
+        assert b"\r\naccept-encoding: gzip\r\n" in request.lower()
+
+
+def test_request_on_a_closed_connection_is_not_sent_again(budget_file: Path) -> None:
+    received: list[bytes] = []
+
+    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            received.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(b"".join(whole(b"[]")()))
+            received.append(await reader.readuntil(b"\r\n\r\n"))
+
+    async def ask_twice() -> None:
+        async with await asyncio.start_server(answer_once, "127.0.0.1") as server:
+            host, port = server.sockets[0].getsockname()
+            async with a_client(f"http://{host}:{port}", budget_file) as client:
+                await first_window(client)
+                with pytest.raises(ExchangeUnreachable):
+                    await first_window(client)
+
+    asyncio.run(ask_twice())
+    assert len(received) == 2
 
 
 @pytest.mark.parametrize("product", ["\ud800", "BTC-USD/../..", "", "é-USD", "A-B\r\nX: y"])
