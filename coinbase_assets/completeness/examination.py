@@ -53,13 +53,16 @@ class Witnesses:
 
     `first` is the coarsest granularity that is reliable for the series; the `exact` ones hardly
     ever differ from it. `levels` are the candles that were asked for. `by_trades` says what trades
-    prove of single holes, see TradesOfHole.
+    prove of single holes, see TradesOfHole. `examined` has the days that were examined with these.
     """
 
     first: Granularity
     levels: Mapping[Granularity, Answered] = field(default_factory=dict)
     by_trades: Sequence[Proof] = ()
     exact: frozenset[Granularity] = frozenset()
+    examined: "list[tuple[Day, Examination]]" = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
 
     @property
     def as_of(self) -> datetime:
@@ -92,7 +95,16 @@ class Examination:
 
 
 def examine(day: Day, witnesses: Witnesses) -> Examination:
-    """Examine the candles of a closed day."""
+    """Examine the candles of a closed day, each once: the same is asked several times."""
+    for examined, found in witnesses.examined:
+        if examined is day:
+            return found
+    found = _examine(day, witnesses)
+    witnesses.examined.append((day, found))
+    return found
+
+
+def _examine(day: Day, witnesses: Witnesses) -> Examination:
     walk = _Walk(day, witnesses)
     walk.walk()
     return Examination(
