@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from urllib.parse import urlencode
 
 import httpx
 
@@ -90,13 +91,10 @@ class BoundedTransport:
                     "before_sending": hold,
                     "trace": partial(_trace, hold),
                 }
-                request = httpx.Request(
-                    "GET",
-                    self._url + path,
-                    params=parameters,
-                    headers=_HEADERS,
-                    extensions=extensions,
+                url = (
+                    f"{self._url}{path}?{urlencode(parameters)}" if parameters else self._url + path
                 )
+                request = httpx.Request("GET", url, headers=_HEADERS, extensions=extensions)
                 return await self._answer(request, bounds, min(_ERROR_SECONDS, seconds / 2))
         except TimeoutError as error:
             cause = f"no whole answer within {seconds:.3g} s"
