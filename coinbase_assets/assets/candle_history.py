@@ -79,9 +79,8 @@ def _stored_days(store: "ParquetStore", series: Series, months: Sequence[str]) -
     blobs = stored_partitions(store, RAW_CANDLES, series, within=prefix)
 
     def load(day: str) -> pa.Table:
-        path = blobs[day].path
-        table = store.get(path)
-        check_input_columns(store.uri(path), table.schema, CANDLE_METADATA)
+        table = store.get_listed(blobs[day])
+        check_input_columns(store.uri(blobs[day].path), table.schema, CANDLE_METADATA)
         return table
 
     return PartitionTables(blobs, load)

@@ -24,6 +24,7 @@ from coinbase_assets.storage.errors import BlobChanged, BlobDamaged, PartitionMi
 from coinbase_assets.storage.lake_ids import LakeIds
 from coinbase_assets.storage.pandas_tables import index_columns
 from coinbase_assets.storage.parquet_encoding import ParquetOptions, decode, encode
+from coinbase_assets.storage.recent_puts import RecentPuts
 from coinbase_assets.storage.stored_blob import StoredBlob
 from coinbase_assets.storage.table_sizes import check_parquet, not_parquet, table_size
 from coinbase_assets.table_metadata import Fields, all_fields, with_fields
@@ -33,6 +34,8 @@ DAMAGED = "damaged/"
 """The folder that keeps damaged files which were replaced."""
 _MOST_OF_DAMAGE = 200
 _NO_FIELDS: Mapping[str, str] = MappingProxyType({})
+# Half a year of days of 1m candles.
+_RECENT = RecentPuts(8 * 2**20)
 _OF_OTHER_LAKE = "it belongs to another lake, whose id {} has no mark in lakes/"
 
 
@@ -172,6 +175,11 @@ class ParquetStore:
             self._check_md5(path, download)
         return self._decode(path, download.content, columns, optional, with_index)
 
+    def get_listed(self, blob: StoredBlob) -> pa.Table:
+        """Return the table of a blob that was just listed, downloaded only if others have put it."""
+        content = _RECENT.get(self.uri(blob.path), blob)
+        return self._decode(blob.path, content, None, ()) if content else self.get(blob.path)
+
     def put(self, path: str, table: pa.Table, replacing: StoredBlob | None) -> StoredBlob:
         """Store the table in one atomic step and return its blob.
 
@@ -190,7 +198,9 @@ class ParquetStore:
             )
         fields = {**_fields(table), **_description(path, content)}
         try:
-            return self._source.put(path, content, _CONTENT_TYPE, fields, replacing)
+            stored = self._source.put(path, content, _CONTENT_TYPE, fields, replacing)
+            _RECENT.keep(self.uri(path), stored, content)
+            return stored
         except BlobChanged:
             damaged = self.survey(path).get(path)
             if replacing or not damaged or not damaged.damage:
