@@ -176,7 +176,7 @@ class ParquetStore:
         return self._decode(path, download.content, columns, optional, with_index)
 
     def get_listed(self, blob: StoredBlob) -> pa.Table:
-        """Return the table of a blob that was just listed, downloaded only if others have put it."""
+        """Return the table of a listed blob; what this process has put is not downloaded."""
         content = _RECENT.get(self.uri(blob.path), blob)
         return self._decode(blob.path, content, None, ()) if content else self.get(blob.path)
 
