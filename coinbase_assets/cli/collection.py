@@ -93,10 +93,13 @@ def _distinct_series(settings: Settings, series: Sequence[Series]) -> list[Serie
     """Return each series once, and print which of them are not configured."""
     distinct = list(dict.fromkeys(series))
     extra = [str(each) for each in distinct if each not in settings.series]
+    where = "COINBASE_SERIES"
+    if settings.shard:
+        where = f"the part of {where} that COINBASE_SHARD={settings.shard} has"
     if len(extra) == 1:
-        console.print(f"{extra[0]} is not in COINBASE_SERIES, so the schedules leave it out")
+        console.print(f"{extra[0]} is not in {where}, so the schedules leave it out")
     elif extra:
-        console.print(f"Not in COINBASE_SERIES, so the schedules leave them out: {_listed(extra)}")
+        console.print(f"Not in {where}, so the schedules leave them out: {_listed(extra)}")
     return distinct
 
 

@@ -10,7 +10,7 @@ import pytest
 from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.series import Series
 from coinbase_assets.environment.shards import Shard
-from coinbase_assets_tests.cli.users import NOON, NewUser, User
+from coinbase_assets_tests.cli.users import NOON, NewUser, RunHere, User
 from coinbase_assets_tests.processes import finish
 from coinbase_assets_tests.stand_in.exchange import Request, StandInExchange
 from coinbase_assets_tests.stand_in.forward_proxy import Proxy, forward_proxy
@@ -71,6 +71,21 @@ def test_three_shards_collect_three_times_as_fast(
     speeds = rate(requests[0]), rate(list(chain(*requests[1:])))
     print(f"requests a second: alone {speeds[0]:.1f}, as three shards {speeds[1]:.1f}")
     assert 2.4 < speeds[1] / speeds[0] < 3.3
+
+
+def test_series_of_another_shard_is_named(new_user: NewUser, run_here: RunHere) -> None:
+    ours, theirs = sorted(("BTC-USD:1h", "ETH-EUR:15m"), key=lambda each: not _is_in_first(each))
+    assert _is_in_first(ours) > _is_in_first(theirs)
+    user = new_user(COINBASE_SERIES=f"{ours},{theirs}", COINBASE_SHARD="1/2")
+    done = run_here(user, "collect", theirs, "--days", "1", "--dry-run")
+    part = "the part of COINBASE_SERIES that COINBASE_SHARD=1/2 has"
+    assert f"{theirs} is not in {part}, so the schedules leave it out" in done.stdout.replace(
+        "\n", " "
+    )
+
+
+def _is_in_first(series: str) -> bool:
+    return Shard(1, 2).holds(Series.parse(series).product)
 
 
 def requests_of(exchange: StandInExchange, address: str) -> Sequence[Request]:
