@@ -90,9 +90,9 @@ class ExchangeResource(dg.ConfigurableResource):
 
     The processes of one machine share the budget in the file `budget_path`, by default in the
     folder of the Dagster instance, and beside it what is known of an outage, and the requests so
-    far by their answers. If `budget_url` is
-    set, the processes of several machines share the budget on that server instead. `give_up_after`
-    is in seconds. The steps of a run that one process executes share connections.
+    far by their answers. If `budget_url` is set, the processes of several machines share the budget
+    on that server instead. `give_up_after` is in seconds. The steps of a run that one process
+    executes share connections.
     """
 
     api_url: str = DEFAULT_URL

@@ -1,5 +1,6 @@
 """Live runs ask for all of their series at once, and their steps take the answers."""
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -8,12 +9,14 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
+from coinbase_assets import AzureStorageResource, candle_assets
 from coinbase_assets.candles.calendar import DAY, day_start
 from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.series import Series
 from coinbase_assets.collection.live_questions import live_questions
 from coinbase_assets.dagster_instance.deployment import SILENT
 from coinbase_assets.dagster_instance.run_tags import LIVE, range_tags
+from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.running import asset_job, settings_for
 from coinbase_assets_tests.stand_in.exchange import StandInExchange
@@ -36,8 +39,12 @@ class TogetherOnly:
 
 
 def refresh(exchange: StandInExchange, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+    return run(asset_job(settings_for(exchange.url, *map(str, SERIES))), instance)
+
+
+def run(job: dg.JobDefinition, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
     today = f"{datetime.now(UTC):%F}"
-    return asset_job(settings_for(exchange.url, *map(str, SERIES))).execute_in_process(
+    return job.execute_in_process(
         instance=instance,
         asset_selection=[dg.AssetKey(RAW_CANDLES.asset_key(each)) for each in SERIES],
         tags={LIVE: "true", **range_tags(today, today)},
@@ -68,6 +75,28 @@ def test_series_that_fails_keeps_no_other_from_its_candles(
         assert not refresh(exchange, instance).success
     stored = [bool(lake.list(RAW_CANDLES.folder(each))) for each in SERIES]
     assert stored == [False, True, True]
+
+
+def test_steps_of_another_project_ask_for_their_own_series(
+    lake: ParquetStore, instance: dg.DagsterInstance, connection_string: str
+) -> None:
+    """Its executor may start a process for each step."""
+    asked = list[tuple[str, int]]()
+
+    def note(number: int, product: str, params: Mapping[str, str]) -> None:
+        asked.append((product, len(lake.list("raw_candles/"))))
+
+    with StandInExchange(rate=None, faults=note) as exchange:
+        definitions = candle_assets(
+            series=[*map(str, SERIES)],
+            start=f"{datetime.now(UTC) - DAY:%F}",
+            storage=AzureStorageResource(connection_string=connection_string),
+            container=os.environ["COINBASE_CONTAINER"],
+            exchange=ExchangeResource(api_url=exchange.url, requests_per_second=1000),
+        )
+        run(definitions.resolve_implicit_global_asset_job_def(), instance)
+    first_asked = dict(reversed(asked))
+    assert sorted(first_asked.values()) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("granularity", "is_asked"), [("1m", False), ("1h", True)])
