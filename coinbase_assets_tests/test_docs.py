@@ -286,7 +286,7 @@ def test_runbook_explains_every_alert_and_metric() -> None:
     for kind in Kind:
         assert f"\n### {kind}: {TROUBLE[kind]}\n" in text
     names = re.findall(r"^# HELP (\w+)", metrics_text(NOTHING_READ, datetime.now(UTC)), re.M)
-    assert len(names) == 11
+    assert len(names) == 12
     assert {name for name in names if f"| `{name}` |" not in text} == set()
 
 
