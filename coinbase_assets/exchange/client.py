@@ -72,9 +72,6 @@ class ExchangeClient:
         self._as_of = datetime.min.replace(tzinfo=UTC)
 
     async def __aenter__(self) -> Self:
-        # Arrow may import pandas for its first array. A busy event loop sends requests late, and so
-        # closer to the next requests.
-        await asyncio.to_thread(pa.array, [0.0])
         return self
 
     async def __aexit__(
@@ -174,7 +171,10 @@ class ExchangeClient:
         path = f"/products/{series.product}/candles"
         answer, as_of = await self._sender.get(path, parameters, series.product)
         self._as_of = max(self._as_of, as_of)
-        return parse_candles_response(answer, series.granularity, window), as_of
+        # In a thread, because a busy event loop sends requests late, and so closer to the next
+        # requests. The first answer takes longest, because Arrow loads pandas.
+        parse = partial(parse_candles_response, answer, series.granularity, window)
+        return await asyncio.to_thread(parse), as_of
 
     async def _request_products(self) -> Page:
         answer, as_of = await self._sender.get("/products", bounds=CATALOGUE_BOUNDS)
