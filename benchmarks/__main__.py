@@ -7,7 +7,7 @@ from benchmarks.tables import machine
 
 NAMES = [
     *("startup", "light", "collect", "budget", "backfill", "append", "read", "query", "memory"),
-    *("sensor", "idle", "environments", "truth", "fuzz"),
+    *("refresh", "sensor", "idle", "environments", "truth", "fuzz"),
 ]
 
 
