@@ -6,8 +6,8 @@ from importlib import import_module
 from benchmarks.tables import machine
 
 NAMES = [
-    *("startup", "light", "collect", "budget", "backfill", "append", "read", "query", "memory"),
-    *("refresh", "sensor", "idle", "environments", "truth", "fuzz"),
+    *("startup", "light", "commands", "collect", "budget", "backfill", "append", "read", "query"),
+    *("memory", "refresh", "sensor", "idle", "environments", "truth", "fuzz"),
 ]
 
 

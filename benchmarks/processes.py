@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +18,24 @@ COMMAND = str(Path(sys.executable).with_name("coinbase-assets"))
 
 @dataclass(frozen=True)
 class Finished:
-    """What a process took: seconds, of a processor too, and at its peak MB of resident memory."""
+    """What a process took: seconds, of a processor too, and at its peak MB of resident memory.
+
+    `said` is what it wrote to standard output and standard error.
+    """
 
     seconds: float
     processor: float
     peak: float
+    said: str = ""
 
 
-def run(command: Sequence[str | Path], environment: Mapping[str, str], folder: Path) -> Finished:
-    """Run it in the folder to its end. Raises CalledProcessError, with what it said."""
+def run(
+    command: Sequence[str | Path],
+    environment: Mapping[str, str],
+    folder: Path,
+    statuses: Container[int] = (0,),
+) -> Finished:
+    """Run it in the folder to its end. Raises CalledProcessError if it ends with another status."""
     with tempfile.TemporaryFile() as output:
         begin = time.perf_counter()
         process = subprocess.Popen(
@@ -40,13 +49,13 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str], folder: P
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - begin
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            output.seek(0)
-            said = output.read().decode(errors="replace")
-            print(said, file=sys.stderr)
-            raise subprocess.CalledProcessError(process.returncode, process.args, said)
+        output.seek(0)
+        said = output.read().decode(errors="replace")
+    if process.returncode not in statuses:
+        print(said, file=sys.stderr)
+        raise subprocess.CalledProcessError(process.returncode, process.args, said)
     processor = usage.ru_utime + usage.ru_stime
-    return Finished(seconds, processor, usage.ru_maxrss / 1024)
+    return Finished(seconds, processor, usage.ru_maxrss / 1024, said)
 
 
 @contextmanager
