@@ -296,6 +296,6 @@ def stored_candles(account: str, series: Series) -> int:
 
 
 def traded_candles(exchange: StandInExchange, series: Series) -> int:
-    start, end = int(day_start(DAYS[0]).timestamp()), int(END.timestamp()) - 1
-    market = exchange.markets[series.product]
-    return len(market.candles(series.granularity.seconds, start, end, time.time()))
+    start, last = day_start(DAYS[0]), END - series.granularity.delta
+    market, seconds = exchange.markets[series.product], series.granularity.seconds
+    return len(market.candles(seconds, int(start.timestamp()), int(last.timestamp()), time.time()))
