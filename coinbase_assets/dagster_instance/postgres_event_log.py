@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Any, Self
 
 from dagster import DagsterEventType, EventLogEntry
 from dagster_postgres.event_log import PostgresEventLogStorage
+from dagster_postgres.utils import get_token_provider_from_config, pg_url_from_config
 
 from coinbase_assets.dagster_instance.private_event_log_names import SqlEventLogStorageTable
+from coinbase_assets.dagster_instance.private_names import ConfigurableClassData
 from coinbase_assets.dagster_instance.supported_dagster import require, requiring_tested_dagster
 
 with requiring_tested_dagster():
@@ -26,6 +29,16 @@ class BatchedPostgresEventLogStorage(PostgresEventLogStorage):
     Dagster's own does so with materialisations alone, and opens two connections for each partition
     that a new run plans.
     """
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Self:
+        """For a `dagster.yaml` that names the class. Dagster's own would make a parent of it."""
+        return cls(
+            pg_url_from_config(config_value),
+            config_value.get("should_autocreate_tables", True),
+            inst_data,
+            get_token_provider_from_config(config_value),
+        )
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         for planned, group in groupby(events, _is_planned):
