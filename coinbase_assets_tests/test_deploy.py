@@ -22,6 +22,7 @@ from sqlalchemy.engine import make_url
 from coinbase_assets.dagster_instance.deployment import SILENT
 from coinbase_assets.dagster_instance.instance_config import config_for_postgres, template
 from coinbase_assets.dagster_instance.opening import open_instance
+from coinbase_assets.dagster_instance.postgres_event_log import BatchedPostgresEventLogStorage
 from coinbase_assets.dagster_instance.postgres_storage import with_driver
 from coinbase_assets_tests.conftest import free_port
 from coinbase_assets_tests.processes import PROJECT, finish, process_environment, processes
@@ -31,6 +32,9 @@ from coinbase_assets_tests.stand_in.servers import SERVERS, Server, running_serv
 DEPLOY = PROJECT / "deploy"
 HADOLINT = Path(sys.executable).with_name("hadolint")
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+BICEP = (DEPLOY / "container-apps.bicep").read_text()
+# What a token for PostgreSQL is asked for.
+SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
 RUNS = "{ runsOrError { ... on Runs { results { jobName status } } } }"
 
 
@@ -126,25 +130,31 @@ VALUES: Mapping[str, Any] = yaml.safe_load((DEPLOY / "kubernetes-values.yaml").r
 
 
 def test_values_have_the_limits_and_retries_of_packaged_config() -> None:
-    daemon, retention = VALUES["dagsterDaemon"], PACKAGED["retention"]
-    runs, monitoring = PACKAGED["concurrency"]["runs"], PACKAGED["run_monitoring"]
-    assert daemon["runCoordinator"]["config"]["queuedRunCoordinator"] == {
-        "maxConcurrentRuns": runs["max_concurrent_runs"],
-        "tagConcurrencyLimits": runs["tag_concurrency_limits"],
-    }
-    assert daemon["runMonitoring"]["pollIntervalSeconds"] == monitoring["poll_interval_seconds"]
-    assert daemon["runMonitoring"]["startTimeoutSeconds"] > monitoring["start_timeout_seconds"]
-    retries = daemon["runRetries"]
-    assert PACKAGED["run_retries"] == {
-        "enabled": retries["enabled"],
-        "max_retries": retries["maxRetries"],
-        "retry_on_asset_or_op_failure": retries["retryOnAssetOrOpFailure"],
-    }
+    daemon, more = VALUES["dagsterDaemon"], VALUES["additionalInstanceConfig"]
+    coordinator = daemon["runCoordinator"]["config"]["customRunCoordinator"]
+    config = PACKAGED["concurrency"]["runs"] | PACKAGED["run_coordinator"]["config"]
+    assert coordinator == PACKAGED["run_coordinator"] | {"config": config}
+    own, packaged = daemon["runMonitoring"], PACKAGED["run_monitoring"]
+    assert own["enabled"]
+    assert own["pollIntervalSeconds"] == packaged["poll_interval_seconds"]
+    assert own["cancelTimeoutSeconds"] == packaged["cancel_timeout_seconds"]
+    assert own["startTimeoutSeconds"] > packaged["start_timeout_seconds"]
     for kind in ("schedule", "sensor"):
         days = VALUES["retention"][kind]["purgeAfterDays"]
-        assert days == retention[kind]["purge_after_days"]
+        assert days == PACKAGED["retention"][kind]["purge_after_days"]
+    assert more["run_retries"] == PACKAGED["run_retries"]
+    assert more["nux"] == PACKAGED["nux"]
     assert VALUES["pythonLogs"]["pythonLogLevel"] == PACKAGED["python_logs"]["python_log_level"]
     assert VALUES["telemetry"] == PACKAGED["telemetry"]
+
+
+def test_values_let_every_pod_sign_in_and_write_into_its_home() -> None:
+    deployments = VALUES["dagster-user-deployments"]["deployments"]
+    launcher = VALUES["runLauncher"]["config"]["k8sRunLauncher"]
+    for pod in (VALUES["dagsterWebserver"], VALUES["dagsterDaemon"], launcher, *deployments):
+        assert pod["labels"] == {"azure.workload.identity/use": "true"}
+    home = re.findall(r"DAGSTER_HOME=(\S+)", DOCKERFILE)
+    assert home == [VALUES["global"]["dagsterHome"]]
 
 
 def test_values_name_driver_that_dagster_works_with() -> None:
@@ -152,6 +162,9 @@ def test_values_name_driver_that_dagster_works_with() -> None:
         VALUES["postgresql"]["postgresqlScheme"]
         == make_url(with_driver("postgresql://h")).drivername
     )
+    storages = VALUES["additionalInstanceConfig"]
+    database = storages["event_log_storage"]["config"]["postgres_db"]
+    assert database["scheme"] == VALUES["postgresql"]["postgresqlScheme"]
     assert "Password" not in (DEPLOY / "kubernetes-values.yaml").read_text()
 
 
@@ -159,13 +172,31 @@ def test_launcher_of_jobs_accepts_settings_of_the_values() -> None:
     launcher = VALUES["runLauncher"]["config"]["k8sRunLauncher"]
     settings = {
         "instance_config_map": "dagster-instance",
-        "dagster_home": "/opt/dagster/dagster_home",
+        "dagster_home": VALUES["global"]["dagsterHome"],
         "service_account_name": VALUES["global"]["serviceAccountName"],
         "image_pull_policy": launcher["imagePullPolicy"],
         "labels": launcher["labels"],
     }
     checked = process_config(resolve_to_config_type(K8sRunLauncher.config_type()), settings)
     assert checked.success, checked.errors
+
+
+def test_container_apps_start_what_the_image_and_compose_start(compose: Mapping[str, Any]) -> None:
+    commands = [yaml.safe_load(text) for text in re.findall(r"command: (\[.+\])", BICEP)]
+    image = json.loads(DOCKERFILE.splitlines()[-1].removeprefix("CMD "))
+    services = compose["services"]
+    assert commands == [image, services["daemon"]["command"], services["web"]["command"]]
+
+
+def test_container_apps_are_private_single_and_without_secrets() -> None:
+    assert re.findall(r"external: (\w+)", BICEP) == ["false", "false"]
+    assert re.findall(r"(?:min|max)Replicas: (\d+)", BICEP) == ["1", "1"]
+    assert "passwordAuth: 'Disabled'" in BICEP
+    for word in ("secret:", "secrets", "secretRef", "listKeys", "listCredentials", "Password:"):
+        assert word not in BICEP
+    names = re.findall(r"name: '((?:COINBASE|DAGSTER|AZURE)_\w+)'", BICEP)
+    entra = (DEPLOY / "dagster-entra.yaml").read_text()
+    assert set(re.findall(r"env: (\w+)", entra)) <= set(names)
 
 
 def test_config_for_entra_differs_by_its_storage_alone() -> None:
@@ -176,10 +207,9 @@ def test_config_for_entra_differs_by_its_storage_alone() -> None:
     assert entra == postgres
 
 
-def test_config_for_entra_records_runs(
-    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The token takes the place of Azure's; the socket's folder that of the host."""
+@pytest.fixture
+def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The scopes for which tokens were asked of Azure's credential, which gives one."""
     asked = list[str]()
 
     def token(self: object, scope: str) -> AccessToken:
@@ -187,18 +217,41 @@ def test_config_for_entra_records_runs(
         return AccessToken("a token", int(time.time()) + 3600)
 
     monkeypatch.setattr("azure.identity.DefaultAzureCredential.get_token", token)
-    folder = postgres.url.partition("host=")[2]
-    text = (DEPLOY / "dagster-entra.yaml").read_text()
-    text = text.replace("db_name: dagster", "db_name: postgres")
-    (tmp_path / "dagster.yaml").write_text(
-        text.replace("sslmode: require", f"sslmode: prefer, host: {folder}")
-    )
+    return asked
+
+
+def test_config_for_entra_records_runs(
+    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked_for: list[str]
+) -> None:
     monkeypatch.setenv("DAGSTER_POSTGRES_HOST", "")
     monkeypatch.setenv("DAGSTER_POSTGRES_USER", "me")
-    with open_instance(tmp_path) as instance:
+    entra = yaml.safe_load((DEPLOY / "dagster-entra.yaml").read_text())
+    record_a_run(entra, postgres, tmp_path)
+    assert set(asked_for) == {SCOPE}
+
+
+def test_storages_of_values_record_runs(
+    postgres: Server, tmp_path: Path, asked_for: list[str]
+) -> None:
+    record_a_run(VALUES["additionalInstanceConfig"], postgres, tmp_path)
+    assert set(asked_for) == {SCOPE}
+
+
+def record_a_run(config: Mapping[str, Any], postgres: Server, home: Path) -> None:
+    """Record a run by these settings, with the server's socket in place of the host."""
+    text, folder = json.dumps(config), postgres.url.partition("host=")[2]
+    for shown, used in {
+        '"HOST"': '""',
+        '"candles"': '"me"',
+        '"db_name": "dagster"': '"db_name": "postgres"',
+        '"sslmode": "require"': f'"sslmode": "prefer", "host": "{folder}"',
+    }.items():
+        text = text.replace(shown, used)
+    (home / "dagster.yaml").write_text(text)
+    with open_instance(home) as instance:
         run = dg.materialize([nothing], instance=instance, run_config=SILENT)
         assert instance.get_run_by_id(run.run_id)
-    assert set(asked) == {"https://ossrdbms-aad.database.windows.net/.default"}
+        assert isinstance(instance.event_log_storage, BatchedPostgresEventLogStorage)
 
 
 @dg.asset
