@@ -284,8 +284,8 @@ def times_lost(
     for record in failed:
         failure = record.end_time or 0
         end = max(each for each in ends if each < failure)
-        again = min((each.start_time or 0 for each in retries(instance, record)), default=0)
-        lost.append(f"failed after {failure - end:.0f} s, began again after {again - end:.0f} s")
+        again = [each.start_time - end for each in retries(instance, record) if each.start_time]
+        lost.append(f"failed after {failure - end:.0f} s, began again after {again} s")
     return lost
 
 
