@@ -5,33 +5,23 @@ answers at once and without a limit, so that all that may be held is held. Runs 
 started as Dagster's run launcher starts them, over as many partitions as one may have.
 """
 
-import os
 import statistics
-import sys
 import tempfile
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from unittest.mock import patch
 
 import dagster as dg
-from dagster._core.code_pointer import CodePointer
-from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
-from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
-from dagster._grpc.types import ExecuteRunArgs
 
+from benchmarks.launched_runs import launch
 from benchmarks.processes import COMMAND, Finished, azurite, run, unlimited_exchange
 from benchmarks.tables import Measured, print_table
 from coinbase_assets.assets.partitions import MONTHS_PER_RUN, days_per_run
 from coinbase_assets.candles.calendar import DAY
 from coinbase_assets.candles.datasets import CANDLE_COVERAGE, CANDLE_HISTORY, RAW_CANDLES
 from coinbase_assets.candles.series import Series
-from coinbase_assets.dagster_instance.deployment import SILENT
 from coinbase_assets.dagster_instance.run_tags import range_tags
-from coinbase_assets.definitions import build_definitions
-from coinbase_assets.settings import load_settings
 from coinbase_assets_tests.processes import (
-    instance_at,
     process_environment,
     quiet_instance,
 )
@@ -88,7 +78,7 @@ def _peaks() -> dict[str, Finished]:
                 (FIVE_YEARS, f"{YEARS[0]}-01-01", f"{YEARS[1] - 1}-12-31"),
             )
         }
-        return peaks | _backfill_runs(environment, folder)
+        return peaks | _backfill_runs(environment)
 
 
 def _collect(first: str, last: str, environment: Mapping[str, str], folder: Path) -> Finished:
@@ -96,7 +86,7 @@ def _collect(first: str, last: str, environment: Mapping[str, str], folder: Path
     return run([COMMAND, *arguments], environment, folder)
 
 
-def _backfill_runs(environment: Mapping[str, str], folder: Path) -> dict[str, Finished]:
+def _backfill_runs(environment: Mapping[str, str]) -> dict[str, Finished]:
     """The longest run of each kind, over days and months that were collected."""
     year, end = YEARS[0], YEARS[0] + MONTHS_PER_RUN // 12 - 1
     most = days_per_run(SERIES.granularity)
@@ -110,36 +100,8 @@ def _backfill_runs(environment: Mapping[str, str], folder: Path) -> dict[str, Fi
         ),
     }
     return {
-        what: _launch(
-            [dg.AssetKey(kind.asset_key(SERIES)) for kind in kinds], keys, environment, folder
+        what: launch(
+            [dg.AssetKey(kind.asset_key(SERIES)) for kind in kinds], range_tags(*keys), environment
         )
         for what, (kinds, keys) in wanted.items()
     }
-
-
-def _launch(
-    assets: list[dg.AssetKey],
-    keys: tuple[str, str],
-    environment: Mapping[str, str],
-    folder: Path,
-) -> Finished:
-    """A run over these partitions, in a process of its own, as the run launcher starts it."""
-    module = CodePointer.from_module("coinbase_assets.definitions", "defs", None)
-    code = ReconstructableJob(ReconstructableRepository(module), IMPLICIT_ASSET_JOB_NAME)
-    with patch.dict(os.environ, environment), instance_at(environment["DAGSTER_HOME"]) as instance:
-        job = build_definitions(load_settings()).resolve_implicit_global_asset_job_def()
-        origin = code.get_python_origin()
-        created = instance.create_run_for_job(
-            job,
-            asset_selection=frozenset(assets),
-            tags=range_tags(*keys),
-            run_config=SILENT,
-            job_code_origin=origin,
-        )
-        arguments = ExecuteRunArgs(origin, created.run_id, instance.get_ref())
-        _, *launch = arguments.get_command_args()
-        finished = run([sys.executable, "-m", "dagster", *launch], environment, folder)
-        done = instance.get_run_by_id(created.run_id)
-    assert done
-    assert done.status == dg.DagsterRunStatus.SUCCESS
-    return finished

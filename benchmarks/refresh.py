@@ -4,31 +4,22 @@ The run has a process of its own. The stand-in exchange answers after 100 ms, an
 a second and bursts of 15. A series takes a request, so the floor is (series - 15) / 10 seconds.
 """
 
-import os
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from unittest.mock import patch
 
 import dagster as dg
-from dagster._core.code_pointer import CodePointer
-from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
-from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
-from dagster._grpc.types import ExecuteRunArgs
 
-from benchmarks.processes import Finished, azurite, run
+from benchmarks.launched_runs import launch
+from benchmarks.processes import Finished, azurite
 from benchmarks.tables import Measured, print_table
-from benchmarks.unchecked import defs as unchecked
 from coinbase_assets.automation.schedules import live_run_tags
 from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.series import Granularity, Series
 from coinbase_assets.dagster_instance.deployment import OWN
 from coinbase_assets_tests.processes import (
-    PROJECT,
-    instance_at,
     process_environment,
     quiet_instance,
 )
@@ -83,25 +74,6 @@ def _refreshes(number: int, granularity: Granularity, times: int) -> Sequence[Fi
 
 
 def _refresh(series: Sequence[Series], environment: Mapping[str, str]) -> Finished:
-    """Run it in a process of its own, as the run launcher starts it."""
     today = datetime.now(UTC).date()
-    module = CodePointer.from_module("benchmarks.unchecked", "defs", str(PROJECT))
-    code = ReconstructableJob(ReconstructableRepository(module), IMPLICIT_ASSET_JOB_NAME)
-    keys = frozenset(dg.AssetKey(RAW_CANDLES.asset_key(each)) for each in series)
-    with patch.dict(os.environ, environment), instance_at(environment["DAGSTER_HOME"]) as instance:
-        job = unchecked().resolve_implicit_global_asset_job_def()
-        origin = code.get_python_origin()
-        created = instance.create_run_for_job(
-            job,
-            asset_selection=keys,
-            tags=dict(live_run_tags(OWN, today, today)),
-            run_config=OWN.run_config,
-            job_code_origin=origin,
-        )
-        arguments = ExecuteRunArgs(origin, created.run_id, instance.get_ref())
-        _, *launch = arguments.get_command_args()
-        finished = run([sys.executable, "-m", "dagster", *launch], environment, PROJECT)
-        done = instance.get_run_by_id(created.run_id)
-    assert done
-    assert done.status == dg.DagsterRunStatus.SUCCESS
-    return finished
+    keys = [dg.AssetKey(RAW_CANDLES.asset_key(each)) for each in series]
+    return launch(keys, live_run_tags(OWN, today, today), environment, "benchmarks.unchecked")

@@ -99,7 +99,7 @@ def _assets(
     options: CandleOptions, windows: Mapping[Series, FreshnessWindows], deployment: Deployment
 ) -> list[dg.AssetsDefinition]:
     start = options.start
-    # The steps of other projects may be processes, each of which would ask for all series.
+    # Other projects may execute each step in its own process, and each would ask for all series.
     build_raw = partial(build_raw_candles, together=() if options.name else options.series)
     with warnings.catch_warnings():
         # Backfill policies and mappings to days that do not exist yet are beta. We need both.
