@@ -194,6 +194,15 @@ def test_examine_daily_series_by_candles_of_six_hours() -> None:
     assert examine(day(BUSY, "1d"), Witnesses(SIX)).needs is None
 
 
+def test_examine_same_day_and_witnesses_once() -> None:
+    quiet, known = day(QUIET), witnesses(QUIET)
+    found = examine(quiet, known)
+    assert examine(quiet, known) is found
+    lost = examine(day(without(QUIET, range(612, 613))), known)
+    more = examine(quiet, replace(known, levels={}))
+    assert len({found.proofs, lost.proofs, more.proofs}) == 3
+
+
 def test_examine_lost_minute_beside_true_pause() -> None:
     found = examine(day(without(QUIET, range(612, 613))), witnesses(QUIET))
     assert [row[:3] for row in said(found)] == [
