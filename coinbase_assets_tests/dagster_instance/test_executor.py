@@ -7,7 +7,7 @@ import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 
 from coinbase_assets.dagster_instance.executor import LockedInProcessExecutor
-from coinbase_assets_tests.processes import quiet_instance
+from coinbase_assets.dagster_instance.opening import open_instance
 
 
 class Outage(Exception):
@@ -52,8 +52,8 @@ def test_failed_step_is_a_line(
     error: str,
     said: list[str],
 ) -> None:
-    home = quiet_instance(tmp_path / "home")
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    # What it opens does not redirect the output of steps.
+    with open_instance(tmp_path / "home") as instance:
         job = dg.reconstructable(failing)
         result = dg.execute_job(job, instance, tags={"error": error}, raise_on_error=False)
         events = {event.event_type for event in result.all_events}
