@@ -11,7 +11,7 @@ from coinbase_assets.assets.partitions import MONTHS_PER_RUN, days_per_run
 from coinbase_assets.automation.asset_runs import AssetRuns, Failure
 from coinbase_assets.automation.plans import Outcome, Plan, grouped
 from coinbase_assets.automation.rebuild_sensors import monthly_assets
-from coinbase_assets.candles.calendar import DAY, adjoining, day_start, month_of
+from coinbase_assets.candles.calendar import adjoining, month_of
 from coinbase_assets.candles.datasets import (
     CANDLE_CHART,
     CANDLE_COVERAGE,
@@ -21,8 +21,7 @@ from coinbase_assets.candles.datasets import (
     RAW_CANDLES,
     Dataset,
 )
-from coinbase_assets.candles.days import SETTLED_AFTER, is_settled
-from coinbase_assets.candles.evidence import Evidence, waits
+from coinbase_assets.candles.days import is_final
 from coinbase_assets.candles.series import CandleSeries, RollupGranularity, Series
 from coinbase_assets.collection.listing_dates import Lifetimes
 from coinbase_assets.dagster_instance.deployment import OWN, Deployment
@@ -66,7 +65,7 @@ class Collector:
         done = {
             day
             for day, blob in blobs.items()
-            if day in recorded and (is_settled(blob.fields) or _waits(day, blob, now))
+            if day in recorded and is_final(day, blob.fields, now)
         }
         due = [day for day in days if again or day in lost or day not in done]
         return Plan(series, days, list(adjoining(due, days_per_run(series.granularity))))
@@ -268,14 +267,6 @@ class Collector:
         self, series: CandleSeries, dataset: Dataset, keys: Sequence[str]
     ) -> dict[str, StoredBlob]:
         return self.store.find_partitions(dataset.path(series), keys)
-
-
-def _waits(day: str, blob: StoredBlob, now: datetime) -> bool:
-    """Whether the stored day has an unproven hole that is not due again, and is old enough."""
-    evidence = Evidence.from_fields(blob.fields)
-    if not evidence or evidence.compared_at < day_start(day) + DAY + SETTLED_AFTER:
-        return False
-    return waits(blob.fields, now)
 
 
 def _months(days: Sequence[str]) -> list[str]:

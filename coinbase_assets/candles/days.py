@@ -10,8 +10,8 @@ from itertools import groupby
 import numpy as np
 import pyarrow as pa
 
-from coinbase_assets.candles.calendar import DAY, format_time
-from coinbase_assets.candles.evidence import Evidence
+from coinbase_assets.candles.calendar import DAY, day_start, format_time
+from coinbase_assets.candles.evidence import Evidence, waits
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.table import (
     InvalidCandles,
@@ -222,6 +222,19 @@ def refreshed_at(fields: Mapping[str, str]) -> datetime:
 def is_settled(fields: Mapping[str, str]) -> bool:
     """Return whether a stored day is settled, from the day's fields."""
     return fields.get("settled") == "true"
+
+
+def is_final(key: str, fields: Mapping[str, str], now: datetime) -> bool:
+    """Return whether a stored day need not be collected again, at least for now.
+
+    It is settled, or is old enough and has an unproven hole that is not due again.
+    """
+    if is_settled(fields):
+        return True
+    evidence = Evidence.from_fields(fields)
+    if not evidence or evidence.compared_at < day_start(key) + DAY + SETTLED_AFTER:
+        return False
+    return waits(fields, now)
 
 
 def first_and_last(candles: pa.Table) -> Mapping[str, str]:

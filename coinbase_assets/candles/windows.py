@@ -45,6 +45,10 @@ def join_windows(windows: Iterable[Window]) -> Sequence[Window]:
     return joined
 
 
+Question = tuple[Series, datetime, datetime]
+"""Candles of a series, from a time until another."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """The exchange's answer for a window: its closed candles, ascending.
@@ -57,6 +61,9 @@ class Answer:
     candles: pa.Table
     as_of: datetime
     requests: int
+
+    def __str__(self) -> str:
+        return f"{self.series} {self.window}: {self.candles.num_rows} candles"
 
     @property
     def answered_through(self) -> datetime:

@@ -7,14 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from coinbase_assets.candles.blob_rules import LakeRules
 from coinbase_assets.candles.datasets import LISTINGS, PRODUCTS, place_of
 from coinbase_assets.candles.evidence import Lifetime
 from coinbase_assets.cli.console import console, errors
 from coinbase_assets.components.own_deployment import build_exchange
 from coinbase_assets.exchange.errors import ExchangeError, ExchangeUnreachable
 from coinbase_assets.exchange.products import DELISTED
-from coinbase_assets.lake.account import has_lake, open_container
+from coinbase_assets.lake.account import has_lake, open_store
 from coinbase_assets.lake.portable_json import to_json
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.errors import PartitionMissing
@@ -62,8 +61,8 @@ def known_products(settings: Settings) -> KnownProducts:
 def _stored_products(settings: Settings) -> KnownProducts | None:
     if not has_lake(settings):
         return None
-    with open_container(settings.container, settings.storage_account) as source:
-        return _read_products(ParquetStore(source, LakeRules()))
+    with open_store(settings) as store:
+        return _read_products(store)
 
 
 def _read_products(store: ParquetStore) -> KnownProducts | None:
@@ -119,8 +118,7 @@ def _first_days(settings: Settings) -> dict[str, date]:
     """Return the first days of trade that the lake knows, by product."""
     if not has_lake(settings):
         return {}
-    with open_container(settings.container, settings.storage_account) as source:
-        store = ParquetStore(source, LakeRules())
+    with open_store(settings) as store:
         found = {}
         for path in store.list(LISTINGS.folder()):
             if place := place_of(path):

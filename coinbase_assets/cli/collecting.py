@@ -1,10 +1,15 @@
 """The commands `collect` and `heal`."""
 
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import date
+from functools import cache
+from typing import TYPE_CHECKING
 
 import click
 
+from coinbase_assets.cli.head_start import asked_ahead
 from coinbase_assets.cli.parameters import (
     DEFAULT_DAYS,
     DayParameter,
@@ -13,8 +18,15 @@ from coinbase_assets.cli.parameters import (
 )
 from coinbase_assets.cli.selection import Selection, takes_series
 from coinbase_assets.cli.wildcards import load_settings_with_products
-from coinbase_assets.process_tuning import without_garbage_collection
-from coinbase_assets.settings import load_settings
+from coinbase_assets.process_tuning import (
+    share_free_memory,
+    without_garbage_collection,
+    without_pandas,
+)
+from coinbase_assets.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from coinbase_assets.storage.parquet_store import ParquetStore
 
 
 @click.command()
@@ -45,10 +57,17 @@ def collect(
     """
     settings = load_settings_with_products()
     keys = days_to_collect(settings.earliest, first, last, days)
-    with without_garbage_collection():
-        from coinbase_assets.cli.collection import collect_series, select_traded
+    series = selection.series(settings.series, cache(lambda: _traded(settings)))
+    with ExitStack() as opened:
+        with without_garbage_collection():
+            settings, store = opened.enter_context(_opened_lake(settings))
+            if not dry_run:
+                # Loading Dagster takes longer than all else before the first request.
+                opened.enter_context(asked_ahead(settings, store, series, keys, again))
+            from coinbase_assets.cli.collection import collect_series
 
-    if not collect_series(settings, select_traded(settings, selection), keys, again, dry_run):
+        done = collect_series(settings, store, series, keys, again, dry_run)
+    if not done:
         sys.exit(1)
 
 
@@ -86,8 +105,30 @@ def heal(
             "--trades reads many pages a day; name the days with --from and --to"
         )
     series = selection.among(settings.series, settings.other_series)
-    with without_garbage_collection():
-        from coinbase_assets.cli.collection import heal_series
+    with ExitStack() as opened:
+        with without_garbage_collection():
+            settings, store = opened.enter_context(_opened_lake(settings))
+            from coinbase_assets.cli.collection import heal_series
 
-    if not heal_series(settings, series, first, last, dry_run, trades, verify):
+        done = heal_series(settings, store, series, first, last, dry_run, trades, verify)
+    if not done:
         sys.exit(1)
+
+
+def _traded(settings: Settings) -> Sequence[str]:
+    """Return the products that the exchange trades. Raises ExchangeError."""
+    from coinbase_assets.cli.catalogue import known_products
+
+    return known_products(settings).traded
+
+
+@contextmanager
+def _opened_lake(settings: Settings) -> Iterator[tuple[Settings, "ParquetStore"]]:
+    """Open the lake; the settings then name its storage account."""
+    # It loads Arrow.
+    from coinbase_assets.lake.account import open_store, with_storage
+
+    share_free_memory()
+    without_pandas()
+    with with_storage(settings) as settings, open_store(settings) as store:
+        yield settings, store

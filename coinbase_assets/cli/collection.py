@@ -4,7 +4,6 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
 
 import dagster as dg
 
@@ -13,36 +12,33 @@ from coinbase_assets.automation.healing import plan_healing, plan_trades, verify
 from coinbase_assets.automation.plans import Outcome, Plan
 from coinbase_assets.candles.calendar import as_ranges
 from coinbase_assets.candles.series import Series
-from coinbase_assets.cli.catalogue import UNREACHABLE, known_products
+from coinbase_assets.cli.catalogue import UNREACHABLE
 from coinbase_assets.cli.collected import remember_collected_series
 from coinbase_assets.cli.console import console, errors
 from coinbase_assets.cli.last_join import join_landed
-from coinbase_assets.cli.opened import opened_instance, opened_store
+from coinbase_assets.cli.opened import opened_instance
 from coinbase_assets.cli.partitions_start import with_first_day
 from coinbase_assets.cli.progress import progress
-from coinbase_assets.cli.selection import Selection
 from coinbase_assets.cli.status_report import print_status
 from coinbase_assets.definitions import build_definitions
 from coinbase_assets.exchange.budget import BURST
 from coinbase_assets.exchange.errors import ExchangeUnreachable, ProductRemoved
 from coinbase_assets.exchange.host_name import unknown_host
-from coinbase_assets.lake.account import with_storage
-from coinbase_assets.process_tuning import share_free_memory, without_pandas
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.parquet_store import ParquetStore
 
 _MOST_NAMED = 10
 
 
-def select_traded(settings: Settings, selection: Selection) -> list[Series]:
-    """Return the series to collect; wildcards match the products that the exchange trades."""
-    return selection.series(settings.series, cache(lambda: known_products(settings).traded))
-
-
 def collect_series(
-    settings: Settings, series: Sequence[Series], days: Sequence[str], again: bool, dry: bool
+    settings: Settings,
+    store: ParquetStore,
+    series: Sequence[Series],
+    days: Sequence[str],
+    again: bool,
+    dry: bool,
 ) -> bool:
-    """Collect the days of each series, and print the status of the lake.
+    """Collect the days of each series, and print the status of the lake at `store`.
 
     Returns whether all days were collected. If `dry`, only prints the plan.
     """
@@ -52,11 +48,12 @@ def collect_series(
         return [collector.plan(each, days, again) for each in series]
 
     title = f"Collecting {_listed(list(map(str, series)))}, {days[0]} to {days[-1]}"
-    return _run_plans(settings, series, plan, title, dry, first=date.fromisoformat(days[0]))
+    return _run_plans(settings, store, series, plan, title, dry, first=date.fromisoformat(days[0]))
 
 
 def heal_series(
     settings: Settings,
+    store: ParquetStore,
     series: Sequence[Series],
     first: date | None,
     last: date | None,
@@ -86,7 +83,7 @@ def heal_series(
             )
         return plans
 
-    return _run_plans(settings, series, plan, "Healing", dry)
+    return _run_plans(settings, store, series, plan, "Healing", dry)
 
 
 def _distinct_series(settings: Settings, series: Sequence[Series]) -> list[Series]:
@@ -105,6 +102,7 @@ def _distinct_series(settings: Settings, series: Sequence[Series]) -> list[Serie
 
 def _run_plans(
     settings: Settings,
+    store: ParquetStore,
     series: Sequence[Series],
     make_plans: Callable[[Collector], Sequence[Plan]],
     title: str,
@@ -115,20 +113,15 @@ def _run_plans(
 
     The partitions begin on `first` or earlier, if given. Returns whether all was collected.
     """
-    share_free_memory()
-    without_pandas()
     all_series = {"series": tuple(dict.fromkeys([*settings.series, *series]))}
     settings = settings.model_copy(update=all_series)
-    with with_storage(settings) as settings, opened_store(settings) as store:
-        try:
-            outcomes = _collect(settings, store, make_plans, title, dry, first)
-        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
-            console.print(
-                "Interrupted. The stored days are kept; the same command collects the rest."
-            )
-            raise KeyboardInterrupt from None
-        if not dry:
-            print_status(console, store, series, settings.rollups)
+    try:
+        outcomes = _collect(settings, store, make_plans, title, dry, first)
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+        console.print("Interrupted. The stored days are kept; the same command collects the rest.")
+        raise KeyboardInterrupt from None
+    if not dry:
+        print_status(console, store, series, settings.rollups)
     _print_failures(outcomes)
     return not any(outcome.failed for outcome in outcomes)
 

@@ -1,4 +1,4 @@
-"""The lake and the Dagster instance, opened for a command."""
+"""The Dagster instance, opened for a command."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,19 +6,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from coinbase_assets.candles.blob_rules import LakeRules
 from coinbase_assets.cli.console import console
 from coinbase_assets.dagster_instance.opening import open_instance
 from coinbase_assets.dagster_instance.orphaned_runs import fail_orphans
-from coinbase_assets.lake.account import open_container
-from coinbase_assets.settings import Settings
-from coinbase_assets.storage.parquet_store import ParquetStore
-
-
-@contextmanager
-def opened_store(settings: Settings) -> Iterator[ParquetStore]:
-    with open_container(settings.container, settings.storage_account) as source:
-        yield ParquetStore(source, LakeRules())
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from datetime import date
 
 import dagster as dg
 
-from coinbase_assets.candles.blob_rules import LakeRules
 from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.series import Series
 from coinbase_assets.dagster_instance.opening import open_instance
@@ -14,7 +13,7 @@ from coinbase_assets.environment.first_day import (
     lower_first_day,
     read_first_day,
 )
-from coinbase_assets.lake.account import open_container
+from coinbase_assets.lake.account import open_store
 from coinbase_assets.lake.stock import stored_partitions
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.parquet_store import ParquetStore
@@ -42,9 +41,9 @@ def remember_first_day(settings: Settings, first: date) -> None:
     """Remember where partitions begin, as `with_first_day`. Raises OSError, StorageError."""
     with (
         open_instance(settings.dagster_home) as instance,
-        open_container(settings.container, settings.storage_account) as source,
+        open_store(settings) as store,
     ):
-        with_first_day(settings, first, instance, ParquetStore(source, LakeRules()))
+        with_first_day(settings, first, instance, store)
 
 
 def _known_days(

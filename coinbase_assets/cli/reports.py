@@ -10,11 +10,11 @@ from coinbase_assets.candles.calendar import DAY, as_ranges, format_time
 from coinbase_assets.candles.series import CandleSeries, Series
 from coinbase_assets.cli.alerts import print_incidents
 from coinbase_assets.cli.console import console
-from coinbase_assets.cli.opened import opened_instance, opened_store
+from coinbase_assets.cli.opened import opened_instance
 from coinbase_assets.cli.parameters import folded_seconds, refuse_too_many
 from coinbase_assets.cli.status_report import print_json, print_with_problems
 from coinbase_assets.lake import charts
-from coinbase_assets.lake.account import with_storage
+from coinbase_assets.lake.account import open_store, with_storage
 from coinbase_assets.lake.candle_months import collected_source, stored_series
 from coinbase_assets.lake.holdings import Holding, stored_holdings
 from coinbase_assets.lake.portable_json import to_json
@@ -35,7 +35,7 @@ def show_status(settings: Settings, series: Sequence[Series], as_json: bool) -> 
     """
     with (
         with_storage(settings) as settings,
-        opened_store(settings) as store,
+        open_store(settings) as store,
         opened_instance(settings.dagster_home) as instance,
     ):
         incidents = load_state(instance).incidents
@@ -67,7 +67,7 @@ def show_incidents(settings: Settings) -> bool:
 
 def show_holdings(settings: Settings, text: str, as_json: bool) -> None:
     """Print what the lake holds of each series whose name holds the text, configured or not."""
-    with with_storage(settings) as settings, opened_store(settings) as store:
+    with with_storage(settings) as settings, open_store(settings) as store:
         now, wanted = datetime.now(UTC), text.lower()
         holdings = [each for each in stored_holdings(store) if wanted in str(each.series).lower()]
         if as_json:
@@ -126,7 +126,7 @@ def plot_series(
     collected, or else as few as fit. Raises PartitionMissing if there is no candle.
     """
     files = []
-    with with_storage(settings) as settings, opened_store(settings) as store:
+    with with_storage(settings) as settings, open_store(settings) as store:
         for each in series:
             file = out or Path.cwd() / f"{each.product}_{each.granularity}.png"
             _plot(store, each, first, last, file, length)

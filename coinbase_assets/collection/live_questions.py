@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from coinbase_assets.candles.calendar import DAY, day_start
 from coinbase_assets.candles.datasets import RAW_CANDLES
 from coinbase_assets.candles.series import Series
-from coinbase_assets.candles.windows import MAX_CANDLES
+from coinbase_assets.candles.windows import MAX_CANDLES, Question
 from coinbase_assets.collection.day_updates import DaysToCollect
-from coinbase_assets.exchange.resource import Question
 from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.stored_blob import StoredBlob
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from coinbase_assets.exchange.budget_stores import BUDGET_FILE
 from coinbase_assets.exchange.products import DELISTED
-from coinbase_assets.exchange.resource import BUDGET_FILE, ExchangeResource
+from coinbase_assets.exchange.resource import ExchangeResource
 
 _PATIENCE = 30.0
 

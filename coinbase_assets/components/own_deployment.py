@@ -4,7 +4,8 @@ import dagster as dg
 
 from coinbase_assets.components.candle_options import AlertOptions, CandleOptions
 from coinbase_assets.environment.azure_accounts import DEVELOPMENT_STORAGE
-from coinbase_assets.exchange.resource import BUDGET_FILE, ExchangeResource
+from coinbase_assets.exchange.budget_stores import BUDGET_FILE
+from coinbase_assets.exchange.resource import ExchangeResource
 from coinbase_assets.monitoring.destinations import parse_destinations
 from coinbase_assets.settings import (
     ACCOUNT_URL,

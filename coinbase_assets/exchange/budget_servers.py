@@ -8,12 +8,13 @@ should be near.
 import json
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import tenacity
 
-from coinbase_assets.exchange.budget_stores import TABLE, BudgetStore, Change, Lanes
+from coinbase_assets.exchange.budget_stores import TABLE, BudgetFile, BudgetStore, Change, Lanes
 from coinbase_assets.exchange.errors import ExchangeUnavailable
 
 if TYPE_CHECKING:
@@ -35,8 +36,10 @@ _CREATED = f"""DO $$ BEGIN IF to_regclass('request_lanes') IS NULL THEN
     PERFORM pg_advisory_xact_lock(hashtext('request_lanes')); {TABLE}; END IF; END $$"""
 
 
-def budget_server(url: str) -> BudgetStore:
-    """Return the store on the server at `url`, a URL that `check_budget_url` accepts."""
+def budget_store(url: str, file: Path) -> BudgetStore:
+    """Return the store on the server at `url`, which `check_budget_url` accepts, or the file."""
+    if not url:
+        return BudgetFile(file)
     scheme = urlsplit(url).scheme
     return BudgetInRedis(url) if scheme.startswith("redis") else BudgetInPostgres(url)
 

@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol
 from coinbase_assets.exchange.errors import ExchangeError
 from coinbase_assets.private_folders import PRIVATE
 
+BUDGET_FILE = "request_budget.sqlite"
+
 # Files of older versions hold another table, `request_budget`, without the urgent lane.
 TABLE = """CREATE TABLE IF NOT EXISTS request_lanes
     (exchange TEXT PRIMARY KEY, backlog DOUBLE PRECISION NOT NULL,

@@ -4,7 +4,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, MutableMapping
+from concurrent.futures import Future
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
@@ -20,7 +22,12 @@ from coinbase_assets.candles.trades import MAX_TRADES, TradePage
 from coinbase_assets.candles.windows import Answer, Window, request_windows
 from coinbase_assets.exchange.bounded_transport import BoundedTransport
 from coinbase_assets.exchange.budget import RequestBudget
-from coinbase_assets.exchange.errors import ProductNotFound, RequestRefused, TradesNotOffered
+from coinbase_assets.exchange.errors import (
+    ExchangeError,
+    ProductNotFound,
+    RequestRefused,
+    TradesNotOffered,
+)
 from coinbase_assets.exchange.outages import Outages
 from coinbase_assets.exchange.products import (
     CATALOGUE_BOUNDS,
@@ -48,8 +55,8 @@ class ExchangeClient:
     Requests keep to `budget`. A request that fails on the way or on the exchange's side is sent
     again, with growing pauses, for `give_up_after` seconds. Its answer is whole within
     `request_seconds`, or has failed. `clock` returns this machine's epoch seconds; `transport`
-    stands in for the network; `outages` says when the exchange does not answer. Every method raises
-    ExchangeError, and nothing else.
+    stands in for the network; `outages` says when the exchange does not answer; `begun` has
+    requests of a head start. Every method raises ExchangeError, and nothing else.
     """
 
     def __init__(
@@ -63,12 +70,14 @@ class ExchangeClient:
         transport: httpx.AsyncBaseTransport | None = None,
         outages: Outages | None = None,
         counts: RequestCounts | None = None,
+        begun: MutableMapping[tuple[Series, Window], Future[Answer]] | None = None,
     ) -> None:
         bounded = BoundedTransport(api_url, transport)
         self._sender = RequestSender(
             bounded, budget, give_up_after, request_seconds, clock, outages, counts
         )
         self._clock = clock
+        self._begun = {} if begun is None else begun
         self._as_of = datetime.min.replace(tzinfo=UTC)
 
     async def __aenter__(self) -> Self:
@@ -99,7 +108,7 @@ class ExchangeClient:
         Raises ExchangeError, which names the series, the window and the last cause.
         """
         refuse_impossible(product)
-        ask = partial(self._ask, Series(product, granularity), confirm_empty)
+        ask = partial(self._take_or_ask, Series(product, granularity), confirm_empty)
         windows = deque(request_windows(start, end, granularity))
         tasks: deque[tuple[Window, asyncio.Task[Answer]]] = deque()
 
@@ -111,7 +120,9 @@ class ExchangeClient:
         try:
             ask_for_those_before(max(start + granularity.delta, self._surely_past()))
             while tasks and (tasks[0][0].start == start or tasks[0][0].start < self._as_of):
-                yield await tasks.popleft()[1]
+                answer = await tasks.popleft()[1]
+                log.info("%s", answer, extra={"answer": answer})
+                yield answer
                 ask_for_those_before(self._as_of)
         finally:
             left = [task for _, task in tasks]
@@ -145,8 +156,21 @@ class ExchangeClient:
                 f"{question}: the exchange knows the product, but does not answer its trades"
             ) from error
 
-    async def _ask(self, series: Series, confirm_empty: bool, window: Window) -> Answer:
-        """Return the answer for the window, with closed candles only."""
+    async def _take_or_ask(self, series: Series, confirm_empty: bool, window: Window) -> Answer:
+        """Return the answer of the head start; if it has none, or failed, ask."""
+        if begun := self._begun.pop((series, window), None):
+            with suppress(ExchangeError):
+                answer = await asyncio.wrap_future(begun)
+                self._as_of = max(self._as_of, answer.as_of)
+                return answer
+        return await self.ask(series, window, confirm_empty=confirm_empty)
+
+    async def ask(self, series: Series, window: Window, *, confirm_empty: bool = True) -> Answer:
+        """Return the answer for the window, with closed candles only.
+
+        If it has none, it is confirmed by a second request if `confirm_empty` is true.
+        """
+        refuse_impossible(series.product)
         request, variant = partial(self._request_candles, series, window), int(self._clock())
         question = f"{series} {window}"
         candles, as_of, requests = await self._sender.retry(
@@ -160,9 +184,7 @@ class ExchangeClient:
             )
             requests += more
         closed = closed_candles(candles, series.granularity, as_of)
-        answer = Answer(series, window, closed, as_of, requests)
-        log.info("%s: %d candles", question, closed.num_rows, extra={"answer": answer})
-        return answer
+        return Answer(series, window, closed, as_of, requests)
 
     async def _request_candles(
         self, series: Series, window: Window, variants: Iterator[int]

@@ -13,17 +13,15 @@ from pydantic import PrivateAttr
 
 from coinbase_assets.candles.series import Series
 from coinbase_assets.candles.trades import TradePage
-from coinbase_assets.candles.windows import Answer
+from coinbase_assets.candles.windows import Answer, Question
 from coinbase_assets.exchange.budget import RequestBudget
-from coinbase_assets.exchange.budget_servers import budget_server
-from coinbase_assets.exchange.budget_stores import BudgetFile
+from coinbase_assets.exchange.budget_servers import budget_store
+from coinbase_assets.exchange.budget_stores import BUDGET_FILE
 from coinbase_assets.exchange.client import ExchangeClient
+from coinbase_assets.exchange.head_start import Begun, begun_requests
 from coinbase_assets.exchange.outages import Outages
 from coinbase_assets.exchange.products import Catalogue
 from coinbase_assets.exchange.request_counts import REQUEST_COUNTS_FILE, RequestCounts
-
-Question = tuple[Series, datetime, datetime]
-"""Candles of a series, from a time until another: arguments of `fetch_candles`."""
 
 
 @dataclass
@@ -82,7 +80,6 @@ class BlockingExchange:
 
 
 DEFAULT_URL = "https://api.exchange.coinbase.com"
-BUDGET_FILE = "request_budget.sqlite"
 
 
 class ExchangeResource(dg.ConfigurableResource):
@@ -138,7 +135,7 @@ class ExchangeResource(dg.ConfigurableResource):
     @contextmanager
     def _opened_client(self, urgent: bool, give_up_after: float) -> Iterator[BlockingExchange]:
         with start_blocking_portal() as portal:
-            client = portal.call(self._new_client, urgent, give_up_after)
+            client = portal.call(self._new_client, urgent, give_up_after, begun_requests())
             exchange = BlockingExchange(client, portal)
             with portal.wrap_async_context_manager(client):
                 try:
@@ -146,11 +143,14 @@ class ExchangeResource(dg.ConfigurableResource):
                 finally:
                     exchange.stop_asking()
 
-    async def _new_client(self, urgent: bool, give_up_after: float) -> ExchangeClient:
-        url = self.budget_url
+    async def _new_client(self, urgent: bool, give_up_after: float, begun: Begun) -> ExchangeClient:
         path = Path(self.budget_path or Path(self._instance_folder, BUDGET_FILE))
-        store = budget_server(url) if url else BudgetFile(path)
-        budget = RequestBudget(store, self.api_url, self.requests_per_second, urgent=urgent)
-        outages = Outages(path.with_name("exchange_outage.json"))
-        counts = RequestCounts(path.with_name(REQUEST_COUNTS_FILE))
-        return ExchangeClient(self.api_url, budget, give_up_after, outages=outages, counts=counts)
+        store = budget_store(self.budget_url, path)
+        return ExchangeClient(
+            self.api_url,
+            RequestBudget(store, self.api_url, self.requests_per_second, urgent=urgent),
+            give_up_after,
+            outages=Outages(path.with_name("exchange_outage.json")),
+            counts=RequestCounts(path.with_name(REQUEST_COUNTS_FILE)),
+            begun=begun,
+        )

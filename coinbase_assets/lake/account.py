@@ -9,12 +9,27 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from coinbase_assets.environment.azure_accounts import DEVELOPMENT_STORAGE
 from coinbase_assets.settings import CONNECTION_STRING, Settings, load_settings, project_folder
 from coinbase_assets.storage.blob_source import BlobSource
+
+if TYPE_CHECKING:
+    from coinbase_assets.storage.parquet_store import ParquetStore
+
+
+@contextmanager
+def open_store(settings: Settings) -> Iterator["ParquetStore"]:
+    """Open the lake that the settings name, as `open_container`. Raises StorageError."""
+    # They load Arrow, which `coinbase-assets dev` does not need.
+    from coinbase_assets.candles.blob_rules import LakeRules
+    from coinbase_assets.storage.parquet_store import ParquetStore
+
+    with open_container(settings.container, settings.storage_account) as source:
+        yield ParquetStore(source, LakeRules())
 
 
 @contextmanager

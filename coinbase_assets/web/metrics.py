@@ -10,21 +10,18 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from coinbase_assets.automation.healing import HEAL_JOB
-from coinbase_assets.candles.blob_rules import LakeRules
 from coinbase_assets.candles.series import Rollup, Series
 from coinbase_assets.environment.secrets import public
 from coinbase_assets.exchange.budget import RequestBudget
-from coinbase_assets.exchange.budget_servers import budget_server
-from coinbase_assets.exchange.budget_stores import BudgetFile
+from coinbase_assets.exchange.budget_servers import budget_store
+from coinbase_assets.exchange.budget_stores import BUDGET_FILE
 from coinbase_assets.exchange.errors import ExchangeError
 from coinbase_assets.exchange.request_counts import REQUEST_COUNTS_FILE, read_request_counts
-from coinbase_assets.exchange.resource import BUDGET_FILE
-from coinbase_assets.lake.account import open_container
+from coinbase_assets.lake.account import open_store
 from coinbase_assets.lake.status import SeriesStatus, series_status
 from coinbase_assets.monitoring.alert_state import load_state
 from coinbase_assets.monitoring.metrics import Facts, metrics_text
 from coinbase_assets.settings import ACCOUNT_URL, CONNECTION_STRING, Settings, SettingsError
-from coinbase_assets.storage.parquet_store import ParquetStore
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +63,7 @@ def read_facts(settings: Settings, instance: dg.DagsterInstance) -> Facts:
 def _statuses(settings: Settings, now: datetime) -> list[SeriesStatus]:
     if not settings.names_storage:
         raise SettingsError(f"no Azure storage is set; set {ACCOUNT_URL} or {CONNECTION_STRING}")
-    with open_container(settings.container, settings.storage_account) as source:
-        store = ParquetStore(source, LakeRules())
+    with open_store(settings) as store:
         return [
             series_status(store, series, now.date(), _rollups_of(settings, series))
             for series in settings.series
@@ -81,7 +77,7 @@ def _rollups_of(settings: Settings, series: Series) -> list[Rollup]:
 def _waits(settings: Settings) -> Mapping[str, float]:
     """Return the waits for the request budget; none if its server does not answer."""
     url, file = settings.budget_url, settings.dagster_home / BUDGET_FILE
-    store = budget_server(url.get_secret_value()) if url else BudgetFile(file)
+    store = budget_store(url.get_secret_value() if url else "", file)
     with closing(RequestBudget(store, settings.api_url, settings.requests_per_second)) as budget:
         try:
             return asyncio.run(budget.expected_waits())

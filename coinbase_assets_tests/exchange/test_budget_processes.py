@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import chain, zip_longest
+from pathlib import Path
 from unittest.mock import patch
 
 import dagster as dg
@@ -16,7 +17,7 @@ import pytest
 from coinbase_assets.components.own_deployment import build_exchange
 from coinbase_assets.exchange import budget_servers
 from coinbase_assets.exchange.budget import RequestBudget
-from coinbase_assets.exchange.budget_servers import budget_server
+from coinbase_assets.exchange.budget_servers import budget_store
 from coinbase_assets.exchange.client import ExchangeClient
 from coinbase_assets.exchange.errors import ExchangeUnavailable, RateLimited
 from coinbase_assets.settings import load_settings
@@ -30,11 +31,10 @@ WORKER = """
 import asyncio, sys, time
 from pathlib import Path
 from coinbase_assets.exchange.budget import RequestBudget
-from coinbase_assets.exchange.budget_servers import budget_server
-from coinbase_assets.exchange.budget_stores import BudgetFile
+from coinbase_assets.exchange.budget_servers import budget_store
 
 async def main(place, url, rate, burst, tasks, seconds, urgent):
-    store = budget_server(place) if "://" in place else BudgetFile(Path(place))
+    store = budget_store(place if "://" in place else "", Path(place))
     store.update("another exchange", lambda lanes, now: lanes)
     budget = RequestBudget(store, url, float(rate), int(burst), urgent=urgent == "True")
     print("ready", flush=True)
@@ -149,7 +149,7 @@ def test_budget_keeps_rate_after_process_is_killed(
 def budget(
     server: Server, url: str = URL, rate: float = 1, *, urgent: bool = False
 ) -> RequestBudget:
-    store = budget_server(server.url)
+    store = budget_store(server.url, Path())
     # The first connection takes a while.
     store.update("another exchange", lambda lanes, now: lanes)
     return RequestBudget(store, url, rate, 2, urgent=urgent)
@@ -232,7 +232,7 @@ def test_budget_server_missing_is_named_without_password(
 ) -> None:
     monkeypatch.setattr(budget_servers, "PATIENCE", 0.2)
     port = free_port()
-    shared = RequestBudget(budget_server(url.format(port=port)), URL, 1)
+    shared = RequestBudget(budget_store(url.format(port=port), Path()), URL, 1)
     with pytest.raises(ExchangeUnavailable) as refused:
         asyncio.run(shared.wait())
     message = str(refused.value)
