@@ -150,7 +150,7 @@ var apps = [
     name: 'daemon'
     cpu: '0.5'
     memory: '1Gi'
-    command: ['dagster-daemon', 'run', '--workspace', 'workspace.yaml']
+    command: ['python', '-m', 'coinbase_assets.dagster_instance.daemon', 'run', '--workspace', 'workspace.yaml']
     ingress: null
   }
   {

@@ -19,7 +19,6 @@ import httpx
 from coinbase_assets.cli.collected import remember_collected_series
 from coinbase_assets.cli.supervisor import ServiceError, Services
 from coinbase_assets.dagster_instance.opening import creating, open_instance
-from coinbase_assets.dagster_instance.private_names import DAEMON_MODULE
 from coinbase_assets.environment.first_day import read_first_day
 from coinbase_assets.file_locks import open_lock, try_exclusive
 from coinbase_assets.lake.account import with_storage
@@ -28,6 +27,7 @@ from coinbase_assets.settings import Settings
 HOST = "127.0.0.1"
 _MODULE = "coinbase_assets.definitions"
 _LOCATION = "coinbase_assets"
+_DAEMON = "coinbase_assets.dagster_instance.daemon"
 _WEB_SERVER = "coinbase_assets.web.server"
 # Without this, a back-fill fails for good when it meets a code server that is just restarting.
 _BACKFILL_RETRIES = {"DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1"}
@@ -89,7 +89,7 @@ def _start(services: Services, folder: Path, port: int) -> None:
     services.start("code server", "dagster", "api", "grpc", *code)
     services.wait_for(lambda: _is_serving_code(server))
     daemon = ["--workspace", workspace, "--log-level", "error"]
-    services.start("daemon", DAEMON_MODULE, "run", *daemon)
+    services.start("daemon", _DAEMON, "run", *daemon)
     services.start("web UI", _WEB_SERVER, "--workspace", workspace, "--port", str(port))
     services.wait_for(lambda: _is_answering(f"http://{HOST}:{port}/server_info"))
 

@@ -1,7 +1,7 @@
 """Dagster's private names, which any release of Dagster may change or remove.
 
-Each is imported only here, or in private_event_log_names.py or private_web_names.py if it loads
-more than `import dagster` does. A comment says why no public name suffices. See
+Each is imported only here, or in another file private_*_names.py if it loads more than
+`import dagster` does. A comment says why no public name suffices. See
 docs/decisions/2026-11-27-private-names.md.
 """
 
@@ -82,6 +82,3 @@ with requiring_tested_dagster():
     NOT_FRESH = (FreshnessState.WARN, FreshnessState.FAIL)
     RETRIES_ENABLED = RetryMode.ENABLED
     require(InProcessExecutor, "execute")
-
-# The daemon as a module: the public command `dagster-daemon` may be missing from PATH.
-DAEMON_MODULE = "dagster._daemon"

@@ -191,7 +191,7 @@ def _kill_the_daemon_when_days_have_landed(at_work: Dev) -> None:
         settings = at_work.settings.model_copy(update={"series": (series,)})
         collect_raw(settings, at_work.instance, "2024-01-01", "2024-09-06")
     at_work.wait_for(lambda: at_work.cursor() != before)
-    at_work.kill("dagster._daemon")
+    at_work.kill("dagster_instance.daemon")
     months = {f"2024-{month:02}" for month in range(1, 10)}
     for series in (BTC, USD):
         at_work.wait_for(lambda: at_work.history_rows(series) == 250)  # noqa: B023
@@ -233,5 +233,5 @@ def _refuse_a_second(at_work: Dev, start: Start, environment: dict[str, str]) ->
     assert f"port {at_work.port} on 127.0.0.1 is taken" in third.stderr
     for refused in (second, third):
         assert len(refused.stderr.splitlines()) == 1
-    assert len([1 for _, command in commands(at_work.process.pid) if "_daemon" in command]) == 1
+    assert len([1 for _, command in commands(at_work.process.pid) if ".daemon" in command]) == 1
     assert home_users(str(other)) == []

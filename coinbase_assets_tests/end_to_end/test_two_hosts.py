@@ -47,6 +47,7 @@ FIRST = date(2023, 1, 1)
 DAYS = [str(FIRST + timedelta(day)) for day in range(400)]
 END = day_start(DAYS[-1]) + DAY
 BIN = Path(sys.executable).parent
+DAEMON = "coinbase_assets.dagster_instance.daemon"
 SERVER = (
     *(str(BIN / "dagster"), "api", "grpc"),
     *("--module-name", "coinbase_assets.definitions", "--host", "0.0.0.0", "--port", "4000"),
@@ -111,7 +112,9 @@ class Deployment:
         workspace = self.home / "workspace.yaml"
         workspace.write_text(WORKSPACE)
         options = ("--workspace", str(workspace))
-        self._serve([str(BIN / "dagster-daemon"), "run", *options])
+        self._serve(
+            [sys.executable, "-m", "coinbase_assets.dagster_instance.daemon", "run", *options]
+        )
         self._serve([str(BIN / "dagster-webserver"), *options, "--port", str(self.web_port)])
 
     def _serve(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
