@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum, auto
+from functools import lru_cache
 
 import pyarrow as pa
 
@@ -63,6 +64,7 @@ def is_readable(name: str, text: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=256)
 def kind_of(name: str) -> Kind:
     """Return how the value of the field of that name is read."""
     return next((kind for names, kind in _KINDS if names.fullmatch(name)), Kind.TEXT)

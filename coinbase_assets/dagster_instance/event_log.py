@@ -63,13 +63,14 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
 
     def _store_asset_events(self, events: Sequence[EventLogEntry]) -> None:
         """Store them in the run's log first: the index must have no event that the log lacks."""
-        inserts = [self.prepare_insert_event(event) for event in events]
+        table, rows = SqlEventLogStorageTable, [self._event_to_row(event) for event in events]
         with self.run_connection(events[0].run_id) as connection:
-            for insert in inserts:
-                connection.execute(insert)
+            connection.execute(table.insert(), rows)
         with self.index_transaction() as connection:
-            results = [connection.execute(insert) for insert in inserts]
-            ids = [result.inserted_primary_key[0] for result in results]  # type: ignore[index]
+            connection.execute(table.insert(), rows)
+            # SQLite gives out ids one by one, to one writer at a time.
+            last = connection.execute(sa.select(sa.func.max(table.c.id))).scalar_one()
+            ids = range(last - len(rows) + 1, last + 1)
             self._store_asset_event_tags(connection, events, ids)
             # An asset's row holds its newest event of each type.
             newest = {_asset_and_type(event): id_ for event, id_ in zip(events, ids, strict=True)}

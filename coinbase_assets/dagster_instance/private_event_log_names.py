@@ -26,6 +26,7 @@ with requiring_tested_dagster():
     require(
         SqliteEventLogStorage,
         "_connect",
+        "_event_to_row",
         "_initdb",
         "_store_asset_event",
         "_store_asset_event_tags",
@@ -34,7 +35,6 @@ with requiring_tested_dagster():
         "index_connection",
         "index_transaction",
         "path_for_shard",
-        "prepare_insert_event",
         "run_connection",
         "store_event_batch",
     )

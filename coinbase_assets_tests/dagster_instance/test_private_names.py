@@ -17,9 +17,8 @@ import coinbase_assets
 from coinbase_assets.dagster_instance.supported_dagster import TESTED
 
 PACKAGE = Path(coinbase_assets.__file__).parent
-FILES = {
-    f"dagster_instance/private_{part}.py" for part in ("names", "event_log_names", "web_names")
-}
+PARTS = ("names", "daemon_names", "event_log_names", "web_names")
+FILES = {f"dagster_instance/private_{part}.py" for part in PARTS}
 
 
 def private_imports(path: Path) -> Iterator[tuple[str, str]]:
