@@ -1,7 +1,7 @@
 """Updates of the raw days in the lake: fetched, compared, merged, and their changes recorded."""
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -139,7 +139,7 @@ class DayUpdates:
         trades = TradeSearch(exchange, self.store, series.product, allowance)
         reconciler = Reconciler(exchange, series, *span, nearest, allowance)
         lifetimes = Lifetimes(self.store)
-        with closing(map_concurrently(self._stored, keys)) as stored:
+        with closing(self._stored(keys)) as stored:
             for day, before in zip(days, stored, strict=True):
                 reconciled = reconciler.reconcile(day, before)
                 _learn_lifetime(lifetimes, exchange, reconciler, reconciled.day)
@@ -152,10 +152,15 @@ class DayUpdates:
                 reconciler.learn(reconciled, before)
                 yield reconciled
 
-    def _stored(self, key: str) -> Day | None:
-        """Return the day as it is stored now, None if it was not stored when the run began."""
-        blob = self.days.stored.get(key)
-        return self._read(day_start(key), blob.path) if blob else None
+    def _stored(self, keys: Sequence[str]) -> Generator[Day | None]:
+        """Yield each day as it is stored now, None if it was not stored when the run began."""
+
+        def read(key: str) -> Day:
+            return self._read(day_start(key), blobs[key].path)
+
+        blobs = self.days.stored
+        with closing(map_concurrently(read, filter(blobs.__contains__, keys))) as days:
+            yield from (next(days) if key in blobs else None for key in keys)
 
     def _read(self, start: datetime, path: str, etag: str | None = None) -> Day:
         return Day.from_table(self.days.series, start, self.store.get(path, etag=etag))

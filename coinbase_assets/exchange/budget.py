@@ -124,7 +124,9 @@ class RequestBudget:
             changed = loop.time()
             return change(self._drained(stored, now))
 
-        lanes = await asyncio.to_thread(self._store.update, self._exchange, drain_and_change)
+        lanes = self._store.update_at_once(self._exchange, drain_and_change)
+        if not lanes:
+            lanes = await asyncio.to_thread(self._store.update, self._exchange, drain_and_change)
         return lanes, changed
 
     def _drained(self, lanes: Lanes, now: float) -> Lanes:

@@ -44,7 +44,14 @@ def budget_store(url: str, file: Path) -> BudgetStore:
     return BudgetInRedis(url) if scheme.startswith("redis") else BudgetInPostgres(url)
 
 
-class BudgetInPostgres:
+class _BudgetOnServer:
+    """What is the same for all servers: there is always an answer to wait for."""
+
+    def update_at_once(self, exchange: str, change: Change) -> None:
+        """See BudgetStore."""
+
+
+class BudgetInPostgres(_BudgetOnServer):
     """Keeps a row for each exchange in the table `request_lanes`; creates the table if missing."""
 
     def __init__(self, url: str) -> None:
@@ -90,7 +97,7 @@ class BudgetInPostgres:
         return self._connection
 
 
-class BudgetInRedis:
+class BudgetInRedis(_BudgetOnServer):
     """Keeps a key for each exchange; repeats a step if another process changed the key."""
 
     def __init__(self, url: str) -> None:

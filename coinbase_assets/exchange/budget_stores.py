@@ -15,6 +15,11 @@ from coinbase_assets.private_folders import PRIVATE
 
 BUDGET_FILE = "request_budget.sqlite"
 
+# Milliseconds to wait for other processes that use the file.
+_PATIENCE = 30_000
+# The part of SQLite's extended error codes that names the kind of error.
+_PRIMARY_CODE = 0xFF
+
 # Files of older versions hold another table, `request_budget`, without the urgent lane.
 TABLE = """CREATE TABLE IF NOT EXISTS request_lanes
     (exchange TEXT PRIMARY KEY, backlog DOUBLE PRECISION NOT NULL,
@@ -45,7 +50,15 @@ class BudgetStore(Protocol):
 
     def update(self, exchange: str, change: Change) -> Lanes: ...
 
+    def update_at_once(self, exchange: str, change: Change) -> Lanes | None:
+        """Do the same if nothing is to be waited for, else return None."""
+        ...
+
     def close(self) -> None: ...
+
+
+class _Busy(ExchangeError):
+    """Another process uses the file for too long."""
 
 
 class BudgetFile:
@@ -59,9 +72,25 @@ class BudgetFile:
 
     def update(self, exchange: str, change: Change) -> Lanes:
         """See BudgetStore."""
+        # A thread's lock, because the thread goes on when its task is cancelled.
+        with self._using:
+            return self._update(exchange, change, _PATIENCE)
+
+    def update_at_once(self, exchange: str, change: Change) -> Lanes | None:
+        """See BudgetStore. A thread that waits would take longer than the update itself."""
+        if not self._using.acquire(blocking=False):
+            return None
         try:
-            # A thread's lock, because the thread goes on when its task is cancelled.
-            with self._using, self._connect() as connection:
+            return self._update(exchange, change, patience=0)
+        except _Busy:
+            return None
+        finally:
+            self._using.release()
+
+    def _update(self, exchange: str, change: Change, patience: int) -> Lanes:
+        try:
+            with self._connect() as connection:
+                connection.execute(f"PRAGMA busy_timeout = {patience}")
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute(TABLE)
                 now = self._clock()
@@ -70,7 +99,9 @@ class BudgetFile:
                     "REPLACE INTO request_lanes VALUES (?, ?, ?, ?, ?)", (exchange, *lanes)
                 )
         except (sqlite3.Error, OSError) as error:
-            raise ExchangeError(
+            is_busy = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE == sqlite3.SQLITE_BUSY
+            kind = _Busy if is_busy else ExchangeError
+            raise kind(
                 f"{self._path}: the shared request budget cannot be used ({error});"
                 " free disk space, or delete the file"
             ) from error
@@ -85,7 +116,7 @@ class BudgetFile:
         if not self._connection:
             self._path.parent.mkdir(PRIVATE, parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
-                self._path, timeout=30, isolation_level=None, check_same_thread=False
+                self._path, isolation_level=None, check_same_thread=False
             )
             # A power cut may lose the backlog, but it has drained by the time the machine is back.
             self._connection.execute("PRAGMA synchronous = OFF")

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
 from types import TracebackType
-from typing import Self
+from typing import Concatenate, ParamSpec, Self
 
 import httpx
 import pyarrow as pa
@@ -20,7 +20,7 @@ from coinbase_assets.candles.series import Granularity, Series
 from coinbase_assets.candles.table import closed_candles
 from coinbase_assets.candles.trades import MAX_TRADES, TradePage
 from coinbase_assets.candles.windows import Answer, Window, request_windows
-from coinbase_assets.exchange.bounded_transport import BoundedTransport
+from coinbase_assets.exchange.bounded_transport import BoundedTransport, RawAnswer
 from coinbase_assets.exchange.budget import RequestBudget
 from coinbase_assets.exchange.errors import (
     ExchangeError,
@@ -47,6 +47,10 @@ _AHEAD = 30
 # Seconds for which caches may keep an answer (the exchange's Cache-Control header).
 _CACHE_LIFE = 300
 _EARLIEST = 30
+# Bytes of an answer that is parsed in about a millisecond: more than 300 candles take.
+_SHORT = 50_000
+
+Rest = ParamSpec("Rest")
 
 
 class ExchangeClient:
@@ -193,25 +197,34 @@ class ExchangeClient:
         path = f"/products/{series.product}/candles"
         answer, as_of = await self._sender.get(path, parameters, series.product)
         self._as_of = max(self._as_of, as_of)
-        # In a thread, because a busy event loop sends requests late, and so closer to the next
-        # requests. The first answer takes longest, because Arrow loads pandas.
-        parse = partial(parse_candles_response, answer, series.granularity, window)
-        return await asyncio.to_thread(parse), as_of
+        return await _parsed(parse_candles_response, answer, series.granularity, window), as_of
 
     async def _request_products(self) -> Page:
         answer, as_of = await self._sender.get("/products", bounds=CATALOGUE_BOUNDS)
-        return await asyncio.to_thread(parse_products_response, answer), as_of
+        return await _parsed(parse_products_response, answer), as_of
 
     async def _request_trades(self, product: str, after: int | None) -> Page:
         parameters = {"limit": str(MAX_TRADES)} | ({"after": str(after)} if after else {})
         path = f"/products/{product}/trades"
         answer, as_of = await self._sender.get(path, parameters, product)
-        return await asyncio.to_thread(parse_trades_response, answer), as_of
+        return await _parsed(parse_trades_response, answer), as_of
 
     async def _request_product(self, product: str) -> Page:
         """Return an empty table if the exchange knows the product. Raises ProductNotFound."""
         _, as_of = await self._sender.get(f"/products/{product}", product=product)
         return pa.table({}), as_of
+
+
+async def _parsed(
+    parse: Callable[Concatenate[RawAnswer, Rest], pa.Table],
+    answer: RawAnswer,
+    *rest: Rest.args,
+    **named: Rest.kwargs,
+) -> pa.Table:
+    """Parse a long answer in a thread: a busy event loop would send other requests late."""
+    if len(answer.body) <= _SHORT:
+        return parse(answer, *rest, **named)
+    return await asyncio.to_thread(parse, answer, *rest, **named)
 
 
 def _parameters(granularity: Granularity, window: Window, variant: int) -> dict[str, str]:

@@ -376,6 +376,18 @@ def test_budget_file_of_older_version_is_used(path: Path, clock: Clock) -> None:
         assert older.execute("SELECT * FROM request_budget").fetchall() == [row]
 
 
+def test_budget_file_is_updated_at_once_unless_it_is_used(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(BudgetFile(path)) as store, closing(sqlite3.connect(path)) as other:
+        changed = store.update_at_once(URL, lambda lanes, now: lanes._replace(backlog=3.0))
+        assert changed
+        assert changed.backlog == 3
+        other.execute("BEGIN IMMEDIATE")
+        assert store.update_at_once(URL, lambda lanes, now: lanes) is None
+        other.rollback()
+        assert store.update_at_once(URL, lambda lanes, now: lanes)
+
+
 def test_budget_file_waits_while_created(path: Path) -> None:
     async def wait() -> None:
         budget = RequestBudget(BudgetFile(path), URL, 1)
