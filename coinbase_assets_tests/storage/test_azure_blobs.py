@@ -22,7 +22,7 @@ from azure.storage.blob import (
     generate_container_sas,
 )
 
-from coinbase_assets.storage import azure_blobs
+from coinbase_assets.storage import blob_listing
 from coinbase_assets.storage.azure_blobs import AzureBlobs
 from coinbase_assets.storage.errors import StorageError
 from coinbase_assets.storage.parquet_store import ParquetStore
@@ -92,7 +92,7 @@ def test_list_skips_folders(lake: ParquetStore, container: ContainerClient) -> N
 
 
 def test_list_follows_pages(lake: ParquetStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(azure_blobs, "_BLOBS_PER_PAGE", 2)
+    monkeypatch.setattr(blob_listing, "_BLOBS_PER_PAGE", 2)
     paths = [f"pages/{number}.parquet" for number in range(5)]
     for path in paths:
         lake.put(path, TABLE, None)
