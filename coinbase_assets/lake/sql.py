@@ -1,9 +1,11 @@
 """SQL queries over the lake, run by DuckDB. Each kind of table is a view."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 import duckdb
 from duckdb import StatementType
@@ -14,6 +16,9 @@ from coinbase_assets.lake.reader import Lake
 from coinbase_assets.lake.tables import TABLES
 from coinbase_assets.storage.concurrency import map_concurrently
 from coinbase_assets.storage.errors import StorageError
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 # DuckDB itself refuses URLs, extensions and other settings, and files unless they are allowed.
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
@@ -53,9 +58,15 @@ def query(lake: Lake, sql: str, style: str, allow_files: bool = False) -> str:
         with duckdb.connect(config=settings) as connection:
             connection.execute(_LOCK)
             statement = _only_query(connection.extract_statements(sql), allow_files)
-            for name, dataset in zip(TABLES, map_concurrently(open_dataset, TABLES), strict=True):
-                connection.register(name, dataset)
-            return _run(connection, lambda: STYLES[style](connection.sql(statement)))
+            run = partial(_run, connection, lambda: STYLES[style](connection.sql(statement)))
+            # To open a table takes a listing of all its blobs.
+            named = [name for name in TABLES if name in sql.lower()]
+            if named:
+                with suppress(duckdb.CatalogException):
+                    _register(connection, open_dataset, named)
+                    return run()
+            _register(connection, open_dataset, [name for name in TABLES if name not in named])
+            return run()
     except duckdb.Error as error:
         if unread:
             raise unread[0] from None
@@ -64,6 +75,15 @@ def query(lake: Lake, sql: str, style: str, allow_files: bool = False) -> str:
         raise QueryError("the statement is not UTF-8 text") from None
     except RecursionError:
         raise QueryError("a value is nested too deeply; select parts of it") from None
+
+
+def _register(
+    connection: duckdb.DuckDBPyConnection,
+    open_dataset: Callable[[str], "ds.Dataset"],
+    names: Sequence[str],
+) -> None:
+    for name, dataset in zip(names, map_concurrently(open_dataset, names), strict=True):
+        connection.register(name, dataset)
 
 
 def _run(connection: duckdb.DuckDBPyConnection, work: Callable[[], str]) -> str:

@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -305,6 +306,35 @@ def test_query_takes_select_in_every_form(
     sql: str, lines: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert printed(capsys, sql, "--csv").splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("sql", "opened"),
+    [
+        ("SELECT count(*) FROM Candle_History", {"candle_history"}),
+        ("FROM market_halts, raw_candles LIMIT 1", {"market_halts", "raw_candles"}),
+        ("SHOW TABLES", {*TABLES}),
+    ],
+)
+def test_query_lists_blobs_of_named_tables_only(
+    sql: str, opened: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = set[str]()
+
+    def dataset(lake: Lake, kind: str, **options: Any) -> Any:
+        kinds.add(kind)
+        return open_dataset(lake, kind, **options)
+
+    open_dataset = Lake.dataset
+    monkeypatch.setattr(Lake, "dataset", dataset)
+    with Lake() as lake:
+        query(lake, sql, "csv")
+    assert kinds == opened
+
+
+def test_query_finds_table_whose_name_is_composed(capsys: pytest.CaptureFixture[str]) -> None:
+    composed = "SELECT n FROM candle_history, query('SELECT count(*) AS n FROM raw_' || 'candles')"
+    assert printed(capsys, f"{composed} LIMIT 1", "--csv") == '"n"\n3\n'
 
 
 @pytest.mark.parametrize("style", ["--json", "--csv", None])
