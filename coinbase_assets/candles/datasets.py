@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 from coinbase_assets.candles.series import CandleSeries, is_product, parse_candle_series
 
@@ -90,6 +91,8 @@ _WITH_SERIES = {
 _SHARED = {each.name: each for each in (MARKET_HALTS, LISTINGS, TRADE_ANCHORS)}
 
 
+# A listing is read several times over: this many paths are a series of many years.
+@lru_cache(maxsize=10_000)
 def place_of(path: str) -> Place | None:
     """Return the place of a blob's path; None for a path that the lake does not use."""
     if not (match := _PATH.fullmatch(path)):

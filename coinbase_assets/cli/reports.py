@@ -25,7 +25,6 @@ from coinbase_assets.plain_text import quoted
 from coinbase_assets.settings import Settings
 from coinbase_assets.storage.errors import PartitionMissing
 from coinbase_assets.storage.parquet_store import ParquetStore
-from coinbase_assets.web.metrics import MetricsPage
 
 
 def show_status(settings: Settings, series: Sequence[Series], as_json: bool) -> bool:
@@ -50,6 +49,9 @@ def show_status(settings: Settings, series: Sequence[Series], as_json: bool) -> 
 
 def show_metrics(settings: Settings) -> None:
     """Print what `GET /metrics` answers."""
+    # It loads the assets, which other commands here do not need.
+    from coinbase_assets.web.metrics import MetricsPage
+
     with (
         with_storage(settings) as settings,
         opened_instance(settings.dagster_home) as instance,

@@ -62,7 +62,7 @@ def print_with_problems(
     now, is_well = datetime.now(UTC), True
     for status in statuses:
         window = windows[status.series]
-        problems = series_problems(store, status, window, incidents, rollups, now)
+        problems = series_problems(status, window, incidents, rollups, now)
         for problem in problems:
             if problem.kind != Kind.INCOMPLETE:
                 console.print(f"{problem.subject}: {_as_line(problem)}")
@@ -103,7 +103,7 @@ def print_json(
     now, objects, is_well = datetime.now(UTC), [], True
     for series, window in windows.items():
         status = _status(store, series, now, rollups)
-        problems = series_problems(store, status, window, incidents, rollups, now)
+        problems = series_problems(status, window, incidents, rollups, now)
         objects.append(
             _as_json(status, now)
             | {

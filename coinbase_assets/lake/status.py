@@ -18,6 +18,7 @@ from coinbase_assets.candles.series import CandleSeries, Series
 from coinbase_assets.completeness.agreement import Agreement, newest_agreement
 from coinbase_assets.completeness.ledger import COVERAGE_SCHEMA, State
 from coinbase_assets.lake.inventory import inspect
+from coinbase_assets.lake.recency import Recency, recency_of
 from coinbase_assets.storage.errors import BlobDamaged
 from coinbase_assets.storage.stored_blob import StoredBlob
 
@@ -55,12 +56,13 @@ class SeriesStatus:
 
     `candles`, `first_candle`, `last_candle` (starts of buckets) and `months` describe the history.
     `days` are the keys of the collected days. All days up to `settled_through` are settled. The
-    exchange has answered for the time up to `answered_through`. `disagreements` says, by day, how
-    its candles differ from the exchange's coarser candles. `buckets` counts the buckets of the
-    ledger by state. `from_trades` is the number of candles made of trades. `agreement` says of each
-    granularity how its candles compared with those of the newest days. `due` are the days that
-    healing would ask for again now. `damage` says in lines what is damaged, missing or outdated,
-    `damaged` counts the files, `foreign` are paths that do not belong to the lake.
+    exchange has answered for the time up to `answered_through`. `disagreements` says, by day,
+    how its candles differ from the exchange's coarser candles. `buckets` counts the buckets of
+    the ledger by state. `from_trades` is the number of candles made of trades. `agreement` says
+    of each granularity how its candles compared with those of the newest days. `due` are the
+    days that healing would ask for again now; `recency` says how old the newest are. `damage`
+    says in lines what is damaged, missing or outdated, `damaged` counts the files, `foreign`
+    are paths that do not belong to the lake.
     """
 
     series: Series
@@ -77,6 +79,7 @@ class SeriesStatus:
     buckets: Mapping[State, int]
     from_trades: int
     agreement: Agreement
+    recency: Recency
     due: Sequence[str] = ()
     damage: Sequence[str] = ()
     damaged: int = 0
@@ -132,6 +135,7 @@ def series_status(
         ),
         agreement=newest_agreement(blob.fields for blob in days.values()),
         due=_due(days, unexplained, now),
+        recency=recency_of(series, days, ledgers, now),
         damage=list(inventory.problems(now)),
         damaged=inventory.damaged,
         foreign=inventory.foreign,

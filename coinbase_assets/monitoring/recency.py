@@ -5,22 +5,18 @@ materialised, in any partition; these checks see how far the exchange's answers 
 how old the newest candle is.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import dagster as dg
 
-from coinbase_assets.candles.datasets import CANDLE_COVERAGE, RAW_CANDLES, Dataset
-from coinbase_assets.candles.metadata_keys import USUAL_PAUSE
 from coinbase_assets.candles.series import Series
 from coinbase_assets.durations import in_words
-from coinbase_assets.lake.stock import stored_partitions
+from coinbase_assets.lake.recency import Recency, read_recency
 from coinbase_assets.monitoring.freshness import FreshnessWindows
 from coinbase_assets.plain_text import inert
 from coinbase_assets.storage.errors import StorageError
-from coinbase_assets.storage.stored_blob import StoredBlob
 
 if TYPE_CHECKING:
     from coinbase_assets.storage.parquet_store import ParquetStore
@@ -31,20 +27,6 @@ DESCRIPTIONS = {
     CANDLES: "The newest candle is no older than the usual pauses of the series allow.",
 }
 NOTHING_COLLECTED = "nothing is collected yet"
-
-
-@dataclass(frozen=True)
-class Recency:
-    """How recent a series is.
-
-    `answered_through` is the time up to which the exchange has answered. `last_candle_end` is the
-    end of the newest candle's bucket. Both are None if nothing is collected. `usual_pause` is the
-    longest time without candles that is usual in this series.
-    """
-
-    answered_through: datetime | None
-    last_candle_end: datetime | None
-    usual_pause: timedelta
 
 
 class Verdict(NamedTuple):
@@ -69,19 +51,6 @@ class Verdict(NamedTuple):
             return limits
         minutes = round(self.age / timedelta(minutes=1), 1)
         return {"age_minutes": dg.MetadataValue.float(minutes), **limits}
-
-
-def read_recency(store: "ParquetStore", series: Series, now: datetime) -> Recency:
-    """Returns the recency in the blobs of the newest month. Raises StorageError."""
-    days = _newest(store, series, RAW_CANDLES, now)
-    ledgers = _newest(store, series, CANDLE_COVERAGE, now)
-    last = max(_times(days, "last_candle"), default=None)
-    pauses = [float(blob.fields.get(USUAL_PAUSE, 0)) for blob in ledgers]
-    return Recency(
-        max(_times(days, "answered_through"), default=None),
-        last and last + series.granularity.delta,
-        timedelta(seconds=max(pauses, default=0)),
-    )
 
 
 def judge(recency: Recency, windows: FreshnessWindows, now: datetime) -> Mapping[str, Verdict]:
@@ -123,22 +92,6 @@ def judge_series(
     except StorageError as error:
         text = f"cannot be determined: {inert(str(error))}"
         return dict.fromkeys(CHECKS, Verdict(dg.AssetCheckSeverity.ERROR, text))
-
-
-def _newest(
-    store: "ParquetStore", series: Series, dataset: Dataset, now: datetime
-) -> Sequence[StoredBlob]:
-    """Returns the blobs of this month, else of the month before, else all of the series."""
-    last_month = now.replace(day=1) - timedelta(days=1)
-    for within in (f"{now:%Y-%m}", f"{last_month:%Y-%m}", ""):
-        if blobs := stored_partitions(store, dataset, series, within):
-            return list(blobs.values())
-    return []
-
-
-def _times(blobs: Sequence[StoredBlob], field: str) -> list[datetime]:
-    found = (blob.fields.get(field) for blob in blobs)
-    return [datetime.fromisoformat(text) for text in found if text]
 
 
 def _sentence(what: str, age: timedelta | None, allowed: timedelta) -> str:

@@ -2,44 +2,36 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from coinbase_assets.candles.calendar import at_minute
-from coinbase_assets.candles.series import Rollup, Series
+from coinbase_assets.candles.series import Rollup
 from coinbase_assets.completeness.ledger import State
 from coinbase_assets.lake.status import SeriesStatus
 from coinbase_assets.monitoring.destinations import Level
 from coinbase_assets.monitoring.freshness import FreshnessWindows
 from coinbase_assets.monitoring.incidents import Incident, Problem
 from coinbase_assets.monitoring.kinds import Kind
-from coinbase_assets.monitoring.recency import judge, read_recency
-
-if TYPE_CHECKING:
-    from coinbase_assets.storage.parquet_store import ParquetStore
+from coinbase_assets.monitoring.recency import judge
 
 # The lake itself shows these. What the alerts last saw may be old.
 _SEEN_IN_LAKE = (Kind.STALE, Kind.INCOMPLETE)
 
 
 def series_problems(
-    store: "ParquetStore",
     status: SeriesStatus,
     windows: FreshnessWindows,
     incidents: Sequence[Incident],
     rollups: Sequence[Rollup],
     now: datetime,
 ) -> list[Problem]:
-    """Return the problems of a series and of those of the rollups that are made of it.
-
-    Raises StorageError.
-    """
+    """Return the problems of a series and of those of the rollups that are made of it."""
     of_series = [rollup for rollup in rollups if rollup.made_of == status.series]
     subjects = {str(each) for each in (status.series, *of_series)}
     standing = [problem for incident in incidents for problem in incident.standing]
     return [
-        *_stale(store, status.series, windows, now),
+        *_stale(status, windows, now),
         *_incomplete(status),
         *(p for p in standing if p.subject in subjects and p.kind not in _SEEN_IN_LAKE),
     ]
@@ -50,14 +42,12 @@ def is_fresh(problems: Sequence[Problem]) -> bool:
     return not any(p.kind == Kind.STALE and p.severity == Level.FAILURE for p in problems)
 
 
-def _stale(
-    store: "ParquetStore", series: Series, windows: FreshnessWindows, now: datetime
-) -> Iterator[Problem]:
-    for verdict in judge(read_recency(store, series, now), windows, now).values():
+def _stale(status: SeriesStatus, windows: FreshnessWindows, now: datetime) -> Iterator[Problem]:
+    for verdict in judge(status.recency, windows, now).values():
         if verdict.severity:
             is_error = verdict.severity == dg.AssetCheckSeverity.ERROR
             level = Level.FAILURE if is_error else Level.WARNING
-            yield Problem(str(series), Kind.STALE, verdict.found, level)
+            yield Problem(str(status.series), Kind.STALE, verdict.found, level)
             return
 
 

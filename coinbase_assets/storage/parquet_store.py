@@ -95,18 +95,19 @@ class ParquetStore:
         doubted = [
             found[blob.path]
             for blob in listed
-            if blob.path.endswith(".parquet") and not self._is_believed(blob)
+            if blob.path.endswith(".parquet")
+            and not self._is_believed(blob, found[blob.path].fields)
         ]
         return {**found, **{blob.path: blob for blob in map_concurrently(self.examine, doubted)}}
 
-    def _is_believed(self, blob: StoredBlob) -> bool:
-        fields = _with_readable_fields(blob).fields
+    def _is_believed(self, blob: StoredBlob, readable: Mapping[str, str]) -> bool:
+        """Whether the blob's metadata is that of its file; `readable` are its readable fields."""
         described = {"path": blob.path, "bytes": str(blob.size), "md5": blob.md5}
         return (
-            fields == blob.fields
-            and "rows" in fields
-            and all(fields.get(name, text) in (text, None) for name, text in described.items())
-            and self._rules.may_describe(blob.path, fields)
+            readable == blob.fields
+            and "rows" in readable
+            and all(readable.get(name, text) in (text, None) for name, text in described.items())
+            and self._rules.may_describe(blob.path, readable)
             and self._lakes.trusts(blob)
         )
 
@@ -134,7 +135,7 @@ class ParquetStore:
             "" if self._lakes.trusts(read) else _OF_OTHER_LAKE.format(shown(fields["lake"], 40))
         )
         damage = self._rules.find_damage(blob.path, table) or foreign
-        return replace(read, damage=damage, is_outdated=not self._is_believed(blob))
+        return replace(read, damage=damage, is_outdated=not self._is_believed(blob, blob.fields))
 
     def distrust(self, blob: StoredBlob) -> None:
         """Drop the blob's metadata, so that everybody reads its file.

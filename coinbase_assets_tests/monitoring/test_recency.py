@@ -7,12 +7,14 @@ import dagster as dg
 import pytest
 
 from coinbase_assets.candles.calendar import DAY
-from coinbase_assets.candles.datasets import RAW_CANDLES
+from coinbase_assets.candles.datasets import CANDLE_COVERAGE, RAW_CANDLES
 from coinbase_assets.candles.days import Day
 from coinbase_assets.candles.series import Series
 from coinbase_assets.definitions import build_definitions
+from coinbase_assets.lake.inventory import inspect
+from coinbase_assets.lake.recency import Recency, read_recency, recency_of
 from coinbase_assets.monitoring.freshness import FreshnessWindows, freshness_windows
-from coinbase_assets.monitoring.recency import ANSWERS, CANDLES, Recency, judge, read_recency
+from coinbase_assets.monitoring.recency import ANSWERS, CANDLES, judge
 from coinbase_assets.storage.parquet_store import ParquetStore
 from coinbase_assets_tests.candles.test_days import candles
 from coinbase_assets_tests.running import settings_for
@@ -110,15 +112,22 @@ def test_verdict_on_nothing_has_no_age() -> None:
 
 
 def test_recency_ignores_older_days_stored_later(lake: ParquetStore) -> None:
-    nothing = Recency(None, None, timedelta(0))
-    assert read_recency(lake, SERIES, NOW) == nothing
+    def recency(now: datetime) -> Recency:
+        """Return the recency by listings of months, which is that of the whole inventory."""
+        stocks = inspect(lake, SERIES).stocks
+        days, ledgers = (stocks[each].by_key for each in (RAW_CANDLES, CANDLE_COVERAGE))
+        found = read_recency(lake, SERIES, now)
+        assert found == recency_of(SERIES, days, ledgers, now)
+        return found
+
+    assert recency(NOW) == Recency(None, None, timedelta(0))
     today = NOW.replace(hour=0)
     store_day(lake, today, 9, NOW - 60 * MINUTE)
     expected = Recency(NOW - 60 * MINUTE, today + timedelta(hours=9), timedelta(0))
-    assert read_recency(lake, SERIES, NOW) == expected
+    assert recency(NOW) == expected
     store_day(lake, today - 5 * DAY, 24, today - 4 * DAY)
-    assert read_recency(lake, SERIES, NOW) == expected
-    assert read_recency(lake, SERIES, NOW + 200 * DAY) == expected
+    assert recency(NOW) == expected
+    assert recency(NOW + 200 * DAY) == expected
 
 
 def test_recency_sensor_reports_changes(lake: ParquetStore, instance: dg.DagsterInstance) -> None:
