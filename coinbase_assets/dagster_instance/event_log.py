@@ -19,6 +19,10 @@ from coinbase_assets.dagster_instance.private_event_log_names import (
 )
 from coinbase_assets.dagster_instance.private_names import ConfigurableClassData
 
+# The files whose tables this process has seen. Each tick of a sensor opens the storage again, and
+# Dagster's own would read all of its migrations for it.
+_initialized = set[tuple[str, int]]()
+
 
 class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
     """SqliteEventLogStorage that stores the events of many partitions in one transaction.
@@ -47,9 +51,10 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         """Connect to a run's database, or to the index, as Dagster does, by a kept engine."""
         with self._db_lock:
             engine = _engine(self.conn_string_for_shard(shard))
-            if shard not in self._initialized_dbs:
+            path = self.path_for_shard(shard)
+            if _file(path) not in _initialized:
                 self._initdb(engine)
-                self._initialized_dbs.add(shard)
+                _initialized.add(_file(path))
             with engine.connect() as connection, connection.begin():
                 yield connection
 
@@ -89,6 +94,14 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         of_run = sa.update(events).where(events.c.id == newest, events.c.run_id == run_id)
         conn.execute(of_run.values(dict.fromkeys(content)))
         super().delete_events_for_run(conn, run_id)
+
+
+def _file(path: str) -> tuple[str, int]:
+    """Identify the file at the path: another one has another inode, a missing one has 0."""
+    try:
+        return path, os.stat(path).st_ino
+    except FileNotFoundError:
+        return path, 0
 
 
 @lru_cache(maxsize=128)

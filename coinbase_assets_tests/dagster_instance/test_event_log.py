@@ -111,6 +111,30 @@ def test_event_log_shares_files_with_dagsters(tmp_path: Path) -> None:
             instance.upgrade()
 
 
+def test_event_log_looks_at_tables_of_a_file_once_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened() -> bool:
+        """Open the storage as a tick of a sensor does; return whether it looked at the tables."""
+        looks.clear()
+        with instance_with(OURS, tmp_path / "home") as instance:
+            assert instance.fetch_materializations(KEY, limit=1).records == []
+        return bool(looks)
+
+    def look(*arguments: Any, **options: Any) -> None:
+        looks.append(arguments)
+        initialize(*arguments, **options)
+
+    looks = list[object]()
+    initialize = BatchedSqliteEventLogStorage._initdb
+    monkeypatch.setattr(BatchedSqliteEventLogStorage, "_initdb", look)
+    assert opened()
+    assert not opened()
+    (tmp_path / "home" / "history" / "runs" / "index.db").rename(tmp_path / "kept")
+    assert opened()
+    assert not opened()
+
+
 def test_event_log_reuses_no_id_of_deleted_event(tmp_path: Path) -> None:
     """A sensor whose cursor has passed the id would miss the event that gets it again."""
     with instance_with(OURS, tmp_path) as instance:
