@@ -10,7 +10,7 @@ _BACKFILL_SECONDS = 5
 
 
 def look_often() -> None:
-    """Set the interval of the loops that have none of their own: it is that of back-fills alone."""
+    """Shorten the interval of back-fills. Dagster's other loops have settings of their own."""
     controller.DEFAULT_DAEMON_INTERVAL_SECONDS = _BACKFILL_SECONDS
 
 

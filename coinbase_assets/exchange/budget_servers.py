@@ -45,7 +45,7 @@ def budget_store(url: str, file: Path) -> BudgetStore:
 
 
 class _BudgetOnServer:
-    """What is the same for all servers: there is always an answer to wait for."""
+    """Every update waits for the server's answer."""
 
     def update_at_once(self, exchange: str, change: Change) -> None:
         """See BudgetStore."""

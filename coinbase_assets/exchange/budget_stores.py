@@ -58,7 +58,7 @@ class BudgetStore(Protocol):
 
 
 class _Busy(ExchangeError):
-    """Another process uses the file for too long."""
+    """Another process is using the file."""
 
 
 class BudgetFile:
