@@ -1,8 +1,8 @@
 """The blobs of a container, read from Azure's XML: the SDK's objects take three times as long.
 
-The SDK sends the requests, retries, and follows the pages. Its `list_blob_names` makes no objects. It
-passes `include` on, though its documentation does not say so: without the metadata, every file of a
-listing would be read, which is slow, but not wrong.
+The SDK sends the requests, retries, and follows the pages. Its `list_blob_names` makes no objects,
+and passes `include` on, although its documentation does not say so: without the metadata, every
+file of a listing would be read, which is slow, but not wrong.
 """
 
 from base64 import b64decode
