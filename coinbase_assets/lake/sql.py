@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
+from threading import Event
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -30,6 +31,7 @@ _LOCK = "SET TimeZone = 'UTC'; SET lock_configuration = true"
 # MULTI is a PIVOT that first asks for the values.
 _QUERIES = (StatementType.SELECT, StatementType.EXPLAIN, StatementType.MULTI)
 _BETWEEN_INTERRUPTIONS = 0.05
+_LONGEST_START = 5.0
 _TAKEN = "write one SELECT (or WITH, FROM, VALUES), DESCRIBE, SUMMARIZE, SHOW or EXPLAIN"
 
 
@@ -88,9 +90,16 @@ def _register(
 
 def _run(connection: duckdb.DuckDBPyConnection, work: Callable[[], str]) -> str:
     """Return the result of the work. Ctrl-C stops it: DuckDB notices no signals by itself."""
+    begin = Event()
+
+    def run() -> str:
+        return work() if begin.wait(_LONGEST_START) else ""
+
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(work)
+        running = pool.submit(run)
         try:
+            # Not before: Ctrl-C would leave the query running.
+            begin.set()
             return running.result()
         except KeyboardInterrupt:
             _stop(connection, running)
