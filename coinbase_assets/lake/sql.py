@@ -93,7 +93,9 @@ def _run(connection: duckdb.DuckDBPyConnection, work: Callable[[], str]) -> str:
     begin = Event()
 
     def run() -> str:
-        return work() if begin.wait(_LONGEST_START) else ""
+        if not begin.wait(_LONGEST_START):
+            raise QueryError(f"not begun within {_LONGEST_START:g} seconds; run it again")
+        return work()
 
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(run)
